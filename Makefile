@@ -1,0 +1,42 @@
+# make repro    every figure, from the data: environment, then `dvc repro`
+# make test     environment, then every test
+# make lint     style of code and notebooks
+# make readme   numbers of README.md from the committed metrics
+# make bench    table of times, memory and accuracy
+# make lock     newest versions that fit pyproject.toml, with hashes (needs uv)
+# Another Python: make repro PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/ready
+PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps
+RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+
+.PHONY: repro test lint readme bench lock
+
+repro: $(READY)
+	$(RUN) dvc repro
+
+test: $(READY)
+	$(RUN) python -m pytest
+
+lint: $(READY)
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+
+readme bench: $(READY)
+	$(RUN) python -m analysis $@
+
+lock:
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade \
+	  --no-emit-index-url --no-emit-find-links --extra test pyproject.toml -o requirements.lock
+
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || \
+	  { echo "$$($(PYTHON) --version 2>&1) cannot run this: Python 3.11, 3.12 or 3.13 is needed;" \
+	    "name one, as in make PYTHON=python3.12" >&2; exit 1; }
+	@echo "installing Python packages into $(VENV) (1 to 3 minutes)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-build-isolation -e .
+	@touch $@

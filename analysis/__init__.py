@@ -1,0 +1,1 @@
+"""Probabilistic maps of dark matter by neural score matching."""

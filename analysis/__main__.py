@@ -1,0 +1,51 @@
+"""Command line of the project: `python -m analysis run STAGE [key=value ...]`."""
+
+import argparse
+import sys
+
+from analysis.files import BorderError
+from analysis.params import ParamsError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; 0 if it did its work, 1 with a sentence on stderr if not."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except (BorderError, ParamsError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Every command with its arguments; each sets `command`, the function that does it."""
+    parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="run the notebook of a stage")
+    run.add_argument("stage", help="name of a notebook of notebooks/")
+    run.add_argument("which", nargs="*", type=_pair, metavar="key=value", help="which field or sample")
+    run.set_defaults(command=_run)
+    return parser
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """Key and value of `key=value`."""
+    key, equals, value = text.partition("=")
+    if not (key and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form key=value")
+    return key, value
+
+
+def _run(options: argparse.Namespace) -> None:
+    """Run a stage."""
+    from analysis import stage
+
+    try:
+        stage.run(options.stage, dict(options.which))
+    except stage.StageError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""The residual U-Net: maps and a noise level in, a map out. It knows nothing of lensing.
+
+Three scales of residual blocks, each told the noise level by a learnt scale and shift of its channels; average
+pooling down, nearest-neighbour upsampling back, skip connections between. The last convolution starts at zero, so a
+new network returns zero. Fully convolutional: any map whose sides are multiples of 2^scales.
+"""
+
+import keras
+from keras import layers
+
+from analysis.params import TrainParams
+
+
+def build_network(params: TrainParams) -> keras.Model:
+    """A new network.
+
+    Parameters
+    ----------
+    params : width (`channels` at full resolution, doubled a scale, four times that at most), `scales`, residual
+        `blocks` a scale, `normalisation` (none, batch or group) and `spectral_norm` (every kernel of unit norm)
+
+    Returns
+    -------
+    keras.Model
+        (maps (n, ny, nx, 2), noise (n, 1)) -> (n, ny, nx, 1); `noise` is a number of order one that grows with
+        the logarithm of the noise level.
+
+    Source: Remy et al. 2020, section 3; Ho et al. 2020 for the conditioning.
+    """
+    convolution, block = _building_blocks(params)
+    maps = keras.Input((None, None, 2), name="maps")
+    noise = keras.Input((1,), name="noise")
+    level = layers.Dense(64, activation="swish")(noise)
+    level = layers.Dense(64, activation="swish")(level)
+
+    widths = [params.channels * min(2**i, 4) for i in range(params.scales + 1)]
+    x = convolution(widths[0], 3)(maps)
+    skips = []
+    for width in widths[:-1]:
+        for _ in range(params.blocks):
+            x = block(x, level, width)
+        skips.append(x)
+        x = layers.AveragePooling2D(2)(x)
+    for _ in range(params.blocks):
+        x = block(x, level, widths[-1])
+    for width, skip in zip(reversed(widths[:-1]), reversed(skips), strict=True):
+        x = layers.UpSampling2D(2, interpolation="nearest")(x)
+        x = layers.Concatenate()([x, skip])
+        for _ in range(params.blocks):
+            x = block(x, level, width)
+    out = layers.Conv2D(1, 3, padding="same", kernel_initializer="zeros")(layers.Activation("swish")(x))
+    return keras.Model([maps, noise], out, name="residual_unet")
+
+
+def _building_blocks(params: TrainParams):
+    """The convolution and the residual block that the settings ask for."""
+
+    def convolution(width: int, size: int):
+        layer = layers.Conv2D(width, size, padding="same", kernel_initializer="he_normal")
+        return layers.SpectralNormalization(layer) if params.spectral_norm else layer
+
+    def normalised(x):
+        if params.normalisation == "batch":
+            return layers.BatchNormalization()(x)
+        if params.normalisation == "group":
+            return layers.GroupNormalization(min(8, params.channels))(x)
+        return x
+
+    def block(x, level, width: int):
+        shortcut = x if x.shape[-1] == width else convolution(width, 1)(x)
+        y = convolution(width, 3)(layers.Activation("swish")(normalised(x)))
+        scale_shift = layers.Reshape((1, 1, 2 * width))(layers.Dense(2 * width, kernel_initializer="zeros")(level))
+        scale, shift = scale_shift[..., :width], scale_shift[..., width:]
+        y = normalised(y) * (1.0 + scale) + shift
+        y = convolution(width, 3)(layers.Activation("swish")(y))
+        # halving the variance of a sum of two keeps a deep stack of blocks of order one
+        return (shortcut + y) * 0.5**0.5
+
+    return convolution, block

@@ -1,0 +1,170 @@
+"""The posterior's score at a noise level: prior score plus the score of what the data say.
+
+Two families of posteriors lead from a smooth one at large sigma to the posterior itself at sigma = 0:
+
+* annealed (the paper's): the likelihood is softened by the noise level, N(gamma; P kappa, 1/w + sigma^2). Cheap, but
+  not the posterior blurred by sigma: only its limit is right.
+* diffused: the posterior of the clean map, blurred by sigma. Exact at every sigma for a Gaussian prior, which is what
+  the reverse diffusion that ends a chain asks for; for another prior, exact but for the non-Gaussian part of the
+  covariance of the clean map given the noisy one.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from keras import ops
+
+from analysis.backend import filtered
+from analysis.lensing import convergence_from_shear, shear_from_convergence
+from analysis.score import Prior, denoised, prior_score
+
+
+def likelihood_score(kappa, sigma, gamma, weight):
+    """Score of the annealed likelihood: P^T [ w / (1 + sigma^2 w) (gamma - P kappa) ].
+
+    Parameters
+    ----------
+    kappa : (n, ny, nx), dimensionless
+    sigma : scalar, as `kappa`
+    gamma : (2, ny, nx), dimensionless
+    weight : (2, ny, nx), inverse variance of `gamma`; 0 where nothing was observed
+
+    Returns
+    -------
+    (n, ny, nx), 1 / unit of `kappa`
+
+    Source: Remy et al. 2020, eq. 4; Remy et al. 2023, eq. 17.
+    """
+    softened = weight / (1.0 + sigma**2 * weight)
+    return convergence_from_shear(softened * (gamma - shear_from_convergence(kappa)))
+
+
+def diffused_likelihood_score(clean, sigma, gamma, weight, power, *, iterations: int):
+    """Score of the data given a noisy map, the clean map being uncertain as under a Gaussian prior.
+
+    (1 + sigma^2 (S^-1 + P^T w P))^-1  P^T w (gamma - P clean),  by conjugate gradients. It is the difference between
+    denoising with and without the data, over sigma^2 (Tweedie), exactly so for a Gaussian prior of power S.
+
+    Parameters
+    ----------
+    clean : (n, ny, nx), mean of the clean map given the noisy one
+    sigma : scalar, as `clean`
+    power : (ny, nx), pixel variance per mode
+    iterations : of conjugate gradients; the condition number is about 1 + sigma^2 max(w)
+
+    Returns
+    -------
+    (n, ny, nx), 1 / unit of `clean`
+    """
+    power = ops.cast(power, clean.dtype)
+
+    def operator(x):
+        return x + sigma**2 * (filtered(x, 1.0 / power) + _data_precision(x, weight))
+
+    def preconditioner(x):
+        return filtered(x, 1.0 / (1.0 + sigma**2 * (1.0 / power + ops.mean(weight))))
+
+    pull = convergence_from_shear(weight * (gamma - shear_from_convergence(clean)))
+    return conjugate_gradients(operator, preconditioner, pull, iterations=iterations)
+
+
+def annealed_score(prior: Prior, kappa, sigma, gamma, weight):
+    """Score of the annealed posterior at noise level `sigma` (a scalar); (n, ny, nx)."""
+    levels = ops.broadcast_to(sigma, (kappa.shape[0],))
+    return prior_score(prior, kappa, levels) + likelihood_score(kappa, sigma, gamma, weight)
+
+
+def diffused_score(prior: Prior, kappa, sigma, gamma, weight, *, iterations: int):
+    """Score of the diffused posterior at noise level `sigma` (a scalar); (n, ny, nx)."""
+    levels = ops.broadcast_to(sigma, (kappa.shape[0],))
+    score = prior_score(prior, kappa, levels)
+    clean = denoised(kappa, levels, score)
+    return score + diffused_likelihood_score(clean, sigma, gamma, weight, prior.power, iterations=iterations)
+
+
+def conjugate_gradients(operator: Callable, preconditioner: Callable, target, *, iterations: int, tolerance=0.0):
+    """Solve operator(x) = target for a batch of maps, each on its own.
+
+    Parameters
+    ----------
+    operator, preconditioner : symmetric and positive on maps (n, ny, nx)
+    target : (n, ny, nx)
+    iterations : largest number of steps
+    tolerance : stop when every residual is below this share of its target (in the preconditioner's norm)
+
+    Source: Hestenes & Stiefel 1952.
+    """
+    tiny = np.finfo(ops.dtype(target)).tiny
+    z = preconditioner(target)
+    start = _dot(target, z)
+
+    def unfinished(x, residual, direction, rz):
+        return ops.any(rz > tolerance**2 * start)
+
+    def step(x, residual, direction, rz):
+        product = operator(direction)
+        length = rz / ops.maximum(_dot(direction, product), tiny)
+        residual = residual - length * product
+        z = preconditioner(residual)
+        rz_new = _dot(residual, z)
+        return x + length * direction, residual, z + rz_new / ops.maximum(rz, tiny) * direction, rz_new
+
+    state = (ops.zeros_like(target), target, z, start)
+    return ops.while_loop(unfinished, step, state, maximum_iterations=iterations)[0]
+
+
+def gaussian_posterior_solve(target, weight, power, *, iterations: int = 500, tolerance: float = 1e-8):
+    """(S^-1 + P^T w P)^-1 target: the Wiener map where target = P^T w gamma.
+
+    Solved as S^1/2 (1 + S^1/2 P^T w P S^1/2)^-1 S^1/2, so that modes without power are no harm.
+
+    Parameters
+    ----------
+    target : (n, ny, nx)
+    weight : (2, ny, nx), inverse variance
+    power : (ny, nx), pixel variance per mode
+    """
+    root = ops.sqrt(ops.cast(power, ops.dtype(target)))
+
+    def operator(x):
+        return x + filtered(_data_precision(filtered(x, root), weight), root)
+
+    def preconditioner(x):
+        return filtered(x, 1.0 / (1.0 + root**2 * ops.mean(weight)))
+
+    whitened = conjugate_gradients(
+        operator, preconditioner, filtered(target, root), iterations=iterations, tolerance=tolerance
+    )
+    return filtered(whitened, root)
+
+
+def gaussian_posterior_draws(gamma, weight, power, n: int, *, rng: np.random.Generator) -> np.ndarray:
+    """Constrained realisations: `n` exact samples of the posterior under a Gaussian prior.
+
+    The Wiener solution of the data's pull plus noise with the covariance S^-1 + P^T w P.
+
+    Parameters
+    ----------
+    gamma, weight : (2, ny, nx)
+    power : (ny, nx), pixel variance per mode
+
+    Returns
+    -------
+    (n, ny, nx)
+
+    Source: Hoffman & Ribak 1991.
+    """
+    data_noise = rng.standard_normal((n, *gamma.shape)) * np.sqrt(weight)
+    prior_noise = filtered(rng.standard_normal((n, *power.shape)), 1.0 / np.sqrt(power))
+    pull = convergence_from_shear(weight * gamma + data_noise) + prior_noise
+    return np.asarray(gaussian_posterior_solve(pull, weight, power))
+
+
+def _data_precision(kappa, weight):
+    """P^T w P kappa."""
+    return convergence_from_shear(weight * shear_from_convergence(kappa))
+
+
+def _dot(a, b):
+    """Inner product of each pair of maps, (n, 1, 1)."""
+    return ops.sum(a * b, axis=(-2, -1), keepdims=True)

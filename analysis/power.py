@@ -1,0 +1,262 @@
+"""Angular power spectra: theory, measured from maps, expected on a finite crop, and Gaussian fields drawn from one.
+
+`c_ell` is in sr; `power` is C_ell divided by the pixel's area, the variance of a mode of the orthonormal Fourier
+transform, on the (ny, nx) grid of modes.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from analysis.files import atomic
+from analysis.params import TheoryParams
+
+ARCMIN = np.pi / 180 / 60
+SPEED_OF_LIGHT_KM_S = 299792.458
+
+
+def camb_results(params: TheoryParams, redshifts: np.ndarray, k_max: float = 100.0):
+    """CAMB's results for a flat cosmology with massless neutrinos, matter power at `redshifts`.
+
+    Parameters
+    ----------
+    redshifts : (n,), at which the matter power spectrum is tabulated
+    k_max : h/Mpc
+    """
+    import camb
+
+    cosmology = camb.set_params(
+        H0=100 * params.h,
+        ombh2=params.omega_b * params.h**2,
+        omch2=(params.omega_m - params.omega_b) * params.h**2,
+        mnu=0.0,
+        As=params.a_s,
+        ns=params.n_s,
+        halofit_version="takahashi",
+        NonLinear=camb.model.NonLinear_both,
+    )
+    cosmology.set_matter_power(redshifts=list(redshifts), kmax=k_max * params.h)
+    return camb.get_results(cosmology)
+
+
+def source_distribution(params: TheoryParams) -> tuple[np.ndarray, np.ndarray]:
+    """Redshifts of the sources and their share: a single plane, or a two-column file (z, n) normalised to one.
+
+    Returns
+    -------
+    redshift, share : (n,), (n,); the shares sum to 1
+
+    Raises
+    ------
+    ValueError
+        If the file is not two columns of increasing redshifts with non-negative n(z).
+    """
+    if params.source_redshift is not None:
+        return np.array([params.source_redshift]), np.array([1.0])
+    table = np.loadtxt(params.source_distribution, ndmin=2)
+    increasing = table.shape[1] == 2 and len(table) > 1 and np.all(np.diff(table[:, 0]) > 0)
+    if not increasing or table[0, 0] < 0 or np.any(table[:, 1] < 0) or not np.sum(table[:, 1]) > 0:
+        raise ValueError(
+            f"{params.source_distribution} is no source distribution: give two columns, increasing redshifts"
+            " and non-negative n(z), or set theory.source_redshift"
+        )
+    share = table[:, 1] * np.gradient(table[:, 0])
+    used = (share > 0) & (table[:, 0] > 0)
+    return table[used, 0], share[used] / share[used].sum()
+
+
+def convergence_c_ell(params: TheoryParams, *, points: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    """Angular power spectrum of the convergence: halofit matter power in Limber's approximation.
+
+    C_ell = int dchi q(chi)^2 / chi^2 P((ell + 1/2) / chi, z),
+    q = 3/2 omega_m (H0/c)^2 chi / a  sum_s n_s (1 - chi / chi_s)_+.
+
+    Parameters
+    ----------
+    points : Gauss-Legendre nodes along the line of sight
+
+    Returns
+    -------
+    ell : (n_ell,)
+    c_ell : (n_ell,), sr
+
+    Source: Kilbinger 2015, eqs. 29-31; Takahashi et al. 2012 for the matter power.
+    """
+    source_z, share = source_distribution(params)
+    z_table = np.concatenate([np.arange(0.0, 1.0, 0.05), np.arange(1.0, source_z.max() + 0.2, 0.1)])
+    results = camb_results(params, z_table)
+    matter = results.get_matter_power_interpolator(nonlinear=True, hubble_units=False, k_hunit=False, extrap_kmax=1e4)
+    chi_source = results.comoving_radial_distance(source_z)
+    nodes, weights = np.polynomial.legendre.leggauss(points)
+    chi = 0.5 * chi_source.max() * (nodes + 1)
+    dchi = 0.5 * chi_source.max() * weights
+    z = results.redshift_at_comoving_radial_distance(chi)
+    efficiency = np.sum(share * np.clip(1 - chi[:, None] / chi_source, 0, None), axis=1)
+    hubble = 100 * params.h / SPEED_OF_LIGHT_KM_S
+    q = 1.5 * params.omega_m * hubble**2 * chi * (1 + z) * efficiency
+
+    ell = np.unique(np.round(np.geomspace(2, params.ell_max, 400)))
+    c_ell = np.zeros_like(ell)
+    for chi_i, z_i, weight in zip(chi, z, dchi * q**2 / chi**2, strict=True):
+        k = (ell + 0.5) / chi_i
+        c_ell += np.where(k < 1e4, weight * matter.P(z_i, np.minimum(k, 1e4)), 0.0)
+    return ell, c_ell
+
+
+def matter_tables(params: TheoryParams) -> Table:
+    """Linear and halofit matter power at z = 0, for the N-body simulation and its test.
+
+    Returns
+    -------
+    Table with k in h/Mpc, linear and halofit in (Mpc/h)^3
+    """
+    results = camb_results(params, np.array([0.0]))
+    k = np.geomspace(1e-4, 50, 500)
+    linear = results.get_matter_power_interpolator(nonlinear=False).P(0.0, k)
+    halofit = results.get_matter_power_interpolator(nonlinear=True).P(0.0, k)
+    return Table({"k": k, "linear": linear, "halofit": halofit})
+
+
+def wavenumbers(shape: tuple[int, int], pixel_arcmin: float) -> np.ndarray:
+    """Multipole ell of each Fourier mode of a map, (ny, nx)."""
+    ky = np.fft.fftfreq(shape[0])
+    kx = np.fft.fftfreq(shape[1])
+    return 2 * np.pi * np.hypot(*np.meshgrid(ky, kx, indexing="ij")) / (pixel_arcmin * ARCMIN)
+
+
+def grid_power(ell: np.ndarray, c_ell: np.ndarray, shape: tuple[int, int], pixel_arcmin: float) -> np.ndarray:
+    """Power of each mode of a periodic map: C_ell / pixel area, log-interpolated, 0 at k = 0.
+
+    Parameters
+    ----------
+    ell, c_ell : (n_ell,), sr
+
+    Returns
+    -------
+    (ny, nx), pixel variance per mode (orthonormal FFT)
+    """
+    modes = wavenumbers(shape, pixel_arcmin)
+    power = np.exp(np.interp(np.log(np.maximum(modes, ell[0])), np.log(ell), np.log(c_ell)))
+    power /= (pixel_arcmin * ARCMIN) ** 2
+    power[0, 0] = 0.0
+    return power
+
+
+def crop_power(
+    ell: np.ndarray, c_ell: np.ndarray, shape: tuple[int, int], pixel_arcmin: float, *, pad: int = 8
+) -> np.ndarray:
+    """Expected raw periodogram of a crop of a much larger map: C_ell seen through the crop's sharp window.
+
+    The correlation function xi(r) times the overlap of the crop with itself shifted by r, transformed back. Its
+    k = 0 mode is the variance of the crop's mean (times the number of pixels).
+
+    Parameters
+    ----------
+    ell, c_ell : (n_ell,), sr
+    shape : (ny, nx) of the crop
+    pad : side of the larger map in crops
+
+    Returns
+    -------
+    (ny, nx), pixel variance per mode (orthonormal FFT)
+    """
+    ny, nx = shape
+    correlation = np.fft.ifft2(grid_power(ell, c_ell, (pad * ny, pad * nx), pixel_arcmin)).real
+    lag_y, lag_x = np.arange(-ny + 1, ny), np.arange(-nx + 1, nx)
+    overlap = (1 - abs(lag_y) / ny)[:, None] * (1 - abs(lag_x) / nx)
+    wrapped = np.zeros(shape)
+    np.add.at(wrapped, np.ix_(lag_y % ny, lag_x % nx), overlap * correlation[np.ix_(lag_y, lag_x)])
+    return np.fft.fft2(wrapped).real
+
+
+def periodogram(maps: np.ndarray) -> np.ndarray:
+    """Mean raw periodogram of maps, averaged over the eight symmetries of the square.
+
+    Parameters
+    ----------
+    maps : (n, ny, ny)
+
+    Returns
+    -------
+    (ny, ny), pixel variance per mode (orthonormal FFT); at k = 0 the variance of the maps' means
+    """
+    power = np.zeros(maps.shape[-2:])
+    for kappa in maps:
+        power += abs(np.fft.fft2(kappa, norm="ortho")) ** 2 / len(maps)
+    mean = maps.mean(axis=(-2, -1))
+    power[0, 0] = np.var(mean, ddof=1) * power.size
+    power = 0.5 * (power + np.roll(power[::-1], 1, axis=0))
+    return 0.5 * (power + power.T)
+
+
+def joined_power(
+    theory: np.ndarray, simulated: np.ndarray, pixel_arcmin: float, join_ell: tuple[float, float]
+) -> np.ndarray:
+    """Theory on large scales, simulations on small ones, blended in log power between two multipoles.
+
+    Boxes are few and finite, so theory knows the large scales better; maps have lost small-scale power that
+    theory still has. The k = 0 mode is the simulations' own: the prior's mean must lie where the network was
+    trained.
+
+    Parameters
+    ----------
+    theory, simulated : (ny, nx), pixel variance per mode
+    join_ell : multipoles below which theory, and above which the simulations, stand alone
+    """
+    low, high = np.log(join_ell)
+    ell = wavenumbers(theory.shape, pixel_arcmin)
+    ramp = np.clip((np.log(np.maximum(ell, 1e-3)) - low) / (high - low), 0, 1)
+    blend = ramp**2 * (3 - 2 * ramp)
+    joined = np.exp((1 - blend) * np.log(theory) + blend * np.log(simulated))
+    joined[0, 0] = simulated[0, 0]
+    return joined
+
+
+def binned_c_ell(maps: np.ndarray, pixel_arcmin: float, edges: np.ndarray) -> np.ndarray:
+    """Measured C_ell of maps in bins of ell.
+
+    Parameters
+    ----------
+    maps : (..., ny, nx)
+    edges : (n_bins + 1,)
+
+    Returns
+    -------
+    (..., n_bins), sr; NaN in a bin without modes
+    """
+    shape = maps.shape[-2:]
+    which = np.digitize(wavenumbers(shape, pixel_arcmin).ravel(), edges) - 1
+    inside = (which >= 0) & (which < len(edges) - 1)
+    modes = np.bincount(which[inside], minlength=len(edges) - 1).astype(float)
+    modes[modes == 0] = np.nan
+    power = abs(np.fft.fft2(maps, norm="ortho")) ** 2 * (pixel_arcmin * ARCMIN) ** 2
+    flat = power.reshape(-1, shape[0] * shape[1])[:, inside]
+    sums = np.stack([np.bincount(which[inside], row, minlength=len(edges) - 1) for row in flat])
+    return (sums / modes).reshape(*maps.shape[:-2], -1)
+
+
+def gaussian_field(power: np.ndarray, n: int, *, rng: np.random.Generator) -> np.ndarray:
+    """`n` periodic Gaussian maps of a given power.
+
+    Parameters
+    ----------
+    power : (ny, nx), pixel variance per mode (orthonormal FFT), even under k -> -k
+
+    Returns
+    -------
+    (n, ny, nx)
+    """
+    white = rng.standard_normal((n, *power.shape))
+    return np.fft.ifft2(np.fft.fft2(white) * np.sqrt(power)).real
+
+
+def save_table(table: Table, path: str | Path) -> None:
+    """Write a table as ECSV."""
+    with atomic(path) as temporary:
+        table.write(temporary, format="ascii.ecsv", overwrite=True)
+
+
+def load_table(path: str | Path) -> Table:
+    """Read a table that `save_table` wrote."""
+    return Table.read(path, format="ascii.ecsv")

@@ -1,0 +1,234 @@
+"""The prior's score at a noise level: Gaussian theory, plus what the network learnt, by denoising score matching.
+
+A map kappa with white noise of standard deviation sigma added follows p_sigma. Its score, grad log p_sigma, is
+
+    score = g + c(sigma) f(kappa, kappa + sigma^2 g, sigma) / sigma,   g = -(S + sigma^2)^-1 kappa,
+
+g exact for a Gaussian field of power S, f the network, and c the gate: the Gaussian model's own relative error,
+closed smoothly at large sigma, where the noisy field is Gaussian and theory exact. Remy et al. 2020, eqs. 3, 5 and 6.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from analysis.backend import filtered
+from analysis.files import BorderError, atomic, read_json, write_json
+from analysis.network import build_network
+from analysis.params import TrainParams
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is known of convergence maps before any data.
+
+    Attributes
+    ----------
+    power : (ny, nx), pixel variance per mode (orthonormal FFT)
+    pixel_arcmin : pixel scale the prior was learnt on, arcmin
+    network : residual network, or None for the Gaussian prior alone
+    gate_sigma : noise level at which the gate is half closed
+    noise_range : smallest and largest noise level of the training
+    """
+
+    power: np.ndarray
+    pixel_arcmin: float
+    network: keras.Model | None = None
+    gate_sigma: float = 1.0
+    noise_range: tuple[float, float] = (0.0, np.inf)
+
+
+def gaussian_score(kappa, sigma, power):
+    """Score of a Gaussian field seen at noise level `sigma`.
+
+    In Fourier space, for a field of power S:  -(S + sigma^2)^-1 kappa.
+
+    Parameters
+    ----------
+    kappa : (n, ny, nx), dimensionless
+        Convergence with added white noise of standard deviation `sigma`.
+    sigma : (n,), as `kappa`
+    power : (ny, nx), pixel variance per mode (orthonormal FFT)
+
+    Returns
+    -------
+    (n, ny, nx), 1 / unit of `kappa`
+
+    Source: Remy et al. 2020, eq. 5, convolved with the noise.
+    """
+    return -filtered(kappa, 1.0 / (ops.cast(power, kappa.dtype) + _per_map(sigma) ** 2))
+
+
+def gaussian_error(sigma, power):
+    """Error of the Gaussian denoiser, in units of the noise: sqrt(mean over modes of S / (S + sigma^2)).
+
+    Parameters
+    ----------
+    sigma : (n,), as the maps
+
+    Returns
+    -------
+    (n,), between 0 and 1
+    """
+    power = ops.cast(power, sigma.dtype)
+    return ops.sqrt(ops.mean(power / (power + _per_map(sigma) ** 2), axis=(-2, -1)))
+
+
+def gate(sigma, power, gate_sigma: float):
+    """c(sigma): the Gaussian error, closed as the fourth power beyond `gate_sigma`; (n,)."""
+    return gaussian_error(sigma, power) / (1.0 + (sigma / gate_sigma) ** 4)
+
+
+def prior_score(prior: Prior, kappa, sigma, *, training: bool = False):
+    """Score of the prior at noise level `sigma`: the Gaussian score, and the network's share if there is one.
+
+    Parameters
+    ----------
+    kappa : (n, ny, nx), dimensionless
+    sigma : (n,), as `kappa`
+
+    Returns
+    -------
+    (n, ny, nx), 1 / unit of `kappa`
+
+    Source: Remy et al. 2020, eq. 6.
+    """
+    gaussian = gaussian_score(kappa, sigma, prior.power)
+    if prior.network is None:
+        return gaussian
+    share = network_share(prior, kappa, gaussian, sigma, training=training)
+    return gaussian + _per_map(gate(sigma, prior.power, prior.gate_sigma) / sigma) * share
+
+
+def network_share(prior: Prior, kappa, gaussian, sigma, *, training: bool = False):
+    """The network's output f for maps, their Gaussian score and noise level, inputs scaled to order one.
+
+    Returns
+    -------
+    (n, ny, nx), dimensionless
+    """
+    power = ops.cast(prior.power, kappa.dtype)
+    variance = ops.mean(power)
+    denoised = kappa + _per_map(sigma) ** 2 * gaussian
+    denoised_rms = ops.sqrt(ops.mean(power**2 / (power + _per_map(sigma) ** 2), axis=(-2, -1)))
+    inputs = [kappa / _per_map(ops.sqrt(variance + sigma**2)), denoised / _per_map(denoised_rms)]
+    noise = ops.log(sigma / ops.sqrt(variance))[:, None]
+    return prior.network([ops.stack(inputs, axis=-1), noise], training=training)[..., 0]
+
+
+def denoised(kappa, sigma, score):
+    """Mean of the clean map given the noisy one (Tweedie): kappa + sigma^2 score; Remy et al. 2020, eq. 2."""
+    return kappa + _per_map(sigma) ** 2 * score
+
+
+class ScoreMatching(keras.Model):
+    """Denoising score matching of a prior's network, trained by `fit` on clean maps.
+
+    Every map gets its own noise level, log-uniform in the prior's range. The loss of a level is measured in units of
+    the Gaussian model's: 1 is what theory alone reaches, and each level counts the same.
+
+        loss = mean of |u + sigma score(kappa + sigma u)|^2 / c(sigma)^2
+
+    Source: Vincent 2011; Remy et al. 2020, eq. 3.
+    """
+
+    def __init__(self, prior: Prior, *, seed: int):
+        super().__init__()
+        self.network = prior.network
+        self.prior = prior
+        self.noise = keras.random.SeedGenerator(seed)
+
+    def call(self, kappa, training=False):
+        """Residual (u + sigma score) / c of freshly noised maps; (n, ny, nx)."""
+        n = ops.shape(kappa)[0]
+        low, high = np.log(self.prior.noise_range)
+        sigma = ops.exp(keras.random.uniform((n,), low, high, seed=self.noise))
+        u = keras.random.normal(ops.shape(kappa), seed=self.noise)
+        noisy = kappa + _per_map(sigma) * u
+        gaussian = gaussian_score(noisy, sigma, self.prior.power)
+        share = network_share(self.prior, noisy, gaussian, sigma, training=training)
+        opening = gate(sigma, self.prior.power, self.prior.gate_sigma)
+        residual = u + _per_map(sigma) * gaussian + _per_map(opening) * share
+        return residual / _per_map(gaussian_error(sigma, self.prior.power))
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Mean square of the residual."""
+        return ops.mean(ops.square(y_pred))
+
+
+def denoising_error(score: Callable, maps: np.ndarray, sigma: float, *, rng: np.random.Generator, batch: int = 8):
+    """Mean square error of the denoised maps at one noise level, on noise that only `rng` decides.
+
+    Parameters
+    ----------
+    score : (kappa (n, ny, nx), sigma (n,)) -> (n, ny, nx)
+    maps : (n, ny, nx), clean
+
+    Returns
+    -------
+    (n,), per map, unit of `maps` squared
+    """
+    errors = []
+    for start in range(0, len(maps), batch):
+        clean = maps[start : start + batch].astype("float32")
+        noisy = clean + sigma * rng.standard_normal(clean.shape).astype("float32")
+        level = np.full(len(clean), sigma, "float32")
+        error = np.asarray(denoised(noisy, level, score(noisy, level))) - clean
+        errors.append(np.mean(error**2, axis=(-2, -1)))
+    return np.concatenate(errors)
+
+
+def save_prior(prior: Prior, params: TrainParams, folder: str | Path) -> None:
+    """Write a prior: `network.weights.h5`, its settings in `network.json` and the spectrum in `power.npy`."""
+    folder = Path(folder)
+    settings = {name: getattr(params, name) for name in _NETWORK_KEYS}
+    record = {
+        "network": settings,
+        "pixel_arcmin": prior.pixel_arcmin,
+        "gate_sigma": prior.gate_sigma,
+        "noise_range": list(prior.noise_range),
+    }
+    write_json(folder / "network.json", record)
+    with atomic(folder / "power.npy") as temporary, temporary.open("wb") as file:
+        np.save(file, prior.power, allow_pickle=False)
+    with atomic(folder / "network.weights.h5") as temporary:
+        prior.network.save_weights(temporary)
+
+
+def load_prior(folder: str | Path, params: TrainParams) -> Prior:
+    """The prior that `save_prior` wrote.
+
+    Raises
+    ------
+    BorderError
+        If the stored network was built with other settings than `params`.
+    """
+    folder = Path(folder)
+    record = read_json(folder / "network.json")
+    asked = {name: getattr(params, name) for name in _NETWORK_KEYS}
+    if record["network"] != asked:
+        raise BorderError(
+            f"{folder}/network.json holds a network built with {record['network']}, which is not the {asked} of"
+            " params.yaml; run `dvc repro train`, or set these keys to the network's"
+        )
+    network = build_network(params)
+    network.load_weights(folder / "network.weights.h5")
+    return Prior(
+        power=np.load(folder / "power.npy", allow_pickle=False),
+        pixel_arcmin=record["pixel_arcmin"],
+        network=network,
+        gate_sigma=record["gate_sigma"],
+        noise_range=tuple(record["noise_range"]),
+    )
+
+
+_NETWORK_KEYS = ("channels", "scales", "blocks", "normalisation", "spectral_norm")
+
+
+def _per_map(values):
+    """(n,) -> (n, 1, 1), to multiply maps."""
+    return ops.reshape(values, (-1, 1, 1))

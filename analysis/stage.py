@@ -1,0 +1,205 @@
+"""One stage of the pipeline: its notebook, run from top to bottom and stored without anything that varies."""
+
+import ast
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+import papermill
+import psutil
+from nbclient.exceptions import DeadKernelError
+from nbstripout import strip_output
+from papermill.exceptions import PapermillExecutionError
+
+from analysis.files import BorderError, atomic, write_json
+from analysis.params import DATA, ROOT, load_params
+from analysis.provenance import import_closure
+
+BORDER_ERRORS = {"BorderError", "ParamsError"}
+KERNEL_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "PYTHONHASHSEED": "0"}
+VARYING_KEYS = [
+    "metadata.papermill",
+    "cell.metadata.papermill",
+    "cell.metadata.execution",
+    "metadata.language_info.version",
+]
+# Lines of Keras and tqdm that tell progress with times ("3/9 - 1s - 20ms/step", "[00:03<00:09, 3.1it/s]").
+PROGRESS = re.compile(r"\x08|\d/\d+ .*\d+m?s|\d(us|ms|s)/(step|epoch)|\d:\d\d<|\d(it|s)/(s|it)\b")
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+# What a cell prints or raises comes through the notebook; the kernel's own log would only bury it.
+KERNEL_ARGUMENTS = ["--log-level=CRITICAL"]
+POLL_S = 0.2
+
+
+class StageError(RuntimeError):
+    """A notebook that did not run to its end, with the notebook's own traceback."""
+
+
+def run(stage: str, which: Mapping[str, str]) -> Path:
+    """Run a stage's notebook and store the executed copy, the same bytes for the same results.
+
+    What the notebook prints appears in the terminal as it comes. Wall time and peak memory go to
+    `data/timings/`.
+
+    Parameters
+    ----------
+    stage : str
+        Name of a notebook of `notebooks/`.
+    which : mapping of str to str
+        Its parameters: which field or sample, never how much.
+
+    Returns
+    -------
+    Path
+        The executed notebook, `notebooks/executed/<stage>[_<value>].ipynb`.
+
+    Raises
+    ------
+    BorderError
+        If the stage or a parameter is unknown, or if the notebook met bad input; in one sentence.
+    StageError
+        If a cell raised anything else, or the kernel died.
+    """
+    params = load_params()
+    notebook = _notebook(stage, which)
+    name = "_".join([stage, *which.values()])
+    draft = ROOT / ".work" / "executed" / f"{name}.ipynb"
+    with _measured() as cost:
+        _execute(notebook, draft, which)
+    executed = _stable(nbformat.read(draft, as_version=4))
+    draft.unlink()
+    path = ROOT / "notebooks" / "executed" / f"{name}.ipynb"
+    with atomic(path) as temporary:
+        nbformat.write(executed, temporary)
+    write_json(DATA / "timings" / f"{name}.json", {"profile": params.profile, **cost})
+    print(f"{name}: {cost['wall_s']:.0f} s, {cost['peak_memory_gb']:.1f} GB at most", file=sys.stderr)
+    return path
+
+
+def _notebook(stage: str, which: Mapping[str, str]) -> Path:
+    """The notebook of a stage that takes the parameters `which`."""
+    path = ROOT / "notebooks" / f"{stage}.ipynb"
+    if not path.is_file():
+        stages = ", ".join(sorted(other.stem for other in path.parent.glob("*.ipynb")))
+        raise BorderError(f"{stage!r} is not a stage; choose one of: {stages}.")
+    cells = nbformat.read(path, as_version=4).cells
+    source = "\n".join(cell.source for cell in cells if "parameters" in cell.metadata.get("tags", []))
+    targets = [target for node in ast.parse(source).body for target in getattr(node, "targets", [])]
+    known = [ast.unparse(target) for target in targets]
+    for key in which:
+        if key not in known:
+            takes = ", ".join(known) or "none"
+            raise BorderError(f"{stage} takes no parameter {key!r}; its parameters cell has: {takes}.")
+    return path
+
+
+def _execute(notebook: Path, draft: Path, which: Mapping[str, str]) -> None:
+    """Run every cell in this Python and this folder, or raise."""
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    for key, value in KERNEL_ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    os.environ["IPYTHONDIR"] = str(ROOT / ".work" / "ipython")
+    try:
+        executed = papermill.execute_notebook(
+            notebook,
+            draft,
+            parameters=dict(which),
+            kernel_name="python3",
+            language="python",
+            cwd=ROOT,
+            progress_bar=False,
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
+            extra_arguments=KERNEL_ARGUMENTS,
+        )
+    except PapermillExecutionError as error:
+        if error.ename in BORDER_ERRORS | _border_errors(notebook):
+            draft.unlink(missing_ok=True)
+            raise BorderError(error.evalue) from None
+        raise StageError(f"{notebook.stem} failed; its cells so far are in {draft}.{error}") from None
+    except DeadKernelError:
+        raise StageError(_died(notebook, draft)) from None
+    if any(cell.cell_type == "code" and cell.execution_count is None for cell in executed.cells):  # sys.exit
+        raise StageError(_died(notebook, draft))
+
+
+def _border_errors(notebook: Path) -> set[str]:
+    """Names of the special cases of bad input that a notebook's modules define."""
+    trees = [ast.parse((ROOT / file).read_text(encoding="utf-8")) for file in import_closure(notebook)]
+    classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    return {node.name for node in classes if BORDER_ERRORS & {ast.unparse(base) for base in node.bases}}
+
+
+def _died(notebook: Path, draft: Path) -> str:
+    """What to tell when the kernel went away."""
+    return (
+        f"{notebook.stem} ended before its last cell: the kernel died, most often for want of memory,"
+        f" or a cell called exit; its cells so far are in {draft}."
+    )
+
+
+def _stable(executed: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook without what differs from run to run: ids, times, addresses, logs and progress bars."""
+    for cell in executed.cells:
+        if cell.cell_type == "code":
+            cell.outputs = _stable_outputs(cell.outputs)
+    return strip_output(executed, keep_output=True, keep_count=True, keep_id=False, extra_keys=VARYING_KEYS)
+
+
+def _stable_outputs(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Outputs of a cell without stderr; printed text is joined, and lines of progress are left out."""
+    kept = []
+    for output in outputs:
+        if output.output_type != "stream":
+            if "text/plain" in output.get("data", {}):
+                output.data["text/plain"] = ADDRESS.sub("", output.data["text/plain"])
+            kept.append(output)
+        elif output.name == "stdout":
+            if kept and kept[-1].output_type == "stream":
+                kept[-1].text += output.text
+            else:
+                kept.append(output)
+    for output in kept:
+        if output.output_type == "stream":
+            lines = re.split(r"(?<=[\n\r])", output.text)
+            output.text = ADDRESS.sub("", "".join(line for line in lines if not PROGRESS.search(line)))
+    return [output for output in kept if output.get("text", "x").strip()]
+
+
+@contextmanager
+def _measured() -> Iterator[dict[str, float]]:
+    """Wall time (s) and peak resident memory (GB) of this process and its children, once the block ends."""
+    cost, done, peak = {}, threading.Event(), [0]
+
+    def watch() -> None:
+        while not done.wait(POLL_S):
+            peak[0] = max(peak[0], _resident())
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    start = time.perf_counter()
+    try:
+        yield cost
+    finally:
+        done.set()
+        watcher.join()
+    cost |= {"wall_s": round(time.perf_counter() - start, 1), "peak_memory_gb": round(peak[0] / 1e9, 2)}
+
+
+def _resident() -> int:
+    """Resident memory of this process and all below it, in bytes."""
+    here = psutil.Process()
+    total = 0
+    for process in [here, *here.children(recursive=True)]:
+        try:
+            total += process.memory_info().rss
+        except psutil.Error:  # it ended between listing and looking
+            continue
+    return total

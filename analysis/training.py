@@ -1,0 +1,140 @@
+"""Training of the prior's network: batches of crops, validation at fixed noise levels, and the fit itself."""
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from analysis.backend import compiled
+from analysis.network import build_network
+from analysis.params import GridParams, TrainParams
+from analysis.score import Prior, ScoreMatching, denoising_error, prior_score
+from analysis.simulations import crops
+
+log = logging.getLogger(__name__)
+
+VALIDATION_SIGMA = (0.01, 0.014, 0.02, 0.028, 0.04, 0.057, 0.08, 0.16, 0.32)
+
+
+class CropBatches(keras.utils.PyDataset):
+    """Batches of random crops of the training maps; batch and epoch number decide every crop."""
+
+    def __init__(self, maps: np.ndarray, pixels: int, params: TrainParams, *, seed: int):
+        super().__init__()
+        self.maps, self.pixels, self.params, self.seed = maps, pixels, params, seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.params.steps_per_epoch
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray]:
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        chosen = rng.integers(len(self.maps), size=self.params.batch)
+        return (crops(self.maps[chosen], self.pixels, rng=rng),)
+
+    def on_epoch_end(self) -> None:
+        """Move on to crops not seen before."""
+        self.epoch += 1
+
+
+class LevelValidation(keras.callbacks.Callback):
+    """Denoising error of held-out maps over the Gaussian score's, a noise level at a time, after every epoch."""
+
+    def __init__(self, prior: Prior, maps: np.ndarray, *, seed: int):
+        super().__init__()
+        self.relative_error = _relative_error(prior, maps, seed)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Add one entry a noise level to the epoch's log."""
+        errors = {f"error_{sigma:g}": self.relative_error(sigma) for sigma in VALIDATION_SIGMA}
+        logs.update(errors)
+        log.info("epoch %d: loss %.4f, error / Gaussian %s", epoch + 1, logs["loss"], _row(errors.values()))
+
+
+def train_prior(
+    maps: np.ndarray,
+    validation_maps: np.ndarray,
+    power: np.ndarray,
+    grid: GridParams,
+    params: TrainParams,
+    *,
+    seed: int,
+    log_folder: Path,
+) -> tuple[Prior, dict[str, list[float]]]:
+    """Train a network on maps, validate it on others.
+
+    Parameters
+    ----------
+    maps : (n, side, side), clean training maps; crops of the grid's size are drawn from them
+    validation_maps : (m, ny, nx), clean, of the grid's size
+    power : (ny, nx), pixel variance per mode
+    log_folder : where TensorBoard's events and the checkpoint of an unfinished training live
+
+    Returns
+    -------
+    prior : with the running average of the weights
+    history : per epoch the loss (1 is the Gaussian score's) and `error_<sigma>`, RMSE over the Gaussian's
+    """
+    keras.utils.set_random_seed(seed)
+    prior = Prior(
+        power=power.astype("float32"),
+        pixel_arcmin=grid.pixel_arcmin,
+        network=build_network(params),
+        gate_sigma=params.gate_sigma,
+        noise_range=(params.sigma_min, params.sigma_max),
+    )
+    model = ScoreMatching(prior, seed=seed)
+    model(validation_maps[:1])  # builds it, so that a checkpoint can be restored before the first step
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0,
+        params.epochs * params.steps_per_epoch,
+        warmup_target=params.learning_rate,
+        warmup_steps=min(200, params.steps_per_epoch),
+    )
+    model.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0, use_ema=True, ema_momentum=params.ema_momentum))
+    callbacks = [
+        keras.callbacks.BackupAndRestore(log_folder / "checkpoint"),
+        keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
+        LevelValidation(prior, validation_maps, seed=seed),
+        keras.callbacks.TensorBoard(log_folder / "tensorboard", write_graph=False),
+        keras.callbacks.CSVLogger(log_folder / "history.csv", append=True),
+    ]
+    batches = CropBatches(maps, grid.pixels, params, seed=seed)
+    history = model.fit(batches, epochs=params.epochs, callbacks=callbacks, verbose=0)
+    return prior, history.history
+
+
+def level_errors(prior: Prior, maps: np.ndarray, sigmas: Sequence[float], *, seed: int) -> list[float]:
+    """Denoising RMSE of the prior's score over the Gaussian score's at each noise level, on the same noise.
+
+    Parameters
+    ----------
+    maps : (n, ny, nx), clean
+    """
+    relative_error = _relative_error(prior, maps, seed)
+    return [relative_error(sigma) for sigma in sigmas]
+
+
+def _relative_error(prior: Prior, maps: np.ndarray, seed: int) -> Callable[[float], float]:
+    """A function of the noise level; what does not change as the network learns is kept."""
+    gaussian = Prior(power=prior.power, pixel_arcmin=prior.pixel_arcmin)
+    score = compiled(lambda kappa, sigma: prior_score(prior, kappa, sigma))
+    gaussian_score = compiled(lambda kappa, sigma: prior_score(gaussian, kappa, sigma))
+    kept: dict[float, float] = {}
+
+    def error(of: Callable, sigma: float) -> float:
+        return float(np.mean(denoising_error(of, maps, sigma, rng=np.random.default_rng([seed, round(1e6 * sigma)]))))
+
+    def relative_error(sigma: float) -> float:
+        if sigma not in kept:
+            kept[sigma] = error(gaussian_score, sigma)
+        return (error(score, sigma) / kept[sigma]) ** 0.5
+
+    return relative_error
+
+
+def _row(values) -> str:
+    """Numbers of a log line."""
+    return " ".join(f"{value:.3f}" for value in values)

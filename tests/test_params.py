@@ -1,0 +1,128 @@
+"""params.yaml: what is right is read as it stands, what is wrong is named in one sentence."""
+
+import copy
+from dataclasses import FrozenInstanceError, asdict
+from functools import reduce
+
+import numpy as np
+import pytest
+import yaml
+
+from analysis.params import ROOT, ParamsError, load_params, stage_rng
+
+COMMITTED = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+GRIDDED = {"shear": "s.fits", "mask": "m.fits", "truth": "t.fits", "sigma": 0.15}
+MISSING = object()
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """Path of the committed parameters with one key set, or taken out."""
+
+    def write(key, value):
+        content = copy.deepcopy(COMMITTED)
+        *above, last = key.split(".")
+        section = reduce(dict.__getitem__, above, content)
+        section[last] = value
+        if value is MISSING:
+            del section[last]
+        path = tmp_path / "params.yaml"
+        path.write_text(yaml.safe_dump(content), encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_values_are_those_of_the_file():
+    params = load_params()
+    assert params.grid.pixels == COMMITTED["grid"]["pixels"]
+    assert asdict(params.theory) == COMMITTED["theory"]
+    assert list(params.sample.fields) == list(COMMITTED["sample"]["fields"])
+    assert list(asdict(params)) == list(COMMITTED)
+
+
+def test_whole_number_is_taken_where_a_real_one_is_meant(changed):
+    assert load_params(changed("grid.pixel_arcmin", 1)).grid.pixel_arcmin == 1.0
+
+
+def test_records_are_frozen():
+    with pytest.raises(FrozenInstanceError):
+        load_params().grid.pixels = 3
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("grid.pixel", 160),  # unknown
+        ("color", "blue"),
+        ("train.epoch", 3),
+        ("sample.fields.cosmos.chain", 3),
+        ("grid.pixels", MISSING),
+        ("seed", MISSING),
+        ("train.learning_rate", MISSING),
+        ("fields.cosmos.catalogue.e2", MISSING),
+        ("grid.pixels", "160"),  # mistyped
+        ("grid.pixels", 160.5),
+        ("grid.pixels", True),
+        ("grid", 160),
+        ("seed", "now"),
+        ("fields.cosmos.center_deg", 150.1),
+        ("train.spectral_norm", "no"),
+        ("catalogue.fields", "cosmos"),
+        ("grid.pixels", 8),  # out of range
+        ("grid.pixel_arcmin", 0.0),
+        ("grid.pixel_arcmin", float("nan")),
+        ("grid.projection", "SIN"),
+        ("theory.h", -0.7),
+        ("theory.ell_max", 10),
+        ("simulations.boxes_train", 0),
+        ("simulations.source", "universe"),
+        ("train.ema_momentum", 1.0),
+        ("train.normalisation", "layer"),
+        ("sample.leapfrog_steps", 7),
+        ("sample.ladder_ratio", 1.0),
+        ("sample.fields.cosmos.prior", "flat"),
+        ("sample.fields.cosmos.chains", 1),
+        ("baselines.smoothing_arcmin", []),
+        ("baselines.realisations", 1),
+        ("compute.processes", 0),
+        ("catalogue.fields", ["cosmos", "goods"]),  # rules between keys
+        ("mocks.field", "goods"),
+        ("simulations.map_pixels", 32),
+        ("sample.sigma_end", 0.5),
+        ("theory.source_redshift", None),
+        ("theory.source_distribution", "nz.fits"),
+        ("fields.cosmos.catalogue", None),
+        ("fields.cosmos.gridded", GRIDDED),
+    ],
+)
+def test_fault_is_one_sentence_that_names_the_key(changed, key, value):
+    path = changed(key, value)
+    with pytest.raises(ParamsError) as caught:
+        load_params(path)
+    sentence = str(caught.value)
+    assert str(path) in sentence
+    assert "\n" not in sentence
+    assert key.rpartition(".")[-1] in sentence or key.rpartition(".")[0] in sentence.split()[1]
+    assert len(sentence) < 300 + len(str(path))
+
+
+@pytest.mark.parametrize("text", ["grid: [", "", "- 1\n", "grid: {pixels: 160"])
+def test_file_that_is_no_mapping(tmp_path, text):
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ParamsError, match=r"params\.yaml") as caught:
+        load_params(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_file_that_is_not_there(tmp_path):
+    with pytest.raises(ParamsError, match=r"absent\.yaml"):
+        load_params(tmp_path / "absent.yaml")
+
+
+def test_generators_differ_between_stages_and_agree_with_themselves():
+    draws = [stage_rng(2020, *names).normal(size=4) for names in (("mocks",), ("mocks", "test"), ("sample", "cosmos"))]
+    assert len({tuple(draw) for draw in draws}) == 3
+    assert not np.array_equal(draws[0], stage_rng(2021, "mocks").normal(size=4))
+    np.testing.assert_array_equal(draws[0], stage_rng(2020, "mocks").normal(size=4))
