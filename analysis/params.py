@@ -112,6 +112,7 @@ class SimulationsParams:
     mesh: Annotated[int, Field(ge=16)]
     steps: Annotated[int, Field(ge=4)]
     start_redshift: Positive
+    candidates: Count
     plane_pixels: Annotated[int, Field(ge=16)]
     join_ell: Annotated[list[Positive], Field(min_length=2, max_length=2)]
 

@@ -36,7 +36,7 @@ def camb_results(params: TheoryParams, redshifts: np.ndarray, k_max: float = 100
         halofit_version="takahashi",
         NonLinear=camb.model.NonLinear_both,
     )
-    cosmology.set_matter_power(redshifts=list(redshifts), kmax=k_max * params.h)
+    cosmology.set_matter_power(redshifts=sorted(redshifts, reverse=True), kmax=k_max * params.h)
     return camb.get_results(cosmology)
 
 
@@ -249,6 +249,12 @@ def gaussian_field(power: np.ndarray, n: int, *, rng: np.random.Generator) -> np
     """
     white = rng.standard_normal((n, *power.shape))
     return np.fft.ifft2(np.fft.fft2(white) * np.sqrt(power)).real
+
+
+def save_power(power: np.ndarray, path: str | Path) -> None:
+    """Write the power of each mode of a grid as a NumPy file."""
+    with atomic(path) as temporary:
+        np.save(temporary, power, allow_pickle=False)
 
 
 def save_table(table: Table, path: str | Path) -> None:

@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from astropy.table import Table
 
 from analysis.files import BorderError, atomic
 from analysis.lightcone import comoving_distance, convergence_map, simulate_box
@@ -29,8 +30,7 @@ def box_split(params: SimulationsParams) -> dict[str, range]:
 
 def box_maps(
     box: int,
-    wavenumber: np.ndarray,
-    linear_power: np.ndarray,
+    matter: Table,
     theory: TheoryParams,
     params: SimulationsParams,
     pixel_arcmin: float,
@@ -41,7 +41,7 @@ def box_maps(
     Parameters
     ----------
     box : number of the box
-    wavenumber, linear_power : (n,), h/Mpc and (Mpc/h)^3 at z = 0
+    matter : k in h/Mpc, linear and halofit power at z = 0 in (Mpc/h)^3
 
     Returns
     -------
@@ -49,7 +49,16 @@ def box_maps(
     """
     rng = stage_rng(seed, "simulations", f"box {box}")
     redshift, share = source_distribution(theory)
-    planes = simulate_box(theory.omega_m, wavenumber, linear_power, params, redshift.max(), rng)
+    planes = simulate_box(
+        theory.omega_m,
+        np.asarray(matter["k"]),
+        np.asarray(matter["linear"]),
+        params,
+        redshift.max(),
+        rng,
+        nonlinear_power=np.asarray(matter["halofit"]),
+        candidates=params.candidates,
+    )
     distance = comoving_distance(redshift, theory.omega_m)
     return np.stack(
         [
@@ -60,8 +69,7 @@ def box_maps(
 
 
 def simulated_maps(
-    wavenumber: np.ndarray,
-    linear_power: np.ndarray,
+    matter: Table,
     theory: TheoryParams,
     params: SimulationsParams,
     grid: GridParams,
@@ -73,7 +81,7 @@ def simulated_maps(
 
     Parameters
     ----------
-    wavenumber, linear_power : (n,), h/Mpc and (Mpc/h)^3 at z = 0
+    matter : k in h/Mpc, linear and halofit power at z = 0 in (Mpc/h)^3
     processes : None takes every core; the maps do not depend on it
 
     Returns
@@ -82,7 +90,7 @@ def simulated_maps(
     """
     split = box_split(params)
     boxes = sum(len(numbers) for numbers in split.values())
-    settings = (wavenumber, linear_power, theory, params, grid.pixel_arcmin, seed)
+    settings = (matter, theory, params, grid.pixel_arcmin, seed)
     maps = []
     # a fresh interpreter a process: a forked one would inherit the threads of the notebook's kernel
     context = multiprocessing.get_context("spawn")

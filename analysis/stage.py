@@ -132,7 +132,8 @@ def _execute(notebook: Path, draft: Path, which: Mapping[str, str]) -> None:
 
 def _border_errors(notebook: Path) -> set[str]:
     """Names of the special cases of bad input that a notebook's modules define."""
-    trees = [ast.parse((ROOT / file).read_text(encoding="utf-8")) for file in import_closure(notebook)]
+    modules = [file for file in import_closure(notebook) if file.endswith(".py")]
+    trees = [ast.parse((ROOT / file).read_text(encoding="utf-8")) for file in modules]
     classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     return {node.name for node in classes if BORDER_ERRORS & {ast.unparse(base) for base in node.bases}}
 

@@ -1,0 +1,33 @@
+"""The lensing operator against plane waves, its adjoint and the round trip."""
+
+import numpy as np
+import pytest
+
+from analysis.lensing import convergence_from_shear, shear_from_convergence
+
+
+@pytest.mark.parametrize(("direction", "expected"), [((1, 0), (1, 0)), ((0, 1), (-1, 0)), ((1, 1), (0, 1))])
+def test_plane_wave_fixes_signs_and_axes(direction, expected):
+    y, x = np.mgrid[:32, :32] / 32
+    kappa = np.cos(2 * np.pi * 3 * (direction[0] * x + direction[1] * y))
+    gamma = np.asarray(shear_from_convergence(kappa))
+    np.testing.assert_allclose(gamma, np.multiply.outer(expected, kappa), atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (31, 33), (30, 35)])
+def test_adjoint(shape):
+    rng = np.random.default_rng(1)
+    kappa, gamma = rng.standard_normal((3, *shape)), rng.standard_normal((3, 2, *shape))
+    forward = np.sum(np.asarray(shear_from_convergence(kappa)) * gamma)
+    backward = np.sum(kappa * np.asarray(convergence_from_shear(gamma)))
+    np.testing.assert_allclose(forward, backward, rtol=1e-11)
+
+
+def test_round_trip_on_an_odd_grid_returns_the_map_less_its_mean():
+    kappa = np.random.default_rng(2).standard_normal((2, 33, 31))
+    gamma = np.asarray(shear_from_convergence(kappa))
+    np.testing.assert_allclose(
+        np.asarray(convergence_from_shear(gamma)), kappa - kappa.mean((-2, -1), keepdims=True), atol=1e-12
+    )
+    turned = np.stack([-gamma[:, 1], gamma[:, 0]], axis=1)
+    np.testing.assert_allclose(np.asarray(convergence_from_shear(turned)), 0, atol=1e-12)

@@ -1,0 +1,60 @@
+"""Spectra against theory's own code, white noise and drawn fields."""
+
+import numpy as np
+import pytest
+
+from analysis.params import load_params
+from analysis.power import (
+    ARCMIN,
+    binned_c_ell,
+    camb_results,
+    convergence_c_ell,
+    crop_power,
+    gaussian_field,
+    grid_power,
+    periodogram,
+)
+
+
+@pytest.fixture(scope="module")
+def theory():
+    return convergence_c_ell(load_params().theory)
+
+
+def test_theory_agrees_with_the_lensing_source_spectra_of_camb(theory):
+    import camb
+    from camb.sources import GaussianSourceWindow
+
+    settings = camb_results(load_params().theory, np.array([0.0])).Params.copy()
+    settings.SourceWindows = [GaussianSourceWindow(redshift=1.0, source_type="lensing", sigma=0.005)]
+    settings.set_for_lmax(12000, lens_potential_accuracy=2)
+    settings.Want_CMB = False
+    settings.SourceTerms.limber_windows = True
+    own = camb.get_results(settings).get_source_cls_dict(lmax=10000, raw_cl=True)["W1xW1"]
+    ell = np.arange(100, 10001)
+    ratio = np.exp(np.interp(np.log(ell), np.log(theory[0]), np.log(theory[1]))) / own[ell]
+    assert np.abs(ratio - 1).max() < 0.01
+
+
+def test_white_noise_has_the_area_of_a_pixel_as_its_power():
+    maps = 0.3 * np.random.default_rng(1).standard_normal((50, 64, 64))
+    c_ell = binned_c_ell(maps, 0.8, np.array([500.0, 4000.0, 10000.0])).mean(axis=0)
+    np.testing.assert_allclose(c_ell, 0.09 * (0.8 * ARCMIN) ** 2, rtol=0.02)
+
+
+def test_drawn_fields_return_their_spectrum(theory):
+    power = grid_power(*theory, (64, 64), 0.8)
+    power[0, 0] = 0.01
+    maps = gaussian_field(power, 800, rng=np.random.default_rng(2))
+    measured = np.mean(np.abs(np.fft.fft2(maps, norm="ortho")) ** 2, axis=0)
+    # 800 maps, each mode complex or real: relative error of the mean at most sqrt(2/800) a mode
+    assert abs(np.mean(measured / power) - 1) < 0.005
+    assert np.abs(measured / power - 1).max() < 6 * np.sqrt(2 / 800)
+
+
+def test_spectrum_of_a_crop_is_what_crops_of_large_maps_show(theory):
+    large = gaussian_field(grid_power(*theory, (256, 256), 0.8), 400, rng=np.random.default_rng(3))
+    expected = crop_power(*theory, (32, 32), 0.8)
+    ratio = periodogram(large[:, 64:96, 64:96]) / expected
+    assert abs(np.mean(ratio) - 1) < 0.02
+    assert abs(ratio[0, 0] - 1) < 0.4
