@@ -424,3 +424,18 @@ def test_observation_keeps_the_file_contract(tiny, field):
     assert count.shape == (32, 32)
     np.testing.assert_array_equal(weight[0] > 0, count > 0)
     assert 0.001 < shear[weight > 0].std() < 0.2
+
+
+def test_mocks_keep_the_file_contract(tiny):
+    paths = sorted((tiny / "data" / "mocks").glob("*.fits"))
+    assert [path.stem for path in paths] == ["test_00", "test_01", "validation_00", "validation_01"]
+    truths = []
+    for path in paths:
+        with fits.open(path) as hdus:
+            header_cards(tiny, hdus, "mocks")
+            truths.append(image(hdus, "TRUTH", (32, 32)))
+            image(hdus, "SHEAR", (2, 32, 32))
+            image(hdus, "WEIGHT", (2, 32, 32))
+            assert hdus["COUNT"].data.shape == (32, 32)
+    assert len({truth.tobytes() for truth in truths}) == len(truths)
+    assert 1e-4 < np.std(truths) < 0.1
