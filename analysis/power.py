@@ -257,6 +257,11 @@ def save_power(power: np.ndarray, path: str | Path) -> None:
         np.save(temporary, power, allow_pickle=False)
 
 
+def load_power(path: str | Path) -> np.ndarray:
+    """The power that `save_power` wrote."""
+    return np.load(path, allow_pickle=False)
+
+
 def save_table(table: Table, path: str | Path) -> None:
     """Write a table as ECSV."""
     with atomic(path) as temporary:

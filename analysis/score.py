@@ -20,6 +20,7 @@ from analysis.backend import filtered
 from analysis.files import BorderError, atomic, read_json, write_json
 from analysis.network import build_network
 from analysis.params import TrainParams
+from analysis.power import load_power, save_power
 
 
 @dataclass(frozen=True)
@@ -193,8 +194,7 @@ def save_prior(prior: Prior, params: TrainParams, folder: str | Path) -> None:
         "noise_range": list(prior.noise_range),
     }
     write_json(folder / "network.json", record)
-    with atomic(folder / "power.npy") as temporary, temporary.open("wb") as file:
-        np.save(file, prior.power, allow_pickle=False)
+    save_power(prior.power, folder / "power.npy")
     with atomic(folder / "network.weights.h5") as temporary:
         prior.network.save_weights(temporary)
 
@@ -218,7 +218,7 @@ def load_prior(folder: str | Path, params: TrainParams) -> Prior:
     network = build_network(params)
     network.load_weights(folder / "network.weights.h5")
     return Prior(
-        power=np.load(folder / "power.npy", allow_pickle=False),
+        power=load_power(folder / "power.npy"),
         pixel_arcmin=record["pixel_arcmin"],
         network=network,
         gate_sigma=record["gate_sigma"],

@@ -1,0 +1,67 @@
+"""The prior's score: exact for Gaussian fields, the network's share zero at the start, saved = reloaded."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from analysis.files import BorderError
+from analysis.network import build_network
+from analysis.params import load_params
+from analysis.power import wavenumbers
+from analysis.score import Prior, gaussian_score, load_prior, prior_score, save_prior
+
+SETTINGS = dataclasses.replace(load_params().train, channels=4, scales=2, blocks=1)
+POWER = 4e-3 * (np.maximum(wavenumbers((16, 16), 0.82), 500) / 500) ** -1.5
+
+
+def prior():
+    return Prior(POWER.astype("float32"), 0.82, build_network(SETTINGS), 0.3, (0.005, 0.5))
+
+
+def test_gaussian_score_is_the_gradient_of_the_log_density():
+    rng = np.random.default_rng(1)
+    kappa, direction = rng.standard_normal((2, 1, 16, 16))
+    sigma = np.array([0.05])
+
+    def log_density(x):
+        return -0.5 * np.sum(np.abs(np.fft.fft2(x, norm="ortho")) ** 2 / (POWER + sigma[0] ** 2))
+
+    slope = (log_density(kappa + 1e-4 * direction) - log_density(kappa - 1e-4 * direction)) / 2e-4
+    np.testing.assert_allclose(np.sum(np.asarray(gaussian_score(kappa, sigma, POWER)) * direction), slope, rtol=1e-7)
+
+
+def test_a_new_network_leaves_the_gaussian_score():
+    kappa = np.random.default_rng(2).standard_normal((2, 16, 16)).astype("float32")
+    sigma = np.array([0.02, 0.2], "float32")
+    np.testing.assert_array_equal(
+        np.asarray(prior_score(prior(), kappa, sigma)), np.asarray(gaussian_score(kappa, sigma, prior().power))
+    )
+
+
+def shifted(one):
+    """The prior after its weights were moved, so that the network says something."""
+    rng = np.random.default_rng(3)
+    one.network.set_weights([w + 0.1 * rng.standard_normal(w.shape) for w in one.network.get_weights()])
+    return one
+
+
+def test_saved_is_reloaded(tmp_path):
+    kappa = 0.02 * np.random.default_rng(4).standard_normal((2, 16, 16)).astype("float32")
+    sigma = np.array([0.02, 0.2], "float32")
+    one = shifted(prior())
+    save_prior(one, SETTINGS, tmp_path)
+    score = np.asarray(prior_score(one, kappa, sigma))
+    np.testing.assert_array_equal(np.asarray(prior_score(load_prior(tmp_path, SETTINGS), kappa, sigma)), score)
+    assert np.abs(score - np.asarray(gaussian_score(kappa, sigma, POWER))).max() > 1e-3
+    with pytest.raises(BorderError, match="channels"):
+        load_prior(tmp_path, dataclasses.replace(SETTINGS, channels=8))
+
+
+@pytest.mark.parametrize("normalisation", ["none", "batch", "group"])
+@pytest.mark.parametrize("spectral_norm", [False, True])
+def test_network_takes_maps_of_any_size(normalisation, spectral_norm):
+    network = build_network(dataclasses.replace(SETTINGS, normalisation=normalisation, spectral_norm=spectral_norm))
+    out = network([np.ones((2, 24, 32, 2), "float32"), np.ones((2, 1), "float32")])
+    assert out.shape == (2, 24, 32, 1)
+    assert np.all(np.asarray(out) == 0)
