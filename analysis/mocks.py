@@ -1,10 +1,25 @@
 """Mock observations: the shear of a simulated map under the mask and the noise of a real field."""
 
-import numpy as np
+from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+from astropy.io import fits
+
+from analysis.files import BorderError
 from analysis.lensing import shear_from_convergence
 from analysis.simulations import central_crops
-from analysis.sky import Observation
+from analysis.sky import Observation, load_observation, load_truth
+
+
+@dataclass(frozen=True, eq=False)
+class Mock:
+    """A mock of a field: its name, the truth (ny, nx), what is observed of it, and the N-body box of the truth."""
+
+    name: str
+    truth: np.ndarray
+    observation: Observation
+    box: int
 
 
 def mock_observation(
@@ -33,3 +48,24 @@ def mock_observation(
     gamma = np.where(observed, shear + sigma * rng.standard_normal(shear.shape), 0.0)
     mock = Observation(gamma, observation.weight, observation.count, observation.grid, f"mock of {observation.title}")
     return truth, mock
+
+
+def spread_indices(maps: int, chosen: int) -> list[int]:
+    """Numbers of `chosen` maps out of `maps`, evenly spread, so that every box has its share."""
+    return [i * maps // chosen for i in range(chosen)]
+
+
+def load_mocks(folder: str | Path, split: str) -> list[Mock]:
+    """The mocks of one split (`validation` or `test`), in order.
+
+    Raises
+    ------
+    BorderError
+        If there are none, or a file is damaged.
+    """
+    paths = sorted(Path(folder).glob(f"{split}_*.fits"))
+    if not paths:
+        raise BorderError(f"{folder} holds no {split} mocks; run `dvc repro mocks`")
+    return [
+        Mock(path.stem, load_truth(path), load_observation(path), int(fits.getheader(path)["BOX"])) for path in paths
+    ]

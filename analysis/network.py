@@ -8,10 +8,10 @@ new network returns zero. Fully convolutional: any map whose sides are multiples
 import keras
 from keras import layers
 
-from analysis.params import TrainParams
+from analysis.params import NetworkParams
 
 
-def build_network(params: TrainParams) -> keras.Model:
+def build_network(params: NetworkParams) -> keras.Model:
     """A new network.
 
     Parameters
@@ -44,7 +44,9 @@ def build_network(params: TrainParams) -> keras.Model:
     for _ in range(params.blocks):
         x = block(x, level, widths[-1])
     for width, skip in zip(reversed(widths[:-1]), reversed(skips), strict=True):
-        x = layers.UpSampling2D(2, interpolation="nearest")(x)
+        x = layers.UpSampling2D(2, interpolation="nearest")(
+            convolution(width, 1)(x)
+        )  # fewer channels, then more pixels
         x = layers.Concatenate()([x, skip])
         for _ in range(params.blocks):
             x = block(x, level, width)
@@ -52,7 +54,7 @@ def build_network(params: TrainParams) -> keras.Model:
     return keras.Model([maps, noise], out, name="residual_unet")
 
 
-def _building_blocks(params: TrainParams):
+def _building_blocks(params: NetworkParams):
     """The convolution and the residual block that the settings ask for."""
 
     def convolution(width: int, size: int):

@@ -116,6 +116,15 @@ class SimulationsParams:
     plane_pixels: Annotated[int, Field(ge=16)]
     join_ell: Annotated[list[Positive], Field(min_length=2, max_length=2)]
 
+    @model_validator(mode="after")
+    def resolved(self) -> "SimulationsParams":
+        """The force mesh is no coarser than the particles, and the join goes upward."""
+        if self.mesh < self.particles:
+            raise ValueError(f"mesh is {self.mesh}, less than particles ({self.particles}): forces would be too coarse")
+        if self.join_ell[0] >= self.join_ell[1]:
+            raise ValueError(f"join_ell is {self.join_ell}: give the lower multipole first")
+        return self
+
 
 @record
 class CatalogueParams:
@@ -134,8 +143,19 @@ class MocksParams:
 
 
 @record
+class NetworkParams:
+    """The residual U-Net: its width at full resolution, scales, residual blocks a scale, and the paper's guards."""
+
+    channels: Count
+    scales: Count
+    blocks: Count
+    normalisation: Literal["none", "batch", "group"]
+    spectral_norm: bool
+
+
+@record
 class TrainParams:
-    """The network and its denoising score matching."""
+    """Denoising score matching of the network."""
 
     input: str
     epochs: Count
@@ -145,12 +165,16 @@ class TrainParams:
     sigma_min: Positive
     sigma_max: Positive
     ema_momentum: Annotated[float, Field(ge=0, lt=1)]
-    channels: Count
-    scales: Count
-    blocks: Count
-    normalisation: Literal["none", "batch", "group"]
-    spectral_norm: bool
     gate_sigma: Positive
+    margin: Annotated[int, Field(ge=0)]
+    network: NetworkParams
+
+    @model_validator(mode="after")
+    def noise_range(self) -> "TrainParams":
+        """Noise levels of the training span a range."""
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min is {self.sigma_min}, which is not below sigma_max ({self.sigma_max})")
+        return self
 
 
 @record
@@ -178,6 +202,13 @@ class SampleParams:
     solver_iterations: Count
     diffused_levels: Count
 
+    @model_validator(mode="after")
+    def downward(self) -> "SampleParams":
+        """The ladder leads downward."""
+        if self.sigma_end >= self.sigma_start:
+            raise ValueError(f"sigma_end is {self.sigma_end}, which is not below sigma_start ({self.sigma_start})")
+        return self
+
 
 @record
 class BaselinesParams:
@@ -189,10 +220,11 @@ class BaselinesParams:
 
 @record
 class ValidateParams:
-    """Chains a mock and unconditional samples."""
+    """Chains a mock, unconditional samples, and the redshift up to which clusters are stacked."""
 
     chains: Annotated[int, Field(ge=2)]
     prior_samples: Annotated[int, Field(ge=2)]
+    cluster_redshift_max: Positive
 
 
 @record
@@ -243,8 +275,11 @@ class Params:
                 f"simulations.map_pixels is {self.simulations.map_pixels}, which is less than grid.pixels"
                 f" ({self.grid.pixels}): maps must cover the grid"
             )
-        if self.sample.sigma_end >= self.sample.sigma_start:
-            raise ValueError("sample.sigma_end must be below sample.sigma_start")
+        if self.grid.pixels % 2**self.train.network.scales:
+            raise ValueError(
+                f"grid.pixels is {self.grid.pixels}, which the network cannot halve train.network.scales"
+                f" ({self.train.network.scales}) times: give a multiple of {2**self.train.network.scales}"
+            )
         return self
 
 
@@ -272,14 +307,15 @@ def _sentence(path: str | Path, error: ValidationError) -> str:
     faults = error.errors()
     # a misspelt key is also a missing one; naming what was written helps more than what was not
     fault = next((f for f in faults if f["type"] == "unexpected_keyword_argument"), faults[0])
-    key = ".".join(str(part) for part in fault["loc"]) or "the file"
+    key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "unexpected_keyword_argument":
         return f"{path}: {key} is not a key of this section; check its spelling against the README"
     if fault["type"] == "missing":
         return f"{path}: {key} is missing; add it (the committed params.yaml has every key)"
     reason = fault["msg"].removeprefix("Value error, ")
     value = "" if isinstance(fault["input"], dict) else f" is {fault['input']!r}"
-    return f"{path}: {key}{value}: {reason[0].lower()}{reason[1:]}"
+    subject = f"{key}{value}: " if key else ""  # a rule between sections names its keys itself
+    return f"{path}: {subject}{reason[0].lower()}{reason[1:]}"
 
 
 def stage_rng(seed: int, *names: str) -> np.random.Generator:

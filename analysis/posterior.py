@@ -150,10 +150,11 @@ def gaussian_posterior_draws(gamma, weight, power, n: int, *, rng: np.random.Gen
 
     Returns
     -------
-    (n, ny, nx)
+    (n, ny, nx), float64
 
     Source: Hoffman & Ribak 1991.
     """
+    gamma, weight, power = (np.asarray(values, float) for values in (gamma, weight, power))
     data_noise = rng.standard_normal((n, *gamma.shape)) * np.sqrt(weight)
     prior_noise = filtered(rng.standard_normal((n, *power.shape)), 1.0 / np.sqrt(power))
     pull = convergence_from_shear(weight * gamma + data_noise) + prior_noise

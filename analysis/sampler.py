@@ -142,68 +142,61 @@ def reverse_diffusion(score: Callable, kappa, sigmas: np.ndarray):
     return kappa
 
 
-def anneal(
-    prior: Prior, gamma: np.ndarray, weight: np.ndarray, params: SampleParams, chains: int, *, rng: np.random.Generator
-) -> tuple[np.ndarray, list[Level]]:
-    """Posterior samples of a field, one a chain.
+def annealer(prior: Prior, params: SampleParams) -> Callable:
+    """The annealed sampler of a prior, compiled once for every field that it is run on.
 
     Chains start as exact samples of the annealed posterior under the Gaussian prior at the top of the ladder, where
     the gate is nearly closed. The last `diffused_levels` of the ladder sample the diffused posterior, from which the
     reverse diffusion is exact.
 
-    Parameters
-    ----------
-    gamma : (2, ny, nx), dimensionless
-    weight : (2, ny, nx), inverse variance; all zero samples the prior
-    chains : number of samples
-    rng : decides every number drawn
-
     Returns
     -------
-    samples : (chains, ny, nx), float32
-    levels : one record a noise level, the last for the reverse diffusion
+    anneal(gamma, weight, chains, *, rng) -> (samples, levels)
+        gamma, weight : (2, ny, nx), shear and its inverse variance; weights of zero sample the prior
+        chains : number of samples, one a chain
+        rng : decides every number drawn
+        samples : (chains, ny, nx), float32
+        levels : one record a noise level, the last for the reverse diffusion
     """
     ladder = noise_ladder(params.sigma_start, params.sigma_end, params.ladder_ratio).astype("float32")
-    kappa = _start(prior, gamma, weight, ladder[0], chains, rng)
-    gamma, weight = gamma.astype("float32"), weight.astype("float32")
+    tail = np.geomspace(ladder[-1], ladder[-1] / 16, params.ode_steps + 1).astype("float32")
 
-    def annealed(kappa, sigma):
+    def annealed(kappa, sigma, gamma, weight):
         return annealed_score(prior, kappa, sigma, gamma, weight)
 
-    def diffused(kappa, sigma):
+    def diffused(kappa, sigma, gamma, weight):
         return diffused_score(prior, kappa, sigma, gamma, weight, iterations=params.solver_iterations)
 
-    def annealed_mass(sigma):
-        return mass(prior.power, sigma, weight)
-
-    def diffused_mass(sigma):
-        return diffused_posterior_mass(prior.power, sigma, weight)
-
-    # compiled once a family; the noise level is an argument
+    # compiled once a family; noise level and data are arguments
     families = [
-        (compiled(score), compiled(_transition(score, mass_of, params.leapfrog_steps)))
-        for score, mass_of in ((annealed, annealed_mass), (diffused, diffused_mass))
+        (compiled(score), compiled(_transition(score, mass_of, prior.power, params.leapfrog_steps)))
+        for score, mass_of in ((annealed, mass), (diffused, diffused_posterior_mass))
     ]
-    levels, step, evaluations = [], params.step, 0
-    for number, sigma in enumerate(ladder):
-        score, transition = families[number >= len(ladder) - params.diffused_levels]
-        force, accepted = score(kappa, sigma), []
-        for _ in range(params.trajectories):
-            white = rng.standard_normal(kappa.shape, "float32")
-            uniform = rng.random(chains, "float32")
-            jittered = np.float32(step * rng.uniform(0.8, 1.0))
-            kappa, force, taken = transition(kappa, force, white, uniform, jittered, sigma)
-            accepted.append(np.asarray(taken))
-        evaluations += 1 + params.trajectories * params.leapfrog_steps
-        levels.append(_level(sigma, step, np.mean(accepted), kappa, force, evaluations))
-        _report(levels[-1], number + 1, len(ladder))
-    score = families[1][0]
-    tail = np.geomspace(ladder[-1], ladder[-1] / 16, params.ode_steps + 1).astype("float32")
-    kappa = reverse_diffusion(score, kappa, tail)
-    evaluations += 2 * params.ode_steps
-    levels.append(_level(tail[-1], 0.0, 1.0, kappa, score(kappa, tail[-1]), evaluations))
-    _report(levels[-1], "reverse diffusion", len(ladder))
-    return np.asarray(kappa), levels
+
+    def anneal(gamma, weight, chains: int, *, rng: np.random.Generator) -> tuple[np.ndarray, list[Level]]:
+        kappa = _start(prior, gamma, weight, ladder[0], chains, rng)
+        data = (np.asarray(gamma, "float32"), np.asarray(weight, "float32"))
+        levels, evaluations = [], 0
+        for number, sigma in enumerate(ladder):
+            score, transition = families[number >= len(ladder) - params.diffused_levels]
+            force, accepted = score(kappa, sigma, *data), []
+            for _ in range(params.trajectories):
+                white = rng.standard_normal(kappa.shape, "float32")
+                uniform = rng.random(chains, "float32")
+                jittered = np.float32(params.step * rng.uniform(0.8, 1.0))
+                kappa, force, taken = transition(kappa, force, white, uniform, jittered, sigma, *data)
+                accepted.append(np.asarray(taken))
+            evaluations += 1 + params.trajectories * params.leapfrog_steps
+            levels.append(_level(sigma, params.step, np.mean(accepted), kappa, force, evaluations))
+            _report(levels[-1], number + 1, len(ladder))
+        score = families[1][0]
+        kappa = reverse_diffusion(lambda x, sigma: score(x, sigma, *data), kappa, tail)
+        evaluations += 2 * params.ode_steps + 1  # one more for the diagnostics
+        levels.append(_level(tail[-1], 0.0, 1.0, kappa, score(kappa, tail[-1], *data), evaluations))
+        _report(levels[-1], "reverse diffusion", len(ladder))
+        return np.asarray(kappa), levels
+
+    return anneal
 
 
 def _start(prior: Prior, gamma, weight, sigma, chains: int, rng: np.random.Generator):
@@ -212,11 +205,15 @@ def _start(prior: Prior, gamma, weight, sigma, chains: int, rng: np.random.Gener
     return gaussian_posterior_draws(gamma, softened, prior.power + sigma**2, chains, rng=rng).astype("float32")
 
 
-def _transition(score: Callable, mass_of: Callable, steps: int) -> Callable:
-    """An HMC transition with the noise level as an argument, to be compiled."""
+def _transition(score: Callable, mass_of: Callable, power, steps: int) -> Callable:
+    """An HMC transition with the noise level and the data as arguments, to be compiled."""
 
-    def transition(kappa, force, white, uniform, step, sigma):
-        return hmc_step(lambda x: score(x, sigma), kappa, force, white, uniform, step, mass_of(sigma), steps=steps)
+    def transition(kappa, force, white, uniform, step, sigma, gamma, weight):
+        def at_level(x):
+            return score(x, sigma, gamma, weight)
+
+        whitening = mass_of(power, sigma, weight)
+        return hmc_step(at_level, kappa, force, white, uniform, step, whitening, steps=steps)
 
     return transition
 

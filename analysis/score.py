@@ -2,14 +2,17 @@
 
 A map kappa with white noise of standard deviation sigma added follows p_sigma. Its score, grad log p_sigma, is
 
-    score = g + c(sigma) f(kappa, kappa + sigma^2 g, sigma) / sigma,   g = -(S + sigma^2)^-1 kappa,
+    score = g + c(sigma) t f(kappa, kappa + sigma^2 g, sigma) / sigma,   g = -(S + sigma^2)^-1 kappa,
 
 g exact for a Gaussian field of power S, f the network, and c the gate: the Gaussian model's own relative error,
 closed smoothly at large sigma, where the noisy field is Gaussian and theory exact. Remy et al. 2020, eqs. 3, 5 and 6.
+
+The taper t leaves the margin of the grid to the Gaussian prior. Sampling lives on a torus, whose seam no crop of a
+simulation has: with the network in charge there, peaks on the seam grow without bound (seen: kappa of 1.9).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import keras
@@ -19,7 +22,7 @@ from keras import ops
 from analysis.backend import filtered
 from analysis.files import BorderError, atomic, read_json, write_json
 from analysis.network import build_network
-from analysis.params import TrainParams
+from analysis.params import NetworkParams
 from analysis.power import load_power, save_power
 
 
@@ -33,6 +36,7 @@ class Prior:
     pixel_arcmin : pixel scale the prior was learnt on, arcmin
     network : residual network, or None for the Gaussian prior alone
     gate_sigma : noise level at which the gate is half closed
+    margin : pixels along the edges of a map in which the network's share fades out
     noise_range : smallest and largest noise level of the training
     """
 
@@ -40,6 +44,7 @@ class Prior:
     pixel_arcmin: float
     network: keras.Model | None = None
     gate_sigma: float = 1.0
+    margin: int = 0
     noise_range: tuple[float, float] = (0.0, np.inf)
 
 
@@ -84,6 +89,28 @@ def gate(sigma, power, gate_sigma: float):
     return gaussian_error(sigma, power) / (1.0 + (sigma / gate_sigma) ** 4)
 
 
+def margin_taper(shape: tuple[int, int], margin: int) -> np.ndarray:
+    """Share of the network at each pixel: 0 in the outer half of the margin, rising smoothly to 1 at its inner edge.
+
+    Parameters
+    ----------
+    shape : (ny, nx)
+    margin : pixels
+
+    Returns
+    -------
+    (ny, nx), between 0 and 1
+    """
+    if margin == 0:
+        return np.ones(shape)
+    ramps = []
+    for side in shape:
+        depth = np.minimum(np.arange(side), np.arange(side)[::-1]) + 0.5
+        t = np.clip(2 * depth / margin - 1, 0, 1)
+        ramps.append(t**2 * (3 - 2 * t))
+    return np.outer(*ramps)
+
+
 def prior_score(prior: Prior, kappa, sigma, *, training: bool = False):
     """Score of the prior at noise level `sigma`: the Gaussian score, and the network's share if there is one.
 
@@ -102,7 +129,8 @@ def prior_score(prior: Prior, kappa, sigma, *, training: bool = False):
     if prior.network is None:
         return gaussian
     share = network_share(prior, kappa, gaussian, sigma, training=training)
-    return gaussian + _per_map(gate(sigma, prior.power, prior.gate_sigma) / sigma) * share
+    opening = _per_map(gate(sigma, prior.power, prior.gate_sigma) / sigma)
+    return gaussian + opening * _taper(kappa, prior.margin) * share
 
 
 def network_share(prior: Prior, kappa, gaussian, sigma, *, training: bool = False):
@@ -152,8 +180,8 @@ class ScoreMatching(keras.Model):
         noisy = kappa + _per_map(sigma) * u
         gaussian = gaussian_score(noisy, sigma, self.prior.power)
         share = network_share(self.prior, noisy, gaussian, sigma, training=training)
-        opening = gate(sigma, self.prior.power, self.prior.gate_sigma)
-        residual = u + _per_map(sigma) * gaussian + _per_map(opening) * share
+        opening = _per_map(gate(sigma, self.prior.power, self.prior.gate_sigma)) * _taper(kappa, self.prior.margin)
+        residual = u + _per_map(sigma) * gaussian + opening * share
         return residual / _per_map(gaussian_error(sigma, self.prior.power))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -183,14 +211,14 @@ def denoising_error(score: Callable, maps: np.ndarray, sigma: float, *, rng: np.
     return np.concatenate(errors)
 
 
-def save_prior(prior: Prior, params: TrainParams, folder: str | Path) -> None:
+def save_prior(prior: Prior, settings: NetworkParams, folder: str | Path) -> None:
     """Write a prior: `network.weights.h5`, its settings in `network.json` and the spectrum in `power.npy`."""
     folder = Path(folder)
-    settings = {name: getattr(params, name) for name in _NETWORK_KEYS}
     record = {
-        "network": settings,
+        "network": asdict(settings),
         "pixel_arcmin": prior.pixel_arcmin,
         "gate_sigma": prior.gate_sigma,
+        "margin": prior.margin,
         "noise_range": list(prior.noise_range),
     }
     write_json(folder / "network.json", record)
@@ -199,34 +227,37 @@ def save_prior(prior: Prior, params: TrainParams, folder: str | Path) -> None:
         prior.network.save_weights(temporary)
 
 
-def load_prior(folder: str | Path, params: TrainParams) -> Prior:
-    """The prior that `save_prior` wrote.
+def load_prior(folder: str | Path) -> Prior:
+    """The prior that `save_prior` wrote; it needs nothing but its folder.
 
     Raises
     ------
     BorderError
-        If the stored network was built with other settings than `params`.
+        If a file is missing or damaged, or the weights are not those of the network described beside them.
     """
     folder = Path(folder)
     record = read_json(folder / "network.json")
-    asked = {name: getattr(params, name) for name in _NETWORK_KEYS}
-    if record["network"] != asked:
-        raise BorderError(
-            f"{folder}/network.json holds a network built with {record['network']}, which is not the {asked} of"
-            " params.yaml; run `dvc repro train`, or set these keys to the network's"
+    try:
+        network = build_network(NetworkParams(**record["network"]))
+        network.load_weights(folder / "network.weights.h5")
+        return Prior(
+            power=load_power(folder / "power.npy"),
+            pixel_arcmin=record["pixel_arcmin"],
+            network=network,
+            gate_sigma=record["gate_sigma"],
+            margin=record["margin"],
+            noise_range=tuple(record["noise_range"]),
         )
-    network = build_network(params)
-    network.load_weights(folder / "network.weights.h5")
-    return Prior(
-        power=load_power(folder / "power.npy"),
-        pixel_arcmin=record["pixel_arcmin"],
-        network=network,
-        gate_sigma=record["gate_sigma"],
-        noise_range=tuple(record["noise_range"]),
-    )
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BorderError(
+            f"{folder} holds no whole prior ({reason}); make it again with `dvc repro -f train`"
+        ) from error
 
 
-_NETWORK_KEYS = ("channels", "scales", "blocks", "normalisation", "spectral_norm")
+def _taper(kappa, margin: int):
+    """The margin's taper for the grid of `kappa`, in its precision."""
+    return ops.cast(margin_taper((int(kappa.shape[-2]), int(kappa.shape[-1])), margin), kappa.dtype)
 
 
 def _per_map(values):

@@ -28,6 +28,11 @@ def box_split(params: SimulationsParams) -> dict[str, range]:
     return {split: range(ends[i], ends[i + 1]) for i, split in enumerate(SPLITS)}
 
 
+def box_of_map(number: int, split: str, params: SimulationsParams) -> int:
+    """The N-body box of a map, from its number in its split."""
+    return box_split(params)[split][number // params.maps_per_box]
+
+
 def box_maps(
     box: int,
     matter: Table,

@@ -81,8 +81,9 @@ def train_prior(
     prior = Prior(
         power=power.astype("float32"),
         pixel_arcmin=grid.pixel_arcmin,
-        network=build_network(params),
+        network=build_network(params.network),
         gate_sigma=params.gate_sigma,
+        margin=params.margin,
         noise_range=(params.sigma_min, params.sigma_max),
     )
     model = ScoreMatching(prior, seed=seed)

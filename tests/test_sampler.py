@@ -8,7 +8,7 @@ from analysis.lensing import convergence_from_shear, shear_from_convergence
 from analysis.params import load_params
 from analysis.posterior import gaussian_posterior_draws, gaussian_posterior_solve
 from analysis.power import gaussian_field, wavenumbers
-from analysis.sampler import anneal, noise_ladder, trajectory
+from analysis.sampler import annealer, noise_ladder, trajectory
 from analysis.score import Prior, denoised, gaussian_score
 
 
@@ -83,7 +83,8 @@ def test_annealed_chains_sample_the_exact_gaussian_posterior(field):
     power, gamma, weight = field
     params = load_params().sample
     chains = 192
-    samples, _ = anneal(Prior(power, 0.82), gamma, weight, params, chains, rng=np.random.default_rng(5))
+    anneal = annealer(Prior(power, 0.82), params)
+    samples, _ = anneal(gamma, weight, chains, rng=np.random.default_rng(5))
     exact = gaussian_posterior_draws(gamma, weight, power, 1500, rng=np.random.default_rng(6))
     wiener = np.asarray(gaussian_posterior_solve(convergence_from_shear(weight * gamma)[None], weight, power))[0]
     modes = wavenumbers((32, 32), 0.82)

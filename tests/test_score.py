@@ -11,7 +11,7 @@ from analysis.params import load_params
 from analysis.power import wavenumbers
 from analysis.score import Prior, gaussian_score, load_prior, prior_score, save_prior
 
-SETTINGS = dataclasses.replace(load_params().train, channels=4, scales=2, blocks=1)
+SETTINGS = dataclasses.replace(load_params().train.network, channels=4, scales=2, blocks=1)
 POWER = 4e-3 * (np.maximum(wavenumbers((16, 16), 0.82), 500) / 500) ** -1.5
 
 
@@ -52,10 +52,25 @@ def test_saved_is_reloaded(tmp_path):
     one = shifted(prior())
     save_prior(one, SETTINGS, tmp_path)
     score = np.asarray(prior_score(one, kappa, sigma))
-    np.testing.assert_array_equal(np.asarray(prior_score(load_prior(tmp_path, SETTINGS), kappa, sigma)), score)
+    np.testing.assert_array_equal(np.asarray(prior_score(load_prior(tmp_path), kappa, sigma)), score)
     assert np.abs(score - np.asarray(gaussian_score(kappa, sigma, POWER))).max() > 1e-3
-    with pytest.raises(BorderError, match="channels"):
-        load_prior(tmp_path, dataclasses.replace(SETTINGS, channels=8))
+
+
+@pytest.mark.parametrize("file", ["network.json", "network.weights.h5", "power.npy"])
+def test_a_prior_cut_short_is_told(tmp_path, file):
+    save_prior(prior(), SETTINGS, tmp_path)
+    path = tmp_path / file
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(BorderError, match=str(tmp_path)):
+        load_prior(tmp_path)
+
+
+def test_weights_of_another_network_are_told(tmp_path):
+    save_prior(prior(), SETTINGS, tmp_path)
+    path = tmp_path / "network.json"
+    path.write_text(path.read_text().replace('"channels": 4', '"channels": 8'))
+    with pytest.raises(BorderError, match="dvc repro -f train"):
+        load_prior(tmp_path)
 
 
 @pytest.mark.parametrize("normalisation", ["none", "batch", "group"])

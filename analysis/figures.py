@@ -1,0 +1,333 @@
+"""The paper's figures, one function each: arrays in, a Figure out, in one house style.
+
+Maps are drawn on the sky, east left and north up, and share one colour scale within a figure. Lines use the colours
+of Okabe & Ito, which colour-blind readers can tell apart.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from astropy.nddata import Cutout2D
+from astropy.table import Table
+from astropy.wcs import WCS
+from matplotlib.figure import Figure
+
+from analysis.files import atomic
+from analysis.sky import Grid
+
+MM = 1 / 25.4
+COLUMN = 88 * MM  # widths of a column and of a page of Astronomy & Astrophysics, inches
+PAGE = 180 * MM
+STYLE = {
+    "font.size": 7,
+    "axes.titlesize": 7,
+    "axes.linewidth": 0.5,
+    "lines.linewidth": 1.0,
+    "legend.frameon": False,
+    "legend.fontsize": 6,
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "xtick.major.width": 0.5,
+    "ytick.major.width": 0.5,
+    "pdf.fonttype": 42,
+    "image.interpolation": "nearest",
+    "image.origin": "lower",
+    "figure.constrained_layout.h_pad": 0.02,
+    "figure.constrained_layout.w_pad": 0.02,
+}
+BLACK, ORANGE, SKY, GREEN, BLUE, RED = "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00"
+KAPPA = r"convergence $\kappa$"
+
+
+def mock_figure(
+    truth: np.ndarray,
+    mask: np.ndarray,
+    kaiser_squires: np.ndarray,
+    samples: np.ndarray,
+    grid: Grid,
+    *,
+    colormap: str,
+    note: str,
+) -> Figure:
+    """Truth, mask, Kaiser-Squires, posterior median, and below them four posterior samples.
+
+    Parameters
+    ----------
+    truth, kaiser_squires : (ny, nx)
+    mask : (ny, nx), True where observed
+    samples : (n, ny, nx), n at least 2
+    note : one line that says how the maps were made
+
+    Source: form of figure 1 of Remy et al. 2020.
+    """
+    limits = _limits(truth)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(PAGE, 0.56 * PAGE), layout="constrained")
+        axes = [_sky_axes(figure, (2, 4, i + 1), grid.wcs, left=i % 4 == 0, bottom=i >= 4) for i in range(8)]
+        panels = {"truth": truth, "Kaiser-Squires": kaiser_squires, "posterior median": np.median(samples, axis=0)}
+        for axis, (title, kappa) in zip([axes[0], axes[2], axes[3]], panels.items(), strict=True):
+            image = _map(axis, kappa, title, limits, colormap, mask)
+        axes[1].imshow(mask, cmap="gray", vmin=0, vmax=1)
+        axes[1].set_title("mask")
+        for i, (axis, kappa) in enumerate(zip(axes[4:], samples, strict=False)):
+            _map(axis, kappa, f"posterior sample {i + 1}", limits, colormap, mask)
+        for axis in axes[4 + len(samples) :]:
+            axis.set_visible(False)
+        _bar(figure, image, axes)
+        _note(figure, note)
+    return figure
+
+
+def field_figure(
+    kaiser_squires: np.ndarray,
+    samples: np.ndarray,
+    mask: np.ndarray,
+    grid: Grid,
+    clusters: Table,
+    centre: Mapping[str, float],
+    cutout_arcmin: float,
+    *,
+    colormap: str,
+    note: str,
+) -> Figure:
+    """Kaiser-Squires, one sample and the posterior mean with X-ray clusters; cut-outs of one of them in samples.
+
+    Parameters
+    ----------
+    kaiser_squires : (ny, nx)
+    samples : (n, ny, nx)
+    mask : (ny, nx), True where observed
+    clusters : those marked, with positions `x`, `y` in pixels and redshift `z`
+    centre : the cluster of the cut-outs: `x`, `y`, `z`, and the shares `present` of samples with a peak there and
+        `chance` of random places with one
+    cutout_arcmin : side of the cut-outs
+    note : one line that says how the maps were made
+
+    Source: form of figure 2 of Remy et al. 2020.
+    """
+    mean = samples.mean(axis=0)
+    limits = _limits(samples)
+    size = max(3, round(cutout_arcmin / grid.pixel_arcmin))
+    shown = samples[:6]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(PAGE, 0.57 * PAGE), layout="constrained")
+        layout = figure.add_gridspec(2, 6, height_ratios=(2, 1))
+        panels = {"Kaiser-Squires": kaiser_squires, "one posterior sample": samples[0], "posterior mean": mean}
+        axes = []
+        for i, (title, kappa) in enumerate(panels.items()):
+            axes.append(_sky_axes(figure, layout[0, 2 * i : 2 * i + 2], grid.wcs, left=i == 0))
+            image = _map(axes[-1], kappa, title, limits, colormap, mask)
+            _clusters(axes[-1], clusters, labels=i == 2)
+        for i, kappa in enumerate(shown):
+            cut = Cutout2D(kappa, (centre["x"], centre["y"]), size, wcs=grid.wcs, mode="partial", fill_value=np.nan)
+            axes.append(_sky_axes(figure, layout[1, i], cut.wcs, labels=False))
+            _map(axes[-1], cut.data, f"sample {i + 1}", limits, colormap)
+            axes[-1].scatter(
+                *cut.input_position_cutout, s=60, marker="o", facecolors="none", edgecolors="white", lw=0.6
+            )
+        _bar(figure, image, axes)
+        _note(
+            figure,
+            f"bottom: {cutout_arcmin:g}' around the cluster at z = {centre['z']:.2f}, where"
+            f" {100 * centre['present']:.0f} % of samples have a peak (random places: {100 * centre['chance']:.0f} %)"
+            f" | {note}",
+        )
+    return figure
+
+
+def std_figure(stds: Mapping[str, np.ndarray], mask: np.ndarray, grid: Grid, *, colormap: str, note: str) -> Figure:
+    """Standard deviation of posteriors, side by side.
+
+    Parameters
+    ----------
+    stds : (ny, nx) by title
+    mask : (ny, nx), True where observed
+    """
+    limits = (0.0, float(np.quantile(np.stack(list(stds.values())), 0.995)))
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(PAGE, 0.36 * PAGE), layout="constrained")
+        axes = [_sky_axes(figure, (1, len(stds), i + 1), grid.wcs, left=i == 0, bottom=True) for i in range(len(stds))]
+        for axis, (title, values) in zip(axes, stds.items(), strict=True):
+            image = _map(axis, values, title, limits, colormap, mask)
+        _bar(figure, image, axes, label=r"posterior standard deviation of $\kappa$")
+        _note(figure, note)
+    return figure
+
+
+def spectra_figure(
+    ell: np.ndarray,
+    spectra: Mapping[str, np.ndarray],
+    samples: np.ndarray,
+    ratios: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    note: str,
+) -> Figure:
+    """Power spectra of the maps of a mock, and power of samples over that of true maps.
+
+    Parameters
+    ----------
+    ell : (n,), centres of the bins
+    spectra : (n,), sr, by label; the truth's first
+    samples : (m, n), sr, of each posterior sample
+    ratios : (ell, ratio) by label
+    """
+    factor = ell * (ell + 1) / (2 * np.pi)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(PAGE, 0.4 * PAGE), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        band = np.quantile(samples, (0.16, 0.84), axis=0) * factor
+        left.fill_between(ell, *band, color=ORANGE, alpha=0.3, lw=0, label="posterior samples, 68 %")
+        left.loglog(ell, samples.mean(axis=0) * factor, color=ORANGE, label="posterior samples, mean")
+        styles = zip((BLACK, BLUE, GREEN, RED), ("-", "--", "-.", ":"), strict=True)
+        for (label, values), (color, dashes) in zip(spectra.items(), styles, strict=False):
+            left.loglog(ell, values * factor, color=color, ls=dashes, label=label)
+        left.set(xlabel=r"multipole $\ell$", ylabel=r"$\ell(\ell+1) C_\ell / 2\pi$", title="one mock, inside the mask")
+        left.legend()
+        for (label, (at, ratio)), color, marker in zip(ratios.items(), (ORANGE, BLUE), "os", strict=False):
+            right.semilogx(at, ratio, color=color, marker=marker, ms=3, label=label)
+        right.axhline(1, color=BLACK, lw=0.5)
+        right.axhspan(0.9, 1.1, color="0.9", lw=0)
+        right.set(xlabel=r"multipole $\ell$", ylabel="power / power of true maps", title="10 % band in grey")
+        right.legend()
+        _note(figure, note)
+    return figure
+
+
+def simulations_figure(
+    maps: Mapping[str, np.ndarray],
+    spectra: Mapping[str, np.ndarray],
+    edges: np.ndarray,
+    theory: Table,
+    pixel_arcmin: float,
+    *,
+    colormap: str,
+    note: str,
+) -> Figure:
+    """One simulated map, the spectra of the splits against theory, and their one-point distributions.
+
+    Parameters
+    ----------
+    maps : (n, ny, nx) a split
+    spectra : (n_bins,), sr, a split
+    edges : (n_bins + 1,), multipoles
+    theory : `ell`, `c_ell` (sr)
+    """
+    first = next(iter(maps.values()))[0]
+    half = 0.5 * len(first) * pixel_arcmin / 60
+    centres = np.sqrt(edges[1:] * edges[:-1])
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(PAGE, 0.31 * PAGE), layout="constrained")
+        left, middle, right = figure.subplots(1, 3)
+        vmin, vmax = _limits(first)
+        image = left.imshow(first, cmap=colormap, vmin=vmin, vmax=vmax, extent=(-half, half, -half, half))
+        left.set(xlabel="offset [deg]", ylabel="offset [deg]", title="one training map")
+        figure.colorbar(image, ax=left, label=KAPPA, pad=0.02)
+        seen = (theory["ell"] >= edges[0]) & (theory["ell"] <= edges[-1])
+        ell, c_ell = np.asarray(theory["ell"])[seen], np.asarray(theory["c_ell"])[seen]
+        middle.loglog(ell, ell * (ell + 1) * c_ell / (2 * np.pi), color=BLACK, label="halofit, Limber")
+        bins = np.linspace(-0.04, 0.16, 60)
+        for (name, values), color, dashes in zip(maps.items(), (BLUE, ORANGE, GREEN), ("-", "--", ":"), strict=False):
+            power = spectra[name] * centres * (centres + 1) / (2 * np.pi)
+            middle.loglog(centres, power, color=color, ls=dashes, label=f"{name} maps")
+            right.hist(
+                values.ravel(), bins, density=True, histtype="step", color=color, ls=dashes, label=name, log=True
+            )
+        middle.set(xlabel=r"multipole $\ell$", ylabel=r"$\ell(\ell+1) C_\ell / 2\pi$")
+        right.set(xlabel=KAPPA, ylabel="density of pixels")
+        middle.legend()
+        right.legend()
+        _note(figure, note)
+    return figure
+
+
+def training_figure(loss: Sequence[float], errors: Mapping[float, Sequence[float]], *, note: str) -> Figure:
+    """Loss by epoch, and denoising error over the Gaussian score's by noise level, at the first epoch and the last.
+
+    Parameters
+    ----------
+    loss : (epochs,), 1 is the Gaussian score's
+    errors : (epochs,), by noise level
+    """
+    sigmas = np.array(list(errors))
+    values = np.array(list(errors.values()))
+    epochs = np.arange(1, len(loss) + 1)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(PAGE, 0.36 * PAGE), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        left.plot(epochs, loss, color=BLACK, marker="o", ms=3)
+        left.set(xlabel="epoch", ylabel="training loss / Gaussian score's")
+        right.axhline(1, color=BLACK, lw=0.5, label="Gaussian score")
+        for epoch, color, marker in ((0, SKY, "s"), (len(loss) - 1, BLUE, "o")):
+            right.semilogx(sigmas, values[:, epoch], color=color, marker=marker, ms=3, label=f"epoch {epoch + 1}")
+        right.set(xlabel=r"noise level $\sigma$", ylabel="denoising RMSE / Gaussian score's", title="held-out box")
+        right.legend()
+        _note(figure, note)
+    return figure
+
+
+def save_figure(figure: Figure, folder: str | Path, name: str) -> None:
+    """Write a figure as vector PDF and as PNG, without dates, so that the same figure is the same file."""
+    for ending, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
+        with mpl.rc_context(STYLE), atomic(Path(folder) / f"{name}.{ending}") as temporary:
+            figure.savefig(temporary, dpi=300, metadata=metadata)
+
+
+def _sky_axes(figure: Figure, place, wcs: WCS, *, left: bool = True, bottom: bool = True, labels: bool = True):
+    """Axes in RA and Dec, labelled where they stand on the figure's edge."""
+    place = place if isinstance(place, tuple) else (place,)
+    axes = figure.add_subplot(*place, projection=wcs)
+    for coordinate, shown, name in ((axes.coords[0], bottom, "RA"), (axes.coords[1], left, "Dec")):
+        coordinate.set_ticks(number=4)
+        coordinate.set_major_formatter("d.d")
+        coordinate.set_ticks_position("bl")
+        coordinate.set_ticklabel(size=6)
+        coordinate.set_axislabel(f"{name} [deg]" if shown and labels else " ", minpad=0.4)
+        coordinate.set_ticklabel_visible(shown and labels)
+        coordinate.set_auto_axislabel(False)
+    return axes
+
+
+def _map(
+    axes, kappa: np.ndarray, title: str, limits: tuple[float, float], colormap: str, mask: np.ndarray | None = None
+):
+    """A map with the outline of what was observed."""
+    image = axes.imshow(kappa, cmap=colormap, vmin=limits[0], vmax=limits[1])
+    if axes.wcs.wcs.cdelt[0] > 0:  # columns run with RA: turn them, so that east is left
+        axes.invert_xaxis()
+    if mask is not None:
+        axes.contour(_outline(mask), levels=[0.5], colors="white", linewidths=0.4)
+    axes.set_title(title)
+    return image
+
+
+def _outline(mask: np.ndarray) -> np.ndarray:
+    """The mask without its single-pixel holes, which would hide the map below their outlines."""
+    from scipy.ndimage import binary_closing
+
+    return binary_closing(np.pad(mask, 2), iterations=2)[2:-2, 2:-2]
+
+
+def _clusters(axes, clusters: Table, *, labels: bool) -> None:
+    """Circles at clusters, with their redshifts."""
+    axes.scatter(clusters["x"], clusters["y"], s=18, facecolors="none", edgecolors="white", linewidths=0.6)
+    if labels:
+        for x, y, z in zip(clusters["x"], clusters["y"], clusters["z"], strict=True):
+            axes.annotate(f"{z:.2f}", (x, y), xytext=(3, 3), textcoords="offset points", color="white", fontsize=5)
+
+
+def _bar(figure: Figure, image, axes, label: str = KAPPA) -> None:
+    """A colour bar for several axes."""
+    figure.colorbar(image, ax=axes, label=label, shrink=0.8, pad=0.01, aspect=30)
+
+
+def _note(figure: Figure, text: str) -> None:
+    """A line below the figure that says how it was made."""
+    figure.supxlabel(text, fontsize=5, color="0.35")
+
+
+def _limits(kappa: np.ndarray) -> tuple[float, float]:
+    """Colour limits that leave out the most extreme pixels."""
+    low, high = np.quantile(kappa, (0.01, 0.998))
+    return float(low), float(high)

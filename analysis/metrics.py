@@ -1,0 +1,189 @@
+"""How far maps are from the truth, and whether samples are spread as they should be.
+
+Two conventions for the error of a map, and every number says which: the metric of Remy et al. 2023 subtracts each
+map's mean over the whole map, sums the error over observed pixels, and correlates the masked maps over the whole
+array; the in-mask metric takes means and sums over observed pixels alone.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.ndimage import maximum_filter
+
+from analysis.power import binned_c_ell
+
+
+def remy_rmse(estimate: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
+    """Root mean square error over observed pixels, both maps less their mean over the whole map.
+
+    Parameters
+    ----------
+    estimate, truth : (ny, nx), dimensionless
+    mask : (ny, nx), True where observed
+
+    Source: Remy et al. 2023, table 1.
+    """
+    return _rms((_centred(estimate) - _centred(truth))[mask])
+
+
+def remy_pearson(estimate: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
+    """Correlation of the masked maps, unobserved pixels being zero, over the whole array.
+
+    Source: Remy et al. 2023, table 1.
+    """
+    return _correlation(*(np.where(mask, _centred(kappa), 0.0) for kappa in (estimate, truth)))
+
+
+def in_mask_rmse(estimate: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
+    """Root mean square error over observed pixels, both maps less their mean there."""
+    return _rms(_centred(estimate[mask]) - _centred(truth[mask]))
+
+
+def in_mask_pearson(estimate: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
+    """Correlation over observed pixels alone."""
+    return _correlation(estimate[mask], truth[mask])
+
+
+def sampling_variance(samples: np.ndarray, mask: np.ndarray, *, in_mask: bool = False) -> float:
+    """Unbiased variance between samples, averaged over observed pixels; each sample less its mean, as its error is.
+
+    Parameters
+    ----------
+    samples : (n, ny, nx), n at least 2
+    in_mask : subtract means over observed pixels, not over the whole map
+    """
+    means = samples[:, mask].mean(axis=-1) if in_mask else samples.mean(axis=(-2, -1))
+    return float(np.mean(np.var(samples[:, mask] - means[:, None], axis=0, ddof=1)))
+
+
+def mean_of_infinitely_many(mse: float, variance: float, n: int) -> float:
+    """Mean square error that the mean of infinitely many samples would have.
+
+    The mean of n independent samples adds their variance / n to it: MSE_inf = MSE - V / n.
+    """
+    return mse - variance / n
+
+
+def mse_ratio_over_ideal(samples: np.ndarray, truths: np.ndarray, mask: np.ndarray) -> float:
+    """MSE of one sample over that of the mean of n, against its value for exact posterior samples, 2n / (n + 1).
+
+    1 where truths are spread about the samples' mean as the samples are; less where samples spread too little.
+
+    Parameters
+    ----------
+    samples : (mocks, n, ny, nx)
+    truths : (mocks, ny, nx)
+    mask : (ny, nx), True where observed
+    """
+    n = samples.shape[1]
+    # variances over pixels: errors less their mean in the mask, which shear does not know
+    one = np.mean(np.var((samples - truths[:, None])[..., mask], axis=-1))
+    mean = np.mean(np.var((samples.mean(axis=1) - truths)[..., mask], axis=-1))
+    return float(one / mean * (n + 1) / (2 * n))
+
+
+def ratio_of_rms(numerator: np.ndarray, denominator: np.ndarray, groups: Sequence) -> tuple[float, float]:
+    """sqrt(sum of squares / sum of squares) over mocks, and its jackknife error over groups of mocks.
+
+    Mocks of one N-body box share matter and are one group; where there is one box alone, each mock is its own group.
+
+    Parameters
+    ----------
+    numerator, denominator : (mocks,), mean square errors
+    groups : (mocks,), the box of each mock
+    """
+    groups = np.asarray(groups)
+    names = np.unique(groups)
+    if len(names) < 2:
+        groups = names = np.arange(len(groups))
+    without = np.array([_root_ratio(numerator[groups != g], denominator[groups != g]) for g in names])
+    error = np.sqrt((len(names) - 1) * np.mean((without - without.mean()) ** 2))
+    return _root_ratio(numerator, denominator), float(error)
+
+
+def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+    """Mean over mocks and its standard error."""
+    return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
+def spectrum_ratio(
+    samples: np.ndarray, truths: np.ndarray, mask: np.ndarray, pixel_arcmin: float, edges: np.ndarray
+) -> np.ndarray:
+    """Power of masked samples over that of the masked truths, bin by bin; 1 for samples as rough as the truth.
+
+    Parameters
+    ----------
+    samples : (..., ny, nx)
+    truths : (..., ny, nx)
+    mask : (ny, nx), True where observed
+    edges : (n_bins + 1,), multipoles
+
+    Returns
+    -------
+    (n_bins,)
+    """
+    power = [
+        binned_c_ell(maps * mask, pixel_arcmin, edges).reshape(-1, len(edges) - 1).mean(axis=0)
+        for maps in (samples, truths)
+    ]
+    return power[0] / power[1]
+
+
+def multipole_edges(pixels: int, pixel_arcmin: float, bins: int = 8) -> np.ndarray:
+    """Edges of logarithmic bins of multipole, from twice the fundamental mode to half the Nyquist frequency."""
+    radians = np.deg2rad(pixel_arcmin / 60)
+    return np.geomspace(4 * np.pi / (pixels * radians), 0.5 * np.pi / radians, bins + 1)
+
+
+def peak_heights(maps: np.ndarray) -> np.ndarray:
+    """Heights of every peak of maps: pixels that none of their eight neighbours exceeds; edges do not count.
+
+    Parameters
+    ----------
+    maps : (n, ny, nx)
+
+    Returns
+    -------
+    (n_peaks,)
+    """
+    highest = maximum_filter(maps, size=(1, 3, 3))
+    inner = (slice(None), slice(1, -1), slice(1, -1))
+    return maps[inner][maps[inner] == highest[inner]]
+
+
+def peak_count_ratio(samples: np.ndarray, maps: np.ndarray, edges: Sequence[float]) -> np.ndarray:
+    """Peaks a map in bins of height, of samples over those of simulated maps; NaN where these have none.
+
+    Parameters
+    ----------
+    samples : (n, ny, nx)
+    maps : (m, ny, nx)
+    edges : (n_bins + 1,), dimensionless
+    """
+    counts = [np.histogram(peak_heights(stack), edges)[0] / len(stack) for stack in (samples, maps)]
+    return np.divide(counts[0], counts[1], out=np.full(len(counts[0]), np.nan), where=counts[1] > 0)
+
+
+def runaway(samples: np.ndarray, training_max: float) -> bool:
+    """Whether any sample left what the network was trained on: not finite, or above 1.5 times the training maximum."""
+    return bool(not np.isfinite(samples).all() or samples.max() > 1.5 * training_max)
+
+
+def _centred(values: np.ndarray) -> np.ndarray:
+    """Values less their mean."""
+    return values - values.mean()
+
+
+def _rms(values: np.ndarray) -> float:
+    """Root mean square."""
+    return float(np.sqrt(np.mean(np.asarray(values, float) ** 2)))
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's r of two arrays of numbers."""
+    return float(np.corrcoef(np.ravel(a), np.ravel(b))[0, 1])
+
+
+def _root_ratio(numerator: np.ndarray, denominator: np.ndarray) -> float:
+    """sqrt(sum / sum)."""
+    return float(np.sqrt(np.sum(numerator) / np.sum(denominator)))

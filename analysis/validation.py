@@ -1,0 +1,320 @@
+"""What the `validate` stage reports: accuracy on mocks, health of prior and sampler, clusters of the real field.
+
+Every number of `data/validation/metrics.json` is made here, and `DEFINITIONS` says what each means.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from analysis.baselines import load_baseline
+from analysis.clusters import clusters_on_grid, load_clusters, stack_snr
+from analysis.files import read_json
+from analysis.metrics import (
+    in_mask_pearson,
+    in_mask_rmse,
+    mean_and_error,
+    mean_of_infinitely_many,
+    mse_ratio_over_ideal,
+    peak_count_ratio,
+    ratio_of_rms,
+    remy_pearson,
+    remy_rmse,
+    runaway,
+    sampling_variance,
+    spectrum_ratio,
+)
+from analysis.mocks import Mock
+from analysis.params import RunParams, stage_rng
+from analysis.power import binned_c_ell
+from analysis.samples import load_chain, load_samples
+from analysis.sky import load_observation
+
+log = logging.getLogger(__name__)
+
+PEAK_EDGES = (0.02, 0.04, 0.06, 0.08, 0.12, 0.2)
+QUANTILES = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
+CONVENTIONS = {"accuracy": (remy_rmse, remy_pearson), "accuracy_in_mask": (in_mask_rmse, in_mask_pearson)}
+
+DEFINITIONS = {
+    "accuracy.*.rmse": "RMSE over observed pixels, maps less their mean over the whole map (Remy+23); mean over mocks",
+    "accuracy.*.pearson": "correlation of masked maps over the whole array (Remy+23), mean over test mocks",
+    "accuracy_in_mask.*.rmse": "RMSE over observed pixels, each map less its mean there; mean over test mocks",
+    "accuracy_in_mask.*.pearson": "correlation over observed pixels alone, mean over test mocks",
+    "accuracy*.*.*_err": "standard error of that mean over mocks",
+    "accuracy*.posterior_mean.rmse_infinite": "rmse without the noise of a finite number of samples, sqrt(MSE - V/n)",
+    "accuracy*.rmse_ratio_to_wiener": "sqrt(sum MSE_inf of the posterior mean / sum MSE of the Wiener map) over mocks",
+    "accuracy*.rmse_ratio_to_wiener_err": "jackknife error over test boxes, over mocks where there is one box",
+    "calibration.mse_ratio_over_ideal": "MSE of one sample over MSE of the mean of n, over 2n/(n+1); 1 is exact",
+    "calibration.n_mocks": "test mocks",
+    "calibration.n_samples": "posterior samples a mock",
+    "clusters.*.*": "signal to noise of the stack, by map: mean kappa at in-mask clusters less that at random places,"
+    " over the scatter of 1000 random stacks",
+    "clusters.*.n": "clusters in the stack",
+    "cosmos.cluster_stack_snr*": "the stack of the posterior mean: COSMOS, its B-mode run, its Gaussian-prior run",
+    "observation.*.*": "what the catalogue stage measured of a field",
+    "one_point.quantile": "shares of observed pixels below `sample` and `truth`",
+    "one_point.sample": "convergence below which that share of pixels lies in posterior samples of the test mocks",
+    "one_point.truth": "the same in their true maps",
+    "prior.band_power_ratio": "power of samples of the prior alone over that of held-out maps, by bins of `ell`",
+    "prior.ell": "geometric centres of the bins",
+    "prior.max_over_training_max": "highest convergence of samples of the prior alone over that of the training maps",
+    "prior.peak_count_ratio": "peaks of samples of the prior alone over those of held-out maps, by `peak_height`",
+    "prior.peak_height": "lower edges of the bins",
+    "prior.runaway": "1 if a sample is not finite or exceeds 1.5 times the training maximum",
+    "prior.stein_error": "largest departure of E[(kappa - m).score] from -(modes) over noise levels, relative",
+    "sampler.acceptance": "mean share of accepted trajectories, over levels and runs",
+    "sampler.evaluations_per_sample": "score evaluations, all passes counted",
+    "sampler.runaway": "runs of sample.fields with a sample beyond 1.5 times the training maximum",
+    "sampler.stein_error": "as prior.stein_error, worst over runs",
+    "simulations.*": "number, rms and maximum of the maps of each split",
+    "spectrum.ell": "geometric centres of the bins",
+    "spectrum.sample_to_truth": "power of masked posterior samples over that of the masked truths",
+    "theory.*": "rms of the convergence expected of theory, all multipoles up to theory.ell_max",
+    "train.error_*": "denoising RMSE of the score over the Gaussian score's at that noise level, held-out box",
+}
+
+
+def sample_mocks(anneal: Callable, mocks: Sequence[Mock], chains: int, *, seed: int) -> np.ndarray:
+    """Posterior samples of every mock, (mocks, chains, ny, nx); the mock's name decides its random numbers.
+
+    Parameters
+    ----------
+    anneal : as `sampler.annealer` returns it
+    """
+    samples = []
+    for mock in mocks:
+        log.info("mock %s", mock.name)
+        rng = stage_rng(seed, "validate", mock.name)
+        samples.append(anneal(mock.observation.gamma, mock.observation.weight, chains, rng=rng)[0])
+    return np.stack(samples)
+
+
+def accuracy_table(mocks: Sequence[Mock], estimates: Mapping[str, np.ndarray], samples: np.ndarray) -> Table:
+    """Errors of every method on every mock, by both conventions.
+
+    Parameters
+    ----------
+    mocks : of one mask
+    estimates : (mocks, ny, nx) a method
+    samples : (mocks, n, ny, nx), of the posterior whose mean is `posterior_mean`
+
+    Returns
+    -------
+    Table
+        `mock`, `box`, `method`, and for either convention `rmse`, `pearson`, and `mse_infinite`, which differs from
+        rmse^2 for the posterior mean only.
+    """
+    mask = mocks[0].observation.mask
+    rows = []
+    for method, maps in estimates.items():
+        for mock, kappa, spread in zip(mocks, maps, samples, strict=True):
+            row = {"mock": mock.name, "box": mock.box, "method": method}
+            for convention, (rmse, pearson) in CONVENTIONS.items():
+                error = rmse(kappa, mock.truth, mask)
+                row[f"{convention}.rmse"] = error
+                row[f"{convention}.pearson"] = pearson(kappa, mock.truth, mask)
+                row[f"{convention}.mse_infinite"] = error**2
+                if method == "posterior_mean":
+                    variance = sampling_variance(spread, mask, in_mask=convention == "accuracy_in_mask")
+                    row[f"{convention}.mse_infinite"] = mean_of_infinitely_many(error**2, variance, len(spread))
+            rows.append(row)
+    return Table(rows)
+
+
+def accuracy(table: Table, convention: str) -> dict:
+    """Means over mocks of an `accuracy_table`, their errors, and the ratio to the Wiener filter.
+
+    Parameters
+    ----------
+    convention : `accuracy` or `accuracy_in_mask`
+    """
+    result = {}
+    for method in np.unique(table["method"]):
+        rows = table[table["method"] == method]
+        result[str(method)] = {}
+        for quantity in ("rmse", "pearson"):
+            mean, error = mean_and_error(rows[f"{convention}.{quantity}"])
+            result[str(method)] |= {quantity: mean, f"{quantity}_err": error}
+    ours, wiener = (table[table["method"] == method] for method in ("posterior_mean", "wiener"))
+    mse = [np.asarray(rows[f"{convention}.mse_infinite"]) for rows in (ours, wiener)]
+    infinite, error = mean_and_error(np.sqrt(np.maximum(mse[0], 0)))
+    result["posterior_mean"] |= {"rmse_infinite": infinite, "rmse_infinite_err": error}
+    ratio, error = ratio_of_rms(*mse, ours["box"])
+    return result | {"rmse_ratio_to_wiener": ratio, "rmse_ratio_to_wiener_err": error}
+
+
+def posterior_spread(mocks: Sequence[Mock], samples: np.ndarray, edges: np.ndarray) -> dict:
+    """Whether posterior samples of mocks are as rough as the truths, as skewed, and as far from them as they should.
+
+    Parameters
+    ----------
+    mocks : of one mask
+    samples : (mocks, n, ny, nx)
+    edges : (n_bins + 1,), multipoles
+    """
+    observation = mocks[0].observation
+    mask, truths = observation.mask, np.stack([mock.truth for mock in mocks])
+    return {
+        "spectrum": {
+            "ell": centres(edges),
+            "sample_to_truth": spectrum_ratio(samples, truths, mask, observation.grid.pixel_arcmin, edges),
+        },
+        "one_point": {
+            "quantile": QUANTILES,
+            "sample": np.quantile(samples[..., mask], QUANTILES),
+            "truth": np.quantile(truths[..., mask], QUANTILES),
+        },
+        "calibration": {
+            "mse_ratio_over_ideal": mse_ratio_over_ideal(samples, truths, mask),
+            "n_mocks": len(mocks),
+            "n_samples": samples.shape[1],
+        },
+    }
+
+
+def prior_health(
+    samples: np.ndarray, chain: Table, maps: np.ndarray, training_max: float, pixel_arcmin: float, edges: np.ndarray
+) -> dict:
+    """Samples of the prior alone against held-out maps.
+
+    Parameters
+    ----------
+    samples : (n, ny, nx)
+    chain : diagnostics of their noise levels
+    maps : (m, ny, nx), held out
+    edges : (n_bins + 1,), multipoles
+    """
+    power = [binned_c_ell(stack, pixel_arcmin, edges).mean(axis=0) for stack in (samples, maps)]
+    peaks = peak_count_ratio(samples, maps, PEAK_EDGES)
+    return {
+        "ell": centres(edges),
+        "band_power_ratio": power[0] / power[1],
+        "peak_height": PEAK_EDGES[:-1],
+        "peak_count_ratio": [None if np.isnan(ratio) else ratio for ratio in peaks],
+        "max_over_training_max": samples.max() / training_max,
+        "runaway": int(runaway(samples, training_max)),
+        "stein_error": stein_error(chain),
+    }
+
+
+def sampler_health(folder: Path, names: Sequence[str], training_max: float) -> dict:
+    """Cost and health of the runs of `sample.fields` whose samples a folder holds."""
+    samples = [load_samples(folder / f"{name}.fits") for name in names]
+    chains = [load_chain(folder / f"{name}.fits") for name in names]
+    ladders = [chain[:-1] for chain in chains]  # the last row is the reverse diffusion, which rejects nothing
+    return {
+        "evaluations_per_sample": int(max(chain["evaluations"][-1] for chain in chains)),
+        "acceptance": np.mean([np.mean(ladder["acceptance"]) for ladder in ladders]),
+        "stein_error": max(stein_error(chain) for chain in chains),
+        "runaway": sum(runaway(maps, training_max) for maps in samples),
+    }
+
+
+def stein_error(chain: Table) -> float:
+    """Largest departure from Stein's identity over the levels of a ladder, the reverse diffusion left out."""
+    return float(np.max(np.abs(chain["stein"][:-1] - 1)))
+
+
+def cluster_stacks(maps: Mapping[str, np.ndarray], placed: Table, mask: np.ndarray, *, seed: int) -> dict:
+    """Signal to noise of the stack of a field's clusters in several maps, at the same random places.
+
+    Parameters
+    ----------
+    maps : (ny, nx) each, by name
+    placed : in-mask clusters, as `clusters_on_grid` gives them
+    """
+    x, y = np.asarray(placed["x"]), np.asarray(placed["y"])
+    stacks = {
+        name: stack_snr(kappa, x, y, mask, rng=stage_rng(seed, "validate", "clusters")) for name, kappa in maps.items()
+    }
+    return stacks | {"n": len(placed)}
+
+
+def field_stacks(root: Path, runs: Mapping[str, RunParams], *, redshift_max: float, seed: int) -> dict:
+    """The cluster stacks of every run on a field with clusters, by name; those of the COSMOS runs also as `cosmos`.
+
+    Parameters
+    ----------
+    root : folder of the project, which holds `data/`
+    runs : `sample.fields`
+    redshift_max : clusters at or beyond it are left out
+    """
+    stacks = {}
+    for name, run in runs.items():
+        path = root / run.observation
+        clusters = path.with_name(f"{path.stem}_clusters.ecsv")
+        if not clusters.is_file():
+            continue  # a mock
+        observation = load_observation(path)
+        placed = clusters_on_grid(
+            load_clusters(clusters), observation.grid, observation.mask, redshift_max=redshift_max
+        )
+        if len(placed) == 0:
+            continue
+        maps = {"posterior_mean": load_samples(root / "data" / "samples" / f"{name}.fits").mean(axis=0)} | {
+            method: load_baseline(root / "data" / "baselines" / f"{name}.fits", method)
+            for method in ("kaiser_squires", "wiener")
+        }
+        stacks[name] = cluster_stacks(maps, placed, observation.mask, seed=seed)
+    headline = {"": "cosmos", "_bmode": "cosmos_bmode", "_gaussian": "cosmos_gaussian"}
+    return {
+        "clusters": stacks,
+        "cosmos": {
+            f"cluster_stack_snr{suffix}": stacks[name]["posterior_mean"]
+            for suffix, name in headline.items()
+            if name in stacks
+        },
+    }
+
+
+def stage_metrics(data: Path, fields: Sequence[str]) -> dict:
+    """What the stages before this one measured.
+
+    Parameters
+    ----------
+    data : folder of the stages' outputs
+    fields : `catalogue.fields`
+    """
+    observation = {name: read_json(data / "observation" / f"{name}_metrics.json") for name in fields}
+    folders = {"theory": "theory", "simulations": "simulations", "train": "score"}
+    return {
+        "observation": {
+            name: {key: value for key, value in values.items() if key != "definition"}
+            for name, values in observation.items()
+        }
+    } | {stage: read_json(data / folder / "metrics.json") for stage, folder in folders.items()}
+
+
+def centres(edges: np.ndarray) -> np.ndarray:
+    """Geometric centres of bins."""
+    return np.sqrt(edges[1:] * edges[:-1])
+
+
+def definitions(metrics: Mapping) -> dict[str, str]:
+    """What each metric means: for every dotted key, the entry of `DEFINITIONS` whose pattern fits it most closely.
+
+    Raises
+    ------
+    KeyError
+        If a metric has no definition.
+    """
+    found = {}
+    for key in _dotted(metrics):
+        fitting = [pattern for pattern in DEFINITIONS if fnmatchcase(key, pattern)]
+        if not fitting:
+            raise KeyError(f"the metric {key} has no definition; add one to DEFINITIONS in analysis/validation.py")
+        found[key] = DEFINITIONS[max(fitting, key=len)]
+    return found
+
+
+def _dotted(metrics: Mapping, prefix: str = "") -> list[str]:
+    """Keys of nested mappings, joined by dots."""
+    keys = []
+    for key, value in metrics.items():
+        keys += _dotted(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [prefix + key]
+    return keys
