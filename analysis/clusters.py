@@ -14,7 +14,8 @@ from astropy.table import Table
 from scipy.ndimage import maximum_filter
 
 from analysis.files import BorderError, atomic
-from analysis.sky import Grid
+from analysis.params import FiguresParams
+from analysis.sky import Grid, Observation
 
 COLUMNS = {
     "id": (0, int, None, "number in the list"),
@@ -117,6 +118,12 @@ def clusters_on_grid(clusters: Table, grid: Grid, mask: np.ndarray, *, redshift_
     placed = clusters[kept]
     placed["x"], placed["y"] = grid.pixel_positions(ra_deg[kept], dec_deg[kept])
     return placed
+
+
+def massive_clusters(placed: Table, settings: FiguresParams) -> Table:
+    """The clusters below a redshift and above a mass M500, those that figures mark."""
+    near = np.asarray(placed["z"]) < settings.cluster_redshift_max
+    return placed[near & (np.asarray(placed["m500"]) > settings.cluster_mass_min)]
 
 
 def random_places(
@@ -222,6 +229,37 @@ def presence(samples: np.ndarray, x: np.ndarray, y: np.ndarray, *, radius: float
     """
     heights = [peak_height(samples, *place, radius) for place in zip(x, y, strict=True)]
     return np.array([np.mean(height > threshold) for height in heights])
+
+
+def showcase(
+    samples: np.ndarray, placed: Table, observation: Observation, settings: FiguresParams, *, rng: np.random.Generator
+) -> dict:
+    """The most massive cluster of a field, and how often samples show it; without clusters, the mean's highest peak.
+
+    Parameters
+    ----------
+    samples : (n, ny, nx), dimensionless
+    placed : clusters with `x`, `y`, `z` and `m500`, perhaps none
+    observation : of the field
+    settings : radius and threshold of a peak that shows a cluster
+
+    Returns
+    -------
+    dict
+        `x`, `y` (pixels), `name`, `threshold`, `present` (share of samples with a peak there) and `chance` (the same
+        at 200 random places of the mask).
+    """
+    mask, threshold = observation.mask, settings.peak_threshold
+    radius = settings.peak_radius_arcmin / observation.grid.pixel_arcmin
+    if len(placed):
+        chosen = placed[int(np.argmax(placed["m500"]))]
+        x, y, name = float(chosen["x"]), float(chosen["y"]), f"the X-ray cluster at z = {chosen['z']:.2f}"
+    else:
+        y, x = np.unravel_index(np.argmax(np.where(mask, samples.mean(axis=0), -np.inf)), mask.shape)
+        name = "the highest peak of the mean"
+    places = random_places(mask, rng, 200)
+    present, chance = (presence(samples, *at, radius=radius, threshold=threshold).mean() for at in (([x], [y]), places))
+    return {"x": float(x), "y": float(y), "name": name, "threshold": threshold, "present": present, "chance": chance}
 
 
 def _table(rows: np.ndarray) -> Table:

@@ -15,6 +15,7 @@ from astropy.wcs import WCS
 from matplotlib.figure import Figure
 
 from analysis.files import atomic
+from analysis.results import Result
 from analysis.sky import Grid
 
 MM = 1 / 25.4
@@ -41,32 +42,24 @@ BLACK, ORANGE, SKY, GREEN, BLUE, RED = "#000000", "#E69F00", "#56B4E9", "#009E73
 KAPPA = r"convergence $\kappa$"
 
 
-def mock_figure(
-    truth: np.ndarray,
-    mask: np.ndarray,
-    kaiser_squires: np.ndarray,
-    samples: np.ndarray,
-    grid: Grid,
-    *,
-    colormap: str,
-    note: str,
-) -> Figure:
+def mock_figure(truth: np.ndarray, result: Result, *, colormap: str, note: str) -> Figure:
     """Truth, mask, Kaiser-Squires, posterior median, and below them four posterior samples.
 
     Parameters
     ----------
-    truth, kaiser_squires : (ny, nx)
-    mask : (ny, nx), True where observed
-    samples : (n, ny, nx), n at least 2
+    truth : (ny, nx)
+    result : of the mock
     note : one line that says how the maps were made
 
     Source: form of figure 1 of Remy et al. 2020.
     """
+    samples, mask, grid = result.samples, result.observation.mask, result.observation.grid
     limits = _limits(truth)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(PAGE, 0.56 * PAGE), layout="constrained")
         axes = [_sky_axes(figure, (2, 4, i + 1), grid.wcs, left=i % 4 == 0, bottom=i >= 4) for i in range(8)]
-        panels = {"truth": truth, "Kaiser-Squires": kaiser_squires, "posterior median": np.median(samples, axis=0)}
+        median = np.median(samples, axis=0)
+        panels = {"truth": truth, "Kaiser-Squires": result.kaiser_squires, "posterior median": median}
         for axis, (title, kappa) in zip([axes[0], axes[2], axes[3]], panels.items(), strict=True):
             image = _map(axis, kappa, title, limits, colormap, mask)
         axes[1].imshow(mask, cmap="gray", vmin=0, vmax=1)
@@ -81,45 +74,34 @@ def mock_figure(
 
 
 def field_figure(
-    kaiser_squires: np.ndarray,
-    samples: np.ndarray,
-    mask: np.ndarray,
-    grid: Grid,
-    clusters: Table,
-    centre: Mapping[str, float],
-    cutout_arcmin: float,
-    *,
-    colormap: str,
-    note: str,
+    result: Result, marked: Table, centre: Mapping, *, cutout_arcmin: float, colormap: str, note: str
 ) -> Figure:
-    """Kaiser-Squires, one sample and the posterior mean with X-ray clusters; cut-outs of one of them in samples.
+    """Kaiser-Squires, one sample and the posterior mean with X-ray clusters; cut-outs of one place in samples.
 
     Parameters
     ----------
-    kaiser_squires : (ny, nx)
-    samples : (n, ny, nx)
-    mask : (ny, nx), True where observed
-    clusters : those marked, with positions `x`, `y` in pixels and redshift `z`
-    centre : the cluster of the cut-outs: `x`, `y`, `z`, and the shares `present` of samples with a peak there and
-        `chance` of random places with one
+    result : of the field
+    marked : clusters to mark, with positions `x`, `y` and redshift `z`
+    centre : of the cut-outs, as `clusters.showcase` gives it
     cutout_arcmin : side of the cut-outs
     note : one line that says how the maps were made
 
     Source: form of figure 2 of Remy et al. 2020.
     """
-    mean = samples.mean(axis=0)
+    samples, mask, grid = result.samples, result.observation.mask, result.observation.grid
     limits = _limits(samples)
     size = max(3, round(cutout_arcmin / grid.pixel_arcmin))
     shown = samples[:6]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(PAGE, 0.57 * PAGE), layout="constrained")
         layout = figure.add_gridspec(2, 6, height_ratios=(2, 1))
-        panels = {"Kaiser-Squires": kaiser_squires, "one posterior sample": samples[0], "posterior mean": mean}
+        panels = {"Kaiser-Squires": result.kaiser_squires, "one posterior sample": samples[0]}
+        panels |= {"posterior mean": samples.mean(axis=0)}
         axes = []
         for i, (title, kappa) in enumerate(panels.items()):
             axes.append(_sky_axes(figure, layout[0, 2 * i : 2 * i + 2], grid.wcs, left=i == 0))
             image = _map(axes[-1], kappa, title, limits, colormap, mask)
-            _clusters(axes[-1], clusters, labels=i == 2)
+            _clusters(axes[-1], marked, labels=i == 2)
         for i, kappa in enumerate(shown):
             cut = Cutout2D(kappa, (centre["x"], centre["y"]), size, wcs=grid.wcs, mode="partial", fill_value=np.nan)
             axes.append(_sky_axes(figure, layout[1, i], cut.wcs, labels=False))
@@ -128,12 +110,9 @@ def field_figure(
                 *cut.input_position_cutout, s=60, marker="o", facecolors="none", edgecolors="white", lw=0.6
             )
         _bar(figure, image, axes)
-        _note(
-            figure,
-            f"bottom: {cutout_arcmin:g}' around the cluster at z = {centre['z']:.2f}, where"
-            f" {100 * centre['present']:.0f} % of samples have a peak (random places: {100 * centre['chance']:.0f} %)"
-            f" | {note}",
-        )
+        shares = [f"{100 * centre[share]:.0f} %" for share in ("present", "chance")]
+        rule = f"have a peak above {centre['threshold']:g} there (random places: {shares[1]})"
+        _note(figure, f"bottom: {cutout_arcmin:g}' around {centre['name']}; {shares[0]} of samples {rule} | {note}")
     return figure
 
 
@@ -265,6 +244,12 @@ def training_figure(loss: Sequence[float], errors: Mapping[float, Sequence[float
         right.legend()
         _note(figure, note)
     return figure
+
+
+def provenance(profile: str, parameters: int, runaways: int) -> str:
+    """The line below a figure: which network made it, and whether any of its chains ran away."""
+    health = f" | {runaways} runs with a runaway sample" if runaways else ""
+    return f"profile {profile}, network of {parameters:,} parameters{health}"
 
 
 def save_figure(figure: Figure, folder: str | Path, name: str) -> None:

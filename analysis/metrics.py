@@ -129,9 +129,13 @@ def spectrum_ratio(
     return power[0] / power[1]
 
 
-def multipole_edges(pixels: int, pixel_arcmin: float, bins: int = 8) -> np.ndarray:
-    """Edges of logarithmic bins of multipole, from twice the fundamental mode to half the Nyquist frequency."""
+def multipole_edges(pixels: int, pixel_arcmin: float) -> np.ndarray:
+    """Edges of logarithmic bins of multipole, from twice the fundamental mode to half the Nyquist frequency.
+
+    Eight bins, fewer on a grid so small that one would hold no mode.
+    """
     radians = np.deg2rad(pixel_arcmin / 60)
+    bins = min(8, pixels // 8)
     return np.geomspace(4 * np.pi / (pixels * radians), 0.5 * np.pi / radians, bins + 1)
 
 

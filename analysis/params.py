@@ -229,11 +229,14 @@ class ValidateParams:
 
 @record
 class FiguresParams:
-    """House style of the figures, and which clusters they mark."""
+    """Colours, which clusters are marked (mass in 1e13 solar masses), and when a sample shows a cluster."""
 
     colormap: str
     cluster_redshift_max: Positive
     cluster_mass_min: Positive
+    cutout_arcmin: Positive
+    peak_radius_arcmin: Positive
+    peak_threshold: Positive
 
 
 @record

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from analysis.baselines import load_baseline
-from analysis.clusters import clusters_on_grid, load_clusters, stack_snr
+from analysis.clusters import stack_snr
 from analysis.files import read_json
 from analysis.metrics import (
     in_mask_pearson,
@@ -31,8 +30,8 @@ from analysis.metrics import (
 from analysis.mocks import Mock
 from analysis.params import RunParams, stage_rng
 from analysis.power import binned_c_ell
+from analysis.results import load_result
 from analysis.samples import load_chain, load_samples
-from analysis.sky import load_observation
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +74,7 @@ DEFINITIONS = {
     "spectrum.ell": "geometric centres of the bins",
     "spectrum.sample_to_truth": "power of masked posterior samples over that of the masked truths",
     "theory.*": "rms of the convergence expected of theory, all multipoles up to theory.ell_max",
+    "train.parameters": "weights of the network",
     "train.error_*": "denoising RMSE of the score over the Gaussian score's at that noise level, held-out box",
 }
 
@@ -246,21 +246,16 @@ def field_stacks(root: Path, runs: Mapping[str, RunParams], *, redshift_max: flo
     """
     stacks = {}
     for name, run in runs.items():
-        path = root / run.observation
-        clusters = path.with_name(f"{path.stem}_clusters.ecsv")
-        if not clusters.is_file():
-            continue  # a mock
-        observation = load_observation(path)
-        placed = clusters_on_grid(
-            load_clusters(clusters), observation.grid, observation.mask, redshift_max=redshift_max
-        )
+        result = load_result(root, name, run)
+        placed = result.clusters[np.asarray(result.clusters["z"]) < redshift_max]
         if len(placed) == 0:
             continue
-        maps = {"posterior_mean": load_samples(root / "data" / "samples" / f"{name}.fits").mean(axis=0)} | {
-            method: load_baseline(root / "data" / "baselines" / f"{name}.fits", method)
-            for method in ("kaiser_squires", "wiener")
+        maps = {
+            "posterior_mean": result.samples.mean(axis=0),
+            "kaiser_squires": result.kaiser_squires,
+            "wiener": result.wiener,
         }
-        stacks[name] = cluster_stacks(maps, placed, observation.mask, seed=seed)
+        stacks[name] = cluster_stacks(maps, placed, result.observation.mask, seed=seed)
     headline = {"": "cosmos", "_bmode": "cosmos_bmode", "_gaussian": "cosmos_gaussian"}
     return {
         "clusters": stacks,

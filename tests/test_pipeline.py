@@ -58,7 +58,7 @@ def shell(command, folder, **environment):
 
 
 def test_sections_are_stages_are_notebooks():
-    assert set(STAGES) == set(NOTEBOOKS) <= set(PARAMS) - SHARED
+    assert set(PARAMS) - SHARED == set(STAGES) == set(NOTEBOOKS)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -77,7 +77,8 @@ def test_code_of_a_stage_is_its_import_closure(stage):
 @pytest.mark.parametrize("stage", STAGES)
 def test_keys_of_a_stage_exist_and_cover_its_section(stage):
     items = STAGES[stage].get("foreach") or STAGES[stage].get("matrix")
-    names = [f"{stage}@{item}" for item in PARAMS["catalogue"]["fields"]] if items else [stage]
+    chosen = PARAMS["catalogue"]["fields"] if stage == "catalogue" else PARAMS["sample"]["fields"]
+    names = [f"{stage}@{item}" for item in chosen] if items else [stage]
     for name in names:
         for key in stage_keys(name):
             reduce(dict.__getitem__, key.split("."), PARAMS)
@@ -222,6 +223,8 @@ def test_digest_follows_code_notebook_and_own_parameters_only(toy, tmp_path_fact
 
 
 def test_keys_of_an_item_are_its_own():
+    assert "sample.fields.cosmos" in stage_keys("sample@cosmos")
+    assert "sample.fields" in stage_keys("sample")
     assert stage_keys("catalogue@cosmos") == ["grid", "fields.cosmos"]
 
 
@@ -389,6 +392,22 @@ def test_nothing_is_left_to_run(tiny):
     assert "Running stage" not in done.stdout
 
 
+def test_a_changed_figure_colour_reruns_figures_alone(tiny):
+    path = tiny / "params.yaml"
+    before = path.read_text()
+    path.write_text(before.replace("colormap: inferno", "colormap: viridis"))
+    assert path.read_text() != before
+    done = shell("dvc status --json", tiny)
+    path.write_text(before)
+    assert list(json.loads(done.stdout)) == ["figures"]
+
+
+def test_metrics_are_shown(tiny):
+    shown = json.loads(shell("dvc metrics show --json", tiny).stdout)[""]["data"]
+    gathered = shown["data/validation/metrics.json"]["data"]
+    assert {"accuracy", "spectrum", "prior", "sampler", "cosmos"} <= set(gathered)
+
+
 def image(hdus, name, shape):
     """Data of an image HDU that keeps the file contract."""
     hdu = hdus[name]
@@ -439,3 +458,33 @@ def test_mocks_keep_the_file_contract(tiny):
             assert hdus["COUNT"].data.shape == (32, 32)
     assert len({truth.tobytes() for truth in truths}) == len(truths)
     assert 1e-4 < np.std(truths) < 0.1
+
+
+@pytest.mark.parametrize("name", PARAMS["sample"]["fields"])
+def test_samples_keep_the_file_contract(tiny, name):
+    with fits.open(tiny / "data" / "samples" / f"{name}.fits") as hdus:
+        header_cards(tiny, hdus, f"sample@{name}")
+        samples = image(hdus, "SAMPLES", (2, 32, 32))
+        mean = image(hdus, "MEAN", (32, 32))
+        std = image(hdus, "STD", (32, 32))
+        assert len(hdus["CHAIN"].data) >= 2
+    np.testing.assert_allclose(samples.mean(axis=0), mean, atol=1e-6)
+    assert (std > 0).mean() > 0.99
+    assert not np.array_equal(samples[0], samples[1])
+
+
+@pytest.mark.parametrize("name", PARAMS["sample"]["fields"])
+def test_baselines_keep_the_file_contract(tiny, name):
+    with fits.open(tiny / "data" / "baselines" / f"{name}.fits") as hdus:
+        header_cards(tiny, hdus, f"baselines@{name}")
+        images = [hdu for hdu in hdus[1:] if hdu.is_image]
+        assert images
+        for hdu in images:
+            assert image(hdus, hdu.name, hdu.data.shape).shape[-2:] == (32, 32)
+
+
+def test_figures_are_whole(tiny):
+    for path in (tiny / "figures").iterdir():
+        start = {".pdf": b"%PDF-", ".png": b"\x89PNG"}[path.suffix]
+        assert path.read_bytes().startswith(start)
+        assert path.stat().st_size > 5000

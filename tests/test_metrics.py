@@ -1,0 +1,99 @@
+"""Errors, spreads and counts against values worked out by hand."""
+
+import numpy as np
+import pytest
+
+from analysis import metrics
+from analysis.power import gaussian_field, wavenumbers
+
+MASK = np.zeros((16, 16), bool)
+MASK[4:12, 4:10] = True
+
+
+def test_metric_of_remy_subtracts_means_of_whole_maps_and_errs_in_the_mask():
+    truth = np.random.default_rng(1).standard_normal((16, 16))
+    error = np.where(MASK, 0.3, 0.0)  # its mean over the map is 0.3 * 48 / 256
+    assert metrics.remy_rmse(truth + 5 + error, truth, MASK) == pytest.approx(0.3 - 0.3 * 48 / 256)
+    assert metrics.in_mask_rmse(truth + 5 + error, truth, MASK) == pytest.approx(0)
+
+
+def test_correlation_of_remy_counts_the_zeros_outside_the_mask():
+    # inside the mask both maps have mean m: over the whole array, zeros outside add to what they share
+    a, b = np.random.default_rng(2).standard_normal((2, 16, 16))
+    a, b = (np.where(MASK, x - x[MASK].mean() + 2, -2 * 48 / 208) for x in (a, b))
+    inside = np.mean((a[MASK] - 2) * (b[MASK] - 2)), np.var(a[MASK]), np.var(b[MASK])
+    share = 48 / 256
+    shared = share * (1 - share) * 4
+    expected = (share * inside[0] + shared) / np.sqrt((share * inside[1] + shared) * (share * inside[2] + shared))
+    assert metrics.remy_pearson(a, b, MASK) == pytest.approx(expected)
+    assert metrics.in_mask_pearson(a, b, MASK) == pytest.approx(inside[0] / np.sqrt(inside[1] * inside[2]))
+
+
+def test_mean_of_infinitely_many_samples_is_the_truth_of_a_posterior_mean():
+    # posterior N(m, 1) a pixel, m drawn about the truth with variance 1: MSE of m is 1, of a mean of n 1 + 1/n
+    rng = np.random.default_rng(3)
+    truths = np.zeros((200, 16, 16))
+    samples = rng.standard_normal((200, 1, 16, 16)) + rng.standard_normal((200, 5, 16, 16))
+    everywhere = np.ones((16, 16), bool)
+    mse = np.array(
+        [metrics.remy_rmse(s.mean(axis=0), t, everywhere) ** 2 for s, t in zip(samples, truths, strict=True)]
+    )
+    variance = np.array([metrics.sampling_variance(s, everywhere) for s in samples])
+    lost = 1 - 1 / 256  # the mean of each map
+    assert mse.mean() == pytest.approx(1.2 * lost, rel=0.02)
+    assert metrics.mean_of_infinitely_many(mse, variance, 5).mean() == pytest.approx(lost, rel=0.02)
+    assert metrics.mse_ratio_over_ideal(samples, truths, everywhere) == pytest.approx(1, rel=0.01)
+
+
+def test_samples_that_spread_too_little_have_a_small_mse_ratio():
+    rng = np.random.default_rng(4)
+    samples = rng.standard_normal((100, 1, 16, 16)) + 0.5 * rng.standard_normal((100, 4, 16, 16))
+    ratio = (1 + 0.25) / (1 + 0.25 / 4) * 5 / 8
+    assert metrics.mse_ratio_over_ideal(samples, np.zeros((100, 16, 16)), MASK) == pytest.approx(ratio, rel=0.03)
+
+
+def test_ratio_of_rms_and_its_jackknife():
+    numerator, denominator = np.array([1.0, 2.0, 3.0, 6.0]), np.array([4.0, 4.0, 4.0, 4.0])
+    ratio, error = metrics.ratio_of_rms(numerator, denominator, [0, 0, 1, 1])
+    assert ratio == pytest.approx(np.sqrt(12 / 16))
+    halves = np.sqrt([9 / 8, 3 / 8])
+    assert error == pytest.approx(abs(halves[0] - halves[1]) / 2)
+    _, alone = metrics.ratio_of_rms(numerator, denominator, [7, 7, 7, 7])  # one box: every mock for itself
+    without = np.sqrt([11 / 12, 10 / 12, 9 / 12, 6 / 12])
+    assert alone == pytest.approx(np.sqrt(3 * np.mean((without - without.mean()) ** 2)))
+
+
+def test_spectrum_ratio_is_the_ratio_of_powers():
+    truths = np.random.default_rng(5).standard_normal((3, 16, 16))
+    samples = 1.5 * np.stack([truths, truths], axis=1)
+    edges = metrics.multipole_edges(16, 0.82)
+    np.testing.assert_allclose(metrics.spectrum_ratio(samples, truths, MASK, 0.82, edges), 2.25)
+
+
+@pytest.mark.parametrize("pixels", [16, 32, 80, 160, 360])
+def test_every_bin_of_multipole_holds_modes(pixels):
+    counts, _ = np.histogram(wavenumbers((pixels, pixels), 0.5), metrics.multipole_edges(pixels, 0.5))
+    assert counts.min() > 0
+
+
+def test_peaks_are_counted_once_and_not_on_edges():
+    maps = np.zeros((2, 8, 8)) - np.arange(64).reshape(8, 8) * 1e-6
+    maps[0, 3, 3], maps[0, 3, 4], maps[0, 6, 1], maps[1, 0, 5] = 0.3, 0.2, 0.1, 0.4
+    heights = metrics.peak_heights(maps)
+    np.testing.assert_allclose(np.sort(heights[heights > 0.05]), [0.1, 0.3])
+    ratio = metrics.peak_count_ratio(maps, maps[:1], (0.05, 0.15, 0.25, 0.35, 0.45))
+    np.testing.assert_allclose(ratio, [0.5, np.nan, 0.5, np.nan])
+
+
+@pytest.mark.parametrize(("value", "ran"), [(0.44, False), (0.46, True), (np.nan, True), (np.inf, True)])
+def test_runaway_is_what_leaves_the_training_range(value, ran):
+    samples = np.zeros((2, 8, 8))
+    samples[1, 2, 3] = value
+    assert metrics.runaway(samples, 0.3) is ran
+
+
+def test_spectrum_of_a_gaussian_field_against_its_own_power_is_one():
+    power = 4e-3 * (np.maximum(wavenumbers((64, 64), 0.82), 500) / 500) ** -1.5
+    a, b = (gaussian_field(power, 200, rng=np.random.default_rng(seed)) for seed in (6, 7))
+    ratio = metrics.spectrum_ratio(a, b, np.ones((64, 64)), 0.82, metrics.multipole_edges(64, 0.82))
+    np.testing.assert_allclose(ratio, 1, atol=0.06)
