@@ -1,4 +1,4 @@
-"""Command line of the project: `python -m analysis run STAGE [key=value ...]`."""
+"""Command line of the project: `python -m analysis run STAGE [key=value ...]`, `readme`, `bench`."""
 
 import argparse
 import sys
@@ -26,6 +26,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("stage", help="name of a notebook of notebooks/")
     run.add_argument("which", nargs="*", type=_pair, metavar="key=value", help="which field or sample")
     run.set_defaults(command=_run)
+    readme = commands.add_parser("readme", help="fill the numbers of README.md from the metrics")
+    readme.set_defaults(command=_readme)
+    bench = commands.add_parser("bench", help="print a table of times, memory and accuracy on this machine")
+    bench.set_defaults(command=_bench)
     return parser
 
 
@@ -45,6 +49,20 @@ def _run(options: argparse.Namespace) -> None:
         stage.run(options.stage, dict(options.which))
     except stage.StageError as error:
         sys.exit(str(error))
+
+
+def _readme(options: argparse.Namespace) -> None:
+    """Fill README.md."""
+    from analysis import readme
+
+    readme.main()
+
+
+def _bench(options: argparse.Namespace) -> None:
+    """Print the benchmark."""
+    from analysis import bench
+
+    bench.main()
 
 
 if __name__ == "__main__":

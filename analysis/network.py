@@ -1,9 +1,11 @@
 """The residual U-Net: maps and a noise level in, a map out. It knows nothing of lensing.
 
-Three scales of residual blocks, each told the noise level by a learnt scale and shift of its channels; average
+Scales of residual blocks, each told the noise level by a learnt scale and shift of its channels; average
 pooling down, nearest-neighbour upsampling back, skip connections between. The last convolution starts at zero, so a
-new network returns zero. Fully convolutional: any map whose sides are multiples of 2^scales.
+new network returns zero. Fully convolutional: any map whose sides can be halved that often.
 """
+
+import math
 
 import keras
 from keras import layers
@@ -16,8 +18,9 @@ def build_network(params: NetworkParams) -> keras.Model:
 
     Parameters
     ----------
-    params : width (`channels` at full resolution, doubled a scale, four times that at most), `scales`, residual
-        `blocks` a scale, `normalisation` (none, batch or group) and `spectral_norm` (every kernel of unit norm)
+    params : `widths` (channels at full resolution, at half of it, and so on), residual `blocks` a scale, `skips` (sum,
+        or the paper's concatenation), `normalisation` (none, batch or group) and `spectral_norm` (every kernel of
+        unit norm)
 
     Returns
     -------
@@ -33,7 +36,8 @@ def build_network(params: NetworkParams) -> keras.Model:
     level = layers.Dense(64, activation="swish")(noise)
     level = layers.Dense(64, activation="swish")(level)
 
-    widths = [params.channels * min(2**i, 4) for i in range(params.scales + 1)]
+    widths = params.widths
+    joined = layers.Add if params.skips == "sum" else layers.Concatenate
     x = convolution(widths[0], 3)(maps)
     skips = []
     for width in widths[:-1]:
@@ -47,7 +51,7 @@ def build_network(params: NetworkParams) -> keras.Model:
         x = layers.UpSampling2D(2, interpolation="nearest")(
             convolution(width, 1)(x)
         )  # fewer channels, then more pixels
-        x = layers.Concatenate()([x, skip])
+        x = joined()([x, skip])
         for _ in range(params.blocks):
             x = block(x, level, width)
     out = layers.Conv2D(1, 3, padding="same", kernel_initializer="zeros")(layers.Activation("swish")(x))
@@ -65,7 +69,7 @@ def _building_blocks(params: NetworkParams):
         if params.normalisation == "batch":
             return layers.BatchNormalization()(x)
         if params.normalisation == "group":
-            return layers.GroupNormalization(min(8, params.channels))(x)
+            return layers.GroupNormalization(math.gcd(8, x.shape[-1]))(x)
         return x
 
     def block(x, level, width: int):

@@ -144,13 +144,18 @@ class MocksParams:
 
 @record
 class NetworkParams:
-    """The residual U-Net: its width at full resolution, scales, residual blocks a scale, and the paper's guards."""
+    """The residual U-Net: channels from full resolution downwards, residual blocks a scale, and the paper's guards."""
 
-    channels: Count
-    scales: Count
+    widths: Annotated[list[Count], Field(min_length=2)]
     blocks: Count
+    skips: Literal["sum", "concatenate"]
     normalisation: Literal["none", "batch", "group"]
     spectral_norm: bool
+
+    @property
+    def scales(self) -> int:
+        """How often the network halves a map."""
+        return len(self.widths) - 1
 
 
 @record
@@ -280,8 +285,8 @@ class Params:
             )
         if self.grid.pixels % 2**self.train.network.scales:
             raise ValueError(
-                f"grid.pixels is {self.grid.pixels}, which the network cannot halve train.network.scales"
-                f" ({self.train.network.scales}) times: give a multiple of {2**self.train.network.scales}"
+                f"grid.pixels is {self.grid.pixels}, which a network of {self.train.network.scales + 1}"
+                f" train.network.widths cannot halve: give a multiple of {2**self.train.network.scales}"
             )
         return self
 

@@ -1,5 +1,6 @@
 """Training of the prior's network: batches of crops, validation at fixed noise levels, and the fit itself."""
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,10 +35,6 @@ class CropBatches(keras.utils.PyDataset):
         chosen = rng.integers(len(self.maps), size=self.params.batch)
         return (crops(self.maps[chosen], self.pixels, rng=rng),)
 
-    def on_epoch_end(self) -> None:
-        """Move on to crops not seen before."""
-        self.epoch += 1
-
 
 class LevelValidation(keras.callbacks.Callback):
     """Denoising error of held-out maps over the Gaussian score's, a noise level at a time, after every epoch."""
@@ -51,6 +48,39 @@ class LevelValidation(keras.callbacks.Callback):
         errors = {f"error_{sigma:g}": self.relative_error(sigma) for sigma in VALIDATION_SIGMA}
         logs.update(errors)
         log.info("epoch %d: loss %.4f, error / Gaussian %s", epoch + 1, logs["loss"], _row(errors.values()))
+
+
+class EpochRandomness(keras.callbacks.Callback):
+    """Crops and noise of an epoch follow from its number, so that a resumed training goes on where it was cut."""
+
+    def __init__(self, batches: CropBatches):
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Set the epoch of the crops, and the state of the noise: (seed, number of draws)."""
+        self.batches.epoch = epoch
+        self.model.noise.state.assign(np.array([self.batches.seed, epoch << 20], "uint32"))
+
+
+class EpochLog(keras.callbacks.Callback):
+    """One line of JSON an epoch: unlike the history that `fit` returns, it outlives an interruption."""
+
+    def __init__(self, path: Path, *, resumed: bool):
+        super().__init__()
+        self.path = path
+        if not resumed:
+            path.unlink(missing_ok=True)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Append the epoch's numbers."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({key: float(value) for key, value in logs.items()}) + "\n")
+
+    def history(self) -> dict[str, list[float]]:
+        """Every number of the whole training, by name."""
+        epochs = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+        return {key: [epoch[key] for epoch in epochs] for key in epochs[0]}
 
 
 def train_prior(
@@ -95,16 +125,20 @@ def train_prior(
         warmup_steps=min(200, params.steps_per_epoch),
     )
     model.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0, use_ema=True, ema_momentum=params.ema_momentum))
+    batches = CropBatches(maps, grid.pixels, params, seed=seed)
+    checkpoint = log_folder / "checkpoint"
+    log_folder.mkdir(parents=True, exist_ok=True)
+    epochs = EpochLog(log_folder / "history.jsonl", resumed=checkpoint.exists() and any(checkpoint.iterdir()))
     callbacks = [
-        keras.callbacks.BackupAndRestore(log_folder / "checkpoint"),
+        keras.callbacks.BackupAndRestore(checkpoint),
         keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
         LevelValidation(prior, validation_maps, seed=seed),
         keras.callbacks.TensorBoard(log_folder / "tensorboard", write_graph=False),
-        keras.callbacks.CSVLogger(log_folder / "history.csv", append=True),
+        epochs,
+        EpochRandomness(batches),
     ]
-    batches = CropBatches(maps, grid.pixels, params, seed=seed)
-    history = model.fit(batches, epochs=params.epochs, callbacks=callbacks, verbose=0)
-    return prior, history.history
+    model.fit(batches, epochs=params.epochs, callbacks=callbacks, shuffle=False, verbose=0)
+    return prior, epochs.history()
 
 
 def level_errors(prior: Prior, maps: np.ndarray, sigmas: Sequence[float], *, seed: int) -> list[float]:

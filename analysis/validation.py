@@ -60,6 +60,7 @@ DEFINITIONS = {
     "one_point.sample": "convergence below which that share of pixels lies in posterior samples of the test mocks",
     "one_point.truth": "the same in their true maps",
     "prior.band_power_ratio": "power of samples of the prior alone over that of held-out maps, by bins of `ell`",
+    "prior.band_power_max_departure": "largest departure of that ratio from 1",
     "prior.ell": "geometric centres of the bins",
     "prior.max_over_training_max": "highest convergence of samples of the prior alone over that of the training maps",
     "prior.peak_count_ratio": "peaks of samples of the prior alone over those of held-out maps, by `peak_height`",
@@ -72,6 +73,7 @@ DEFINITIONS = {
     "sampler.stein_error": "as prior.stein_error, worst over runs",
     "simulations.*": "number, rms and maximum of the maps of each split",
     "spectrum.ell": "geometric centres of the bins",
+    "spectrum.max_departure": "largest departure of that ratio from 1",
     "spectrum.sample_to_truth": "power of masked posterior samples over that of the masked truths",
     "theory.*": "rms of the convergence expected of theory, all multipoles up to theory.ell_max",
     "train.parameters": "weights of the network",
@@ -159,11 +161,9 @@ def posterior_spread(mocks: Sequence[Mock], samples: np.ndarray, edges: np.ndarr
     """
     observation = mocks[0].observation
     mask, truths = observation.mask, np.stack([mock.truth for mock in mocks])
+    ratio = spectrum_ratio(samples, truths, mask, observation.grid.pixel_arcmin, edges)
     return {
-        "spectrum": {
-            "ell": centres(edges),
-            "sample_to_truth": spectrum_ratio(samples, truths, mask, observation.grid.pixel_arcmin, edges),
-        },
+        "spectrum": {"ell": centres(edges), "sample_to_truth": ratio, "max_departure": np.max(np.abs(ratio - 1))},
         "one_point": {
             "quantile": QUANTILES,
             "sample": np.quantile(samples[..., mask], QUANTILES),
@@ -191,9 +191,11 @@ def prior_health(
     """
     power = [binned_c_ell(stack, pixel_arcmin, edges).mean(axis=0) for stack in (samples, maps)]
     peaks = peak_count_ratio(samples, maps, PEAK_EDGES)
+    ratio = power[0] / power[1]
     return {
         "ell": centres(edges),
-        "band_power_ratio": power[0] / power[1],
+        "band_power_ratio": ratio,
+        "band_power_max_departure": np.max(np.abs(ratio - 1)),
         "peak_height": PEAK_EDGES[:-1],
         "peak_count_ratio": [None if np.isnan(ratio) else ratio for ratio in peaks],
         "max_over_training_max": samples.max() / training_max,

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from analysis.bench import camb_source_c_ell
 from analysis.params import load_params
 from analysis.power import (
     ARCMIN,
     binned_c_ell,
-    camb_results,
     convergence_c_ell,
     crop_power,
     gaussian_field,
@@ -22,17 +22,8 @@ def theory():
 
 
 def test_theory_agrees_with_the_lensing_source_spectra_of_camb(theory):
-    import camb
-    from camb.sources import GaussianSourceWindow
-
-    settings = camb_results(load_params().theory, np.array([0.0])).Params.copy()
-    settings.SourceWindows = [GaussianSourceWindow(redshift=1.0, source_type="lensing", sigma=0.005)]
-    settings.set_for_lmax(12000, lens_potential_accuracy=2)
-    settings.Want_CMB = False
-    settings.SourceTerms.limber_windows = True
-    own = camb.get_results(settings).get_source_cls_dict(lmax=10000, raw_cl=True)["W1xW1"]
-    ell = np.arange(100, 10001)
-    ratio = np.exp(np.interp(np.log(ell), np.log(theory[0]), np.log(theory[1]))) / own[ell]
+    ell, own = camb_source_c_ell(load_params().theory)
+    ratio = np.exp(np.interp(np.log(ell), np.log(theory[0]), np.log(theory[1]))) / own
     assert np.abs(ratio - 1).max() < 0.01
 
 

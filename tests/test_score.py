@@ -1,17 +1,20 @@
 """The prior's score: exact for Gaussian fields, the network's share zero at the start, saved = reloaded."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from analysis.files import BorderError
 from analysis.network import build_network
-from analysis.params import load_params
+from analysis.params import ROOT, load_params
 from analysis.power import wavenumbers
 from analysis.score import Prior, gaussian_score, load_prior, prior_score, save_prior
 
-SETTINGS = dataclasses.replace(load_params().train.network, channels=4, scales=2, blocks=1)
+SETTINGS = dataclasses.replace(load_params().train.network, widths=[4, 8, 16], blocks=1)
 POWER = 4e-3 * (np.maximum(wavenumbers((16, 16), 0.82), 500) / 500) ** -1.5
 
 
@@ -68,15 +71,40 @@ def test_a_prior_cut_short_is_told(tmp_path, file):
 def test_weights_of_another_network_are_told(tmp_path):
     save_prior(prior(), SETTINGS, tmp_path)
     path = tmp_path / "network.json"
-    path.write_text(path.read_text().replace('"channels": 4', '"channels": 8'))
+    path.write_text(path.read_text().replace('"blocks": 1', '"blocks": 2'))
     with pytest.raises(BorderError, match="dvc repro -f train"):
         load_prior(tmp_path)
 
 
 @pytest.mark.parametrize("normalisation", ["none", "batch", "group"])
 @pytest.mark.parametrize("spectral_norm", [False, True])
-def test_network_takes_maps_of_any_size(normalisation, spectral_norm):
-    network = build_network(dataclasses.replace(SETTINGS, normalisation=normalisation, spectral_norm=spectral_norm))
+@pytest.mark.parametrize("skips", ["sum", "concatenate"])
+def test_network_takes_maps_of_any_size(normalisation, spectral_norm, skips):
+    settings = dataclasses.replace(SETTINGS, normalisation=normalisation, spectral_norm=spectral_norm, skips=skips)
+    network = build_network(settings)
     out = network([np.ones((2, 24, 32, 2), "float32"), np.ones((2, 1), "float32")])
     assert out.shape == (2, 24, 32, 1)
     assert np.all(np.asarray(out) == 0)
+
+
+def test_both_backends_give_the_same_score(tmp_path):
+    kappa = (0.02 * np.random.default_rng(5).standard_normal((2, 16, 16))).astype("float32")
+    sigma = np.array([0.02, 0.2], "float32")
+    one = shifted(prior())
+    save_prior(one, SETTINGS, tmp_path)
+    np.save(tmp_path / "kappa.npy", kappa)
+    code = (
+        "import numpy as np\n"
+        "from analysis.score import load_prior, prior_score\n"
+        f"folder = {str(tmp_path)!r}\n"
+        "kappa, sigma = np.load(folder + '/kappa.npy'), np.array([0.02, 0.2], 'float32')\n"
+        "np.save(folder + '/score.npy', np.asarray(prior_score(load_prior(folder), kappa, sigma)))\n"
+    )
+    for backend in ("tensorflow", "jax"):
+        environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        score = np.load(tmp_path / "score.npy")
+        np.testing.assert_allclose(score, np.asarray(prior_score(one, kappa, sigma)), rtol=2e-3, atol=1e-4)

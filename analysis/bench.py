@@ -1,0 +1,182 @@
+"""`make bench`: what the parts cost and how exact they are on this machine, as a table. It changes no file."""
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import numpy as np
+
+from analysis.files import read_json
+from analysis.params import DATA, ROOT, Params, TheoryParams, load_params, stage_rng
+
+Row = tuple[str, str, str]
+K_EDGES = np.array([0.2, 0.33, 0.544, 0.897, 1.48])  # bins of d ln k = 0.5, h/Mpc
+
+
+def main() -> None:
+    """Print the table, a row as soon as it is measured."""
+    params = load_params()
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, seed {params.seed}")
+    print(f"{'what':58} {'measured':>34}   asked")
+    for measure in (theory_rows, nbody_rows, map_rows, sampler_rows, pipeline_rows):
+        for what, measured, asked in measure(params):
+            print(f"{what:58} {measured:>34}   {asked}", flush=True)
+
+
+def theory_rows(params: Params) -> Iterator[Row]:
+    """The theory spectrum: time, and distance from CAMB's own lensing sources."""
+    from analysis.power import convergence_c_ell
+
+    seconds, (ell, c_ell) = _timed(lambda: convergence_c_ell(params.theory))
+    yield "C_ell to ell_max", f"{seconds:.1f} s", ""
+    if params.theory.source_redshift is not None:
+        asked, theirs = camb_source_c_ell(params.theory)
+        ours = np.exp(np.interp(np.log(asked), np.log(ell), np.log(c_ell)))
+        yield "C_ell / CAMB's sources - 1, ell 100 to 1e4", f"{100 * np.abs(ours / theirs - 1).max():.2f} %", "1 %"
+
+
+def camb_source_c_ell(theory: TheoryParams) -> tuple[np.ndarray, np.ndarray]:
+    """CAMB's own spectrum of a lensing source plane, by its Limber integrator: ell from 100 to 1e4, and C_ell in sr."""
+    import camb
+    from camb.sources import GaussianSourceWindow
+
+    from analysis.power import camb_results
+
+    settings = camb_results(theory, np.array([0.0])).Params.copy()
+    settings.SourceWindows = [GaussianSourceWindow(redshift=theory.source_redshift, source_type="lensing", sigma=0.005)]
+    settings.set_for_lmax(12000, lens_potential_accuracy=2)
+    settings.Want_CMB = False
+    settings.SourceTerms.limber_windows = True
+    ell = np.arange(100, 10001)
+    return ell, camb.get_results(settings).get_source_cls_dict(lmax=10000, raw_cl=True)["W1xW1"][ell]
+
+
+def nbody_rows(params: Params) -> Iterator[Row]:
+    """Four boxes: time and memory of one, and their mean power over halofit."""
+    with ProcessPoolExecutor(min(4, os.cpu_count()), mp_context=get_context("spawn")) as pool:
+        boxes = list(pool.map(_box, [params] * 4, range(4)))
+    seconds, gigabytes, ratios = zip(*boxes, strict=True)
+    settings = params.simulations
+    name = f"N-body {settings.particles}^3, mesh {settings.mesh}^3, {settings.steps} steps, one core"
+    yield name, f"{np.mean(seconds):.0f} s, {max(gigabytes):.1f} GB", "30 s, 2.5 GB"
+    ratio = " ".join(f"{value:.3f}" for value in np.mean(ratios, axis=0)[:3])
+    yield "P(k) / halofit, 4 boxes, k from 0.2 to 0.9 h/Mpc", ratio, "0.95 to 1.05"
+
+
+def map_rows(params: Params) -> Iterator[Row]:
+    """Time of one convergence map of the grid's size."""
+    from analysis.lightcone import comoving_distance, convergence_map, simulate_box
+    from analysis.power import matter_tables, source_distribution
+
+    matter, (redshift, share) = matter_tables(params.theory), source_distribution(params.theory)
+    rng = stage_rng(params.seed, "bench", "map")
+    small = params.simulations.__class__(**{**vars(params.simulations), "steps": 4, "candidates": 1})
+    k, linear = np.asarray(matter["k"]), np.asarray(matter["linear"])
+    planes = simulate_box(params.theory.omega_m, k, linear, small, redshift.max(), rng)
+    distance = comoving_distance(redshift, params.theory.omega_m)
+    pixels, pixel_arcmin = params.grid.pixels, params.grid.pixel_arcmin
+
+    def one() -> np.ndarray:
+        return convergence_map(planes, distance, share, pixels=pixels, pixel_arcmin=pixel_arcmin, rng=rng)
+
+    one()
+    seconds, _ = _timed(lambda: [one() for _ in range(5)])
+    yield f"a map of {pixels}^2", f"{seconds / 5:.3f} s", "0.25 s"
+
+
+def sampler_rows(params: Params) -> Iterator[Row]:
+    """The sampler with the Gaussian prior, under a field's mask, against exact draws and the Wiener map."""
+    from analysis.baselines import wiener_filter
+    from analysis.metrics import multipole_edges
+    from analysis.posterior import gaussian_posterior_draws
+    from analysis.power import binned_c_ell, convergence_c_ell, crop_power
+    from analysis.sampler import annealer
+    from analysis.score import Prior
+    from analysis.sky import load_observation
+
+    observation = load_observation(DATA / "observation" / f"{params.mocks.field}.fits")
+    grid, gamma, weight, n = observation.grid, observation.gamma, observation.weight, 32
+    power = crop_power(*convergence_c_ell(params.theory), grid.shape, grid.pixel_arcmin)
+    rng = stage_rng(params.seed, "bench", "sampler")
+    prior = Prior(power=power, pixel_arcmin=grid.pixel_arcmin)
+    seconds, (samples, levels) = _timed(lambda: annealer(prior, params.sample)(gamma, weight, n, rng=rng))
+    exact = gaussian_posterior_draws(gamma, weight, power, 2 * n, rng=rng)
+    wiener = wiener_filter(gamma, weight, power)
+    edges = multipole_edges(grid.pixels, grid.pixel_arcmin)
+    spread, expected = (binned_c_ell(maps - wiener, grid.pixel_arcmin, edges).mean(axis=0) for maps in (samples, exact))
+    off = binned_c_ell(samples.mean(axis=0) - wiener, grid.pixel_arcmin, edges) / (expected / n)
+    yield f"Gaussian prior, {n} chains", f"{seconds:.0f} s, {levels[-1].evaluations} evaluations", "500 evaluations"
+    ratio = " ".join(f"{value:.2f}" for value in (spread / expected)[2:])
+    yield f"  variance / exact, ell {edges[2]:.0f} to {edges[-1]:.0f}", ratio, "1 +- 0.05 + MC error"
+    yield "  |mean - Wiener|^2 / its Monte-Carlo expectation", f"{off.min():.2f} to {off.max():.2f}", "about 1"
+
+
+def pipeline_rows(params: Params) -> Iterator[Row]:
+    """The whole pipeline as last run, how long a second `dvc repro` takes, and what was reached."""
+    times = [read_json(path) for path in sorted((DATA / "timings").glob("*.json"))]
+    total, most = sum(t["wall_s"] for t in times), max(t["peak_memory_gb"] for t in times)
+    yield "all stages, as last run", f"{total / 60:.1f} min, {most:.1f} GB", "17 min, 8 GB"
+    seconds, done = _timed(
+        lambda: subprocess.run(["dvc", "repro"], cwd=ROOT, capture_output=True, text=True, check=False)
+    )
+    current = "up to date" in done.stdout + done.stderr
+    yield "a second dvc repro", f"{seconds:.1f} s" if current else "the pipeline is not up to date", "3 s"
+    metrics = read_json(DATA / "validation" / "metrics.json")
+    ratio, error = (metrics["accuracy"][f"rmse_ratio_to_wiener{suffix}"] for suffix in ("", "_err"))
+    yield "RMSE of the posterior mean / Wiener filter", f"{ratio:.3f} +- {error:.3f}", "less 2 errors at most 1"
+    worst = max(value for key, value in metrics["train"].items() if 0.01 <= _level(key) <= 0.08)
+    yield "denoising RMSE / Gaussian, worst of 0.01 to 0.08", f"{worst:.3f}", "below 1"
+    for suffix, name in (("", "COSMOS"), ("_bmode", "B-mode"), ("_gaussian", "Gaussian prior")):
+        asked = {"": "above 5", "_bmode": "below 2"}.get(suffix, "")
+        yield f"cluster stack S/N, {name}", f"{metrics['cosmos'][f'cluster_stack_snr{suffix}']:.1f}", asked
+
+
+def _box(params: Params, number: int) -> tuple[float, float, np.ndarray]:
+    """One box: CPU seconds of its evolution, peak memory in GB, and power over halofit in `K_EDGES`."""
+    from analysis import nbody
+    from analysis.expansion import growth_factors
+    from analysis.power import matter_tables
+
+    settings, matter, growth = params.simulations, matter_tables(params.theory), growth_factors(params.theory.omega_m)
+    box, k, halofit = settings.box_mpc_h, np.asarray(matter["k"]), np.asarray(matter["halofit"])
+    modes = nbody.representative_modes(
+        k,
+        np.asarray(matter["linear"]),
+        halofit,
+        box=box,
+        mesh=settings.particles,
+        growth=growth,
+        candidates=settings.candidates,
+        rng=stage_rng(params.seed, "bench", f"box {number}"),
+    )
+    start = time.process_time()
+    mesh, steps, redshift = settings.mesh, settings.steps, settings.start_redshift
+    run = nbody.evolve(
+        modes, box=box, growth=growth, scale_factors=[1.0], mesh=mesh, steps=steps, start_redshift=redshift
+    )
+    (_, position), *_ = run
+    seconds = time.process_time() - start
+    power = nbody.matter_power(position, box=box, mesh=settings.mesh, edges=K_EDGES)
+    wave = np.sqrt(sum(component**2 for component in nbody.wavenumbers(box, settings.mesh)))
+    theory = np.exp(np.interp(np.log(np.maximum(wave, k[0])), np.log(k), np.log(halofit)))
+    unit = 1 if sys.platform == "darwin" else 1024
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    return seconds, memory, power / nbody.shell_average(theory, box=box, edges=K_EDGES)
+
+
+def _timed(function: Callable) -> tuple[float, object]:
+    """Seconds that a call took, and what it returned."""
+    start = time.perf_counter()
+    result = function()
+    return time.perf_counter() - start, result
+
+
+def _level(key: str) -> float:
+    """Noise level of a metric `error_<sigma>`, 0 for any other."""
+    return float(key.removeprefix("error_")) if key.startswith("error_") else 0.0

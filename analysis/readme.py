@@ -1,0 +1,144 @@
+"""The numbers of README.md: tables between markers, made from the committed metrics and times, never typed."""
+
+import re
+from collections.abc import Callable, Mapping
+
+import yaml
+
+from analysis.files import BorderError, atomic, read_json
+from analysis.params import DATA, ROOT
+
+FIGURE_OF = {
+    "simulations": "simulations",
+    "train": "training",
+    "sample": "figure2_cosmos",
+    "baselines": "posterior_std",
+    "validate": "power_spectra",
+    "figures": "figure1_mock",
+}
+METHODS = {
+    "kaiser_squires": "Kaiser-Squires, smoothed",
+    "wiener": "Wiener filter, exact",
+    "posterior_median": "posterior median",
+    "posterior_mean": "posterior mean",
+}
+
+
+def main() -> None:
+    """Fill README.md from the metrics and times in the tree."""
+    path = ROOT / "README.md"
+    times = {file.stem: read_json(file) for file in sorted((DATA / "timings").glob("*.json"))}
+    stages = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    text = filled(path.read_text(encoding="utf-8"), stages, read_json(DATA / "validation" / "metrics.json"), times)
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def filled(text: str, stages: str, metrics: Mapping, times: Mapping[str, Mapping]) -> str:
+    """A README with every generated table made anew.
+
+    Parameters
+    ----------
+    text : README.md
+    stages : dvc.yaml
+    metrics : data/validation/metrics.json
+    times : data/timings, by stage or item
+
+    Raises
+    ------
+    BorderError
+        If a marker names no table, or a table has no marker.
+    """
+    tables = {
+        "stages": lambda: stage_table(yaml.safe_load(stages)["stages"], times),
+        "accuracy": lambda: accuracy_table(metrics),
+        "checks": lambda: checks_table(metrics),
+    }
+    found = set(re.findall(r"<!-- begin (\w+) -->", text))
+    if found != set(tables):
+        raise BorderError(
+            f"README.md has markers for {', '.join(sorted(found)) or 'nothing'}, but the tables are"
+            f" {', '.join(sorted(tables))}; write `<!-- begin NAME -->` and `<!-- end NAME -->` once for each"
+        )
+    for name, table in tables.items():
+        text = _replaced(text, name, table)
+    return text
+
+
+def stage_table(stages: Mapping, times: Mapping[str, Mapping]) -> str:
+    """Each stage with its notebook, its figure, and what the last full run took; items of a stage together."""
+    rows = []
+    for stage, definition in stages.items():
+        items = {name: cost for name, cost in times.items() if name == stage or name.startswith(f"{stage}_")}
+        notebook = f"[{stage}](notebooks/executed/{next(iter(items), stage)}.ipynb)"
+        figure = f"[{FIGURE_OF[stage]}](figures/{FIGURE_OF[stage]}.pdf)" if stage in FIGURE_OF else ""
+        desc = definition.get("do", definition)["desc"]
+        seconds, memory = _cost(items)
+        rows.append([notebook, desc, figure, seconds, memory])
+    rows.append(["all", "", "", *_cost(times)])
+    return _table(["stage = notebook", "what it makes", "figure", "time [s]", "memory [GB]"], rows)
+
+
+def accuracy_table(metrics: Mapping) -> str:
+    """Error and correlation of every method on the test mocks, by both conventions."""
+    rows = []
+    for method, name in METHODS.items():
+        row = [name]
+        for convention in ("accuracy", "accuracy_in_mask"):
+            values = metrics[convention][method]
+            row += [
+                f"{100 * values['rmse']:.3f} ± {100 * values['rmse_err']:.3f}",
+                f"{values['pearson']:.3f} ± {values['pearson_err']:.3f}",
+            ]
+        rows.append(row)
+    infinite = ["posterior mean, many samples"]
+    for convention in ("accuracy", "accuracy_in_mask"):
+        values = metrics[convention]["posterior_mean"]
+        infinite += [f"{100 * values['rmse_infinite']:.3f} ± {100 * values['rmse_infinite_err']:.3f}", ""]
+    header = ["method", "RMSE [0.01]", "r", "RMSE in mask [0.01]", "r in mask"]
+    return _table(header, [*rows, infinite])
+
+
+def checks_table(metrics: Mapping) -> str:
+    """What was asked, and what was found."""
+    denoising = [metrics["train"][f"error_{sigma}"] for sigma in ("0.01", "0.02", "0.04", "0.08")]
+    ratio, error = (metrics["accuracy"][f"rmse_ratio_to_wiener{suffix}"] for suffix in ("", "_err"))
+    cosmos, calibration, prior = metrics["cosmos"], metrics["calibration"], metrics["prior"]
+    rows = [
+        ["denoising RMSE / Gaussian score's at σ = .01, .02, .04, .08", " ".join(f"{e:.3f}" for e in denoising), "< 1"],
+        ["RMSE of the posterior mean / Wiener filter's, many samples", f"{ratio:.3f} ± {error:.3f}", "≤ 1 + 2 errors"],
+        ["score evaluations a sample", f"{metrics['sampler']['evaluations_per_sample']}", "≤ 500"],
+        ["runs with a runaway sample", f"{metrics['sampler']['runaway']}", "0"],
+        [
+            f"MSE ratio / ideal, {calibration['n_mocks']} mocks, {calibration['n_samples']} samples each",
+            f"{calibration['mse_ratio_over_ideal']:.3f}",
+            "1",
+        ],
+        ["power of samples / truth, worst band", f"{metrics['spectrum']['max_departure']:.2f} off", "0"],
+        ["prior alone: power / held-out maps, worst band", f"{prior['band_power_max_departure']:.2f} off", "0"],
+        ["prior alone: highest peak / training maximum", f"{prior['max_over_training_max']:.2f}", "< 1.5"],
+        ["COSMOS: S/N of the stack of X-ray clusters", f"{cosmos['cluster_stack_snr']:.1f}", "> 5"],
+        ["the same, Gaussian prior", f"{cosmos['cluster_stack_snr_gaussian']:.1f}", ""],
+        ["the same, B-mode control", f"{cosmos['cluster_stack_snr_bmode']:.1f}", "< 2"],
+    ]
+    return _table(["check", "found", "asked"], rows)
+
+
+def _cost(times: Mapping[str, Mapping]) -> tuple[str, str]:
+    """Sum of the wall times and largest memory, as text; blanks where nothing was measured."""
+    if not times:
+        return "", ""
+    seconds = sum(cost["wall_s"] for cost in times.values())
+    return f"{seconds:.0f}", f"{max(cost['peak_memory_gb'] for cost in times.values()):.1f}"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _replaced(text: str, name: str, table: Callable[[], str]) -> str:
+    """`text` with what stands between the markers of `name` replaced."""
+    pattern = rf"(<!-- begin {name} -->\n).*?(\n?<!-- end {name} -->)"
+    return re.sub(pattern, lambda match: f"{match[1]}{table()}\n{match[2].lstrip()}", text, count=1, flags=re.DOTALL)

@@ -1,0 +1,121 @@
+"""Samples on disk, a run read back, and figures that are whole and the same every time."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from analysis import figures
+from analysis.baselines import save_baselines
+from analysis.clusters import empty_clusters, massive_clusters, save_clusters, showcase
+from analysis.files import BorderError
+from analysis.params import load_params
+from analysis.results import load_result
+from analysis.sampler import Level
+from analysis.samples import load_chain, load_samples, save_samples
+from analysis.sky import Grid, Observation, save_observation
+
+GRID = Grid(32, 2.0, 150.0, 2.0)
+SETTINGS = load_params().figures
+LEVELS = [Level(0.3, 0.2, 0.9, 1.0, 0.5, 17), Level(0.02, 0.0, 1.0, 0.5, 0.2, 30)]
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project with one run: a cluster in three samples of four, at RA 150, Dec 2."""
+    rng = np.random.default_rng(1)
+    samples = 0.01 * rng.standard_normal((4, 32, 32))
+    samples[:3, 16, 16] += 0.2
+    mask = np.zeros((32, 32))
+    mask[4:28, 4:28] = 1
+    observation = Observation(np.stack([mask, mask]), np.stack([mask, mask]), mask, GRID, "a field")
+    cards = {"PROFILE": "tiny"}
+    save_observation(tmp_path / "data" / "observation" / "field.fits", observation, cards=cards)
+    clusters = empty_clusters()
+    clusters.add_row([1, 149.98, 1.99, 0.4, 8.0, 1.5])
+    clusters.add_row([2, 150.2, 2.2, 0.3, 4.0, 1.5])
+    clusters.add_row([3, 150.1, 2.1, 1.3, 9.0, 1.5])
+    save_clusters(tmp_path / "data" / "observation" / "field_clusters.ecsv", clusters)
+    save_samples(tmp_path / "data" / "samples" / "run.fits", samples, LEVELS, GRID, cards=cards)
+    maps = {name: rng.standard_normal((32, 32)) for name in ("kaiser_squires", "wiener", "gaussian_std")}
+    save_baselines(tmp_path / "data" / "baselines" / "run.fits", maps, GRID, cards=cards)
+    return tmp_path
+
+
+RUN = SimpleNamespace(observation="data/observation/field.fits")
+
+
+def test_samples_and_their_chain_are_read_back(project):
+    path = project / "data" / "samples" / "run.fits"
+    assert load_samples(path).shape == (4, 32, 32)
+    chain = load_chain(path)
+    assert list(chain["evaluations"]) == [17, 30]
+    np.testing.assert_allclose(chain["sigma"], [0.3, 0.02])
+    path.write_bytes(path.read_bytes()[:4000])
+    with pytest.raises(BorderError, match=r"run\.fits"):
+        load_samples(path)
+
+
+def test_a_run_is_read_back_with_the_clusters_of_its_mask(project):
+    result = load_result(project, "run", RUN)
+    assert result.observation.title == "a field"
+    assert list(result.clusters["id"]) == [1, 2, 3]
+    assert list(massive_clusters(result.clusters, SETTINGS)["id"]) == [1, 2]
+
+
+def test_showcase_is_the_most_massive_cluster_and_how_often_samples_show_it(project):
+    result = load_result(project, "run", RUN)
+    marked = massive_clusters(result.clusters, SETTINGS)
+    place = showcase(result.samples, marked, result.observation, SETTINGS, rng=np.random.default_rng(2))
+    assert "0.40" in place["name"]
+    assert place["present"] == 0.75
+    assert place["chance"] < 0.1
+    none = showcase(result.samples, marked[:0], result.observation, SETTINGS, rng=np.random.default_rng(2))
+    assert (none["x"], none["y"], none["present"]) == (16, 16, 0.75)
+
+
+def drawn(project):
+    """Every figure, of small maps."""
+    result = load_result(project, "run", RUN)
+    marked = massive_clusters(result.clusters, SETTINGS)
+    place = showcase(result.samples, marked, result.observation, SETTINGS, rng=np.random.default_rng(3))
+    style = {"colormap": "inferno", "note": "a note"}
+    ell = np.geomspace(200, 4000, 6)
+    theory = Table({"ell": np.geomspace(10, 1e4, 50), "c_ell": np.geomspace(1e-8, 1e-11, 50)})
+    maps = {"train": result.samples, "test": result.samples}
+    power = np.geomspace(1e-9, 1e-10, 5)
+    return {
+        "mock": figures.mock_figure(result.wiener, result, **style),
+        "field": figures.field_figure(result, marked, place, cutout_arcmin=16, **style),
+        "std": figures.std_figure(
+            {"a": result.gaussian_std**2, "b": result.wiener**2}, result.observation.mask, GRID, **style
+        ),
+        "spectra": figures.spectra_figure(
+            ell[1:], {"truth": power}, np.stack([power, 2 * power]), {"a": (ell[1:], power / power)}, note="a note"
+        ),
+        "simulations": figures.simulations_figure(maps, {"train": power, "test": power}, ell, theory, 2.0, **style),
+        "training": figures.training_figure([1.0, 0.95], {0.01: [0.99, 0.95], 0.1: [1.0, 0.99]}, note="a note"),
+    }
+
+
+def test_figures_are_the_same_file_every_time(project):
+    copies = []
+    for run in ("first", "second"):
+        for name, figure in drawn(project).items():
+            figures.save_figure(figure, project / run, name)
+        copies.append({path.name: path.read_bytes() for path in sorted((project / run).iterdir())})
+    assert len(copies[0]) == 12
+    assert copies[0] == copies[1]
+    assert all(len(content) > 4000 for content in copies[0].values())
+
+
+def test_maps_are_drawn_east_left_on_either_projection(project):
+    result = load_result(project, "run", RUN)
+    for projection in ("TAN", "CAR"):
+        grid = Grid(32, 2.0, 150.0, 2.0, projection)
+        figure = figures.std_figure({"a": result.wiener}, result.observation.mask, grid, colormap="inferno", note="")
+        axes = figure.axes[0]
+        x, y = grid.pixel_positions(np.array([150.3, 149.7]), np.array([2.0, 2.0]))
+        shown = axes.transData.transform(np.column_stack([x, y]))
+        assert shown[0, 0] < shown[1, 0]

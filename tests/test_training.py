@@ -1,0 +1,86 @@
+"""Training: crops that batch and epoch decide, a network that learns what a Gaussian cannot, and a run that resumes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from analysis.params import GridParams, load_params
+from analysis.power import gaussian_field, periodogram, wavenumbers
+from analysis.training import CropBatches, level_errors, train_prior
+
+POWER = 4e-3 * (np.maximum(wavenumbers((32, 32), 0.82), 500) / 500) ** -1.5
+GRID = GridParams(pixels=32, pixel_arcmin=0.82)
+PARAMS = load_params().train
+SMALL = dataclasses.replace(
+    PARAMS,
+    epochs=2,
+    steps_per_epoch=60,
+    batch=8,
+    learning_rate=0.003,
+    ema_momentum=0.9,
+    margin=4,
+    network=dataclasses.replace(PARAMS.network, widths=[8, 16, 16]),
+)
+
+
+def skewed_maps(n, seed):
+    """Shifted lognormal maps with a spectrum near `POWER`: voids and peaks, as convergence has."""
+    gaussian = gaussian_field(POWER, n, rng=np.random.default_rng(seed)) / np.sqrt(POWER.mean())
+    return (0.06 * (np.exp(0.9 * gaussian - 0.405) - 1)).astype("float32")
+
+
+def test_batch_and_epoch_decide_the_crops():
+    maps = skewed_maps(4, 1)
+    first, again, other = (CropBatches(maps, 24, PARAMS, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first[3][0], again[3][0])
+    assert not np.array_equal(first[3][0], other[3][0])
+    assert not np.array_equal(first[3][0], first[4][0])
+    first.epoch = 1
+    assert not np.array_equal(first[3][0], again[3][0])
+    assert first[0][0].shape == (PARAMS.batch, 24, 24)
+    assert len(first) == PARAMS.steps_per_epoch
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    maps = skewed_maps(64, 2)
+    power = periodogram(maps)
+    return train_prior(maps, skewed_maps(8, 3), power, GRID, SMALL, seed=1, log_folder=tmp_path_factory.mktemp("log"))
+
+
+def test_network_denoises_better_than_the_gaussian_score(trained):
+    prior, history = trained
+    errors = level_errors(prior, skewed_maps(8, 4), (0.02, 0.04), seed=5)
+    assert max(errors) < 0.97
+    assert len(history["loss"]) == 2
+    assert history["error_0.02"][-1] < history["error_0.02"][0] < 1.01
+
+
+def test_on_gaussian_maps_it_does_no_better(trained):
+    prior = trained[0]
+    gaussian = gaussian_field(prior.power, 8, rng=np.random.default_rng(6))
+    assert min(level_errors(prior, gaussian, (0.02, 0.04), seed=7)) > 1
+
+
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(trained, tmp_path, monkeypatch):
+    maps, validation = skewed_maps(64, 2), skewed_maps(8, 3)
+    power = periodogram(maps)
+    calls = []
+    original = CropBatches.__getitem__
+
+    def failing(self, index):
+        calls.append(index)
+        if len(calls) == 75:  # in the second epoch
+            raise RuntimeError("power cut")
+        return original(self, index)
+
+    monkeypatch.setattr(CropBatches, "__getitem__", failing)
+    with pytest.raises(Exception, match="power cut"):
+        train_prior(maps, validation, power, GRID, SMALL, seed=1, log_folder=tmp_path)
+    monkeypatch.undo()
+    prior, history = train_prior(maps, validation, power, GRID, SMALL, seed=1, log_folder=tmp_path)
+    assert len(history["loss"]) == SMALL.epochs  # the epoch before the interruption included
+    kappa = skewed_maps(8, 4)
+    resumed, whole = (level_errors(one, kappa, (0.02, 0.04), seed=5) for one in (prior, trained[0]))
+    np.testing.assert_allclose(resumed, whole, rtol=1e-5)
