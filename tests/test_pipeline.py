@@ -21,6 +21,7 @@ from omegaconf import OmegaConf
 
 from analysis.params import ROOT, load_params
 from analysis.provenance import cards, code_hash, import_closure, stage_keys
+from analysis.sky import field_grid, load_observation
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -151,6 +152,20 @@ def test_profile_is_valid(profile, tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(composed(profile)), encoding="utf-8")
     assert load_params(path).profile == profile
+
+
+RELEASED = sorted((ROOT / "data" / "released").glob("*/*.fits"))
+
+
+@pytest.mark.parametrize("path", RELEASED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_released_observation_is_of_its_profiles_grid_and_this_code(path, tmp_path):
+    params = tmp_path / "params.yaml"
+    params.write_text(yaml.safe_dump(composed(path.parent.name)), encoding="utf-8")
+    loaded = load_params(params)
+    expected = field_grid(loaded.grid, loaded.fields[path.stem])
+    assert load_observation(path).grid == expected
+    stale = f"{path} was made by other code or parameters; make it again with the profile {path.parent.name}"
+    assert fits.getheader(path)["CODEHASH"] == code_hash(f"catalogue@{path.stem}", loaded), stale
 
 
 def test_every_profile_is_tested():
