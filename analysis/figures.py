@@ -13,6 +13,7 @@ from astropy.nddata import Cutout2D
 from astropy.table import Table
 from astropy.wcs import WCS
 from matplotlib.figure import Figure
+from scipy.ndimage import binary_closing, binary_fill_holes
 
 from analysis.files import atomic
 from analysis.results import Result
@@ -36,7 +37,7 @@ STYLE = {
     "image.interpolation": "nearest",
     "image.origin": "lower",
     "figure.constrained_layout.h_pad": 0.02,
-    "figure.constrained_layout.w_pad": 0.02,
+    "figure.constrained_layout.w_pad": 0.04,
 }
 BLACK, ORANGE, SKY, GREEN, BLUE, RED = "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00"
 KAPPA = r"convergence $\kappa$"
@@ -101,6 +102,7 @@ def field_figure(
         for i, (title, kappa) in enumerate(panels.items()):
             axes.append(_sky_axes(figure, layout[0, 2 * i : 2 * i + 2], grid.wcs, left=i == 0))
             image = _map(axes[-1], kappa, title, limits, colormap, mask)
+            _zoom(axes[-1], mask)
             _clusters(axes[-1], marked, labels=i == 2)
         for i, kappa in enumerate(shown):
             cut = Cutout2D(kappa, (centre["x"], centre["y"]), size, wcs=grid.wcs, mode="partial", fill_value=np.nan)
@@ -126,10 +128,11 @@ def std_figure(stds: Mapping[str, np.ndarray], mask: np.ndarray, grid: Grid, *, 
     """
     limits = (0.0, float(np.quantile(np.stack(list(stds.values())), 0.995)))
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE, 0.36 * PAGE), layout="constrained")
+        figure = Figure(figsize=(PAGE, 0.52 * PAGE), layout="constrained")
         axes = [_sky_axes(figure, (1, len(stds), i + 1), grid.wcs, left=i == 0, bottom=True) for i in range(len(stds))]
         for axis, (title, values) in zip(axes, stds.items(), strict=True):
             image = _map(axis, values, title, limits, colormap, mask)
+            _zoom(axis, mask)
         _bar(figure, image, axes, label=r"posterior standard deviation of $\kappa$")
         _note(figure, note)
     return figure
@@ -164,12 +167,14 @@ def spectra_figure(
             left.loglog(ell, values * factor, color=color, ls=dashes, label=label)
         left.set(xlabel=r"multipole $\ell$", ylabel=r"$\ell(\ell+1) C_\ell / 2\pi$", title="one mock, inside the mask")
         left.legend()
+        _multipoles(left, ell)
         for (label, (at, ratio)), color, marker in zip(ratios.items(), (ORANGE, BLUE), "os", strict=False):
             right.semilogx(at, ratio, color=color, marker=marker, ms=3, label=label)
         right.axhline(1, color=BLACK, lw=0.5)
         right.axhspan(0.9, 1.1, color="0.9", lw=0)
         right.set(xlabel=r"multipole $\ell$", ylabel="power / power of true maps", title="10 % band in grey")
         right.legend()
+        _multipoles(right, ell)
         _note(figure, note)
     return figure
 
@@ -214,7 +219,8 @@ def simulations_figure(
                 values.ravel(), bins, density=True, histtype="step", color=color, ls=dashes, label=name, log=True
             )
         middle.set(xlabel=r"multipole $\ell$", ylabel=r"$\ell(\ell+1) C_\ell / 2\pi$")
-        right.set(xlabel=KAPPA, ylabel="density of pixels")
+        _multipoles(middle, edges)
+        right.set(xlabel=KAPPA, ylabel="density of pixels", xlim=(bins[0], bins[-1]))
         middle.legend()
         right.legend()
         _note(figure, note)
@@ -236,7 +242,7 @@ def training_figure(loss: Sequence[float], errors: Mapping[float, Sequence[float
         figure = Figure(figsize=(PAGE, 0.36 * PAGE), layout="constrained")
         left, right = figure.subplots(1, 2)
         left.plot(epochs, loss, color=BLACK, marker="o", ms=3)
-        left.set(xlabel="epoch", ylabel="training loss / Gaussian score's")
+        left.set(xlabel="epoch", ylabel="loss / Gaussian score's", title="training maps")
         right.axhline(1, color=BLACK, lw=0.5, label="Gaussian score")
         for epoch, color, marker in ((0, SKY, "s"), (len(loss) - 1, BLUE, "o")):
             right.semilogx(sigmas, values[:, epoch], color=color, marker=marker, ms=3, label=f"epoch {epoch + 1}")
@@ -268,7 +274,7 @@ def _sky_axes(figure: Figure, place, wcs: WCS, *, left: bool = True, bottom: boo
         coordinate.set_major_formatter("d.d")
         coordinate.set_ticks_position("bl")
         coordinate.set_ticklabel(size=6)
-        coordinate.set_axislabel(f"{name} [deg]" if shown and labels else " ", minpad=0.4)
+        coordinate.set_axislabel(name if shown and labels else " ", minpad=0.7)
         coordinate.set_ticklabel_visible(shown and labels)
         coordinate.set_auto_axislabel(False)
     return axes
@@ -287,19 +293,39 @@ def _map(
     return image
 
 
-def _outline(mask: np.ndarray) -> np.ndarray:
-    """The mask without its single-pixel holes, which would hide the map below their outlines."""
-    from scipy.ndimage import binary_closing
+def _zoom(axes, mask: np.ndarray) -> None:
+    """Show what was observed, and a little more."""
+    for seen, limits in ((mask.any(axis=0), axes.set_xlim), (mask.any(axis=1), axes.set_ylim)):
+        first, last = np.flatnonzero(seen)[[0, -1]]
+        edge = max(3, (last - first) // 14)
+        low, high = max(first - edge, 0) - 0.5, min(last + edge, len(seen) - 1) + 0.5
+        limits(*((high, low) if limits == axes.set_xlim and axes.xaxis_inverted() else (low, high)))
 
-    return binary_closing(np.pad(mask, 2), iterations=2)[2:-2, 2:-2]
+
+def _multipoles(axes, ell: np.ndarray) -> None:
+    """Ticks of a logarithmic axis of multipole, as plain numbers."""
+    ticks = [tick for tick in (100, 200, 500, 1000, 2000, 5000, 10000) if ell[0] <= tick <= ell[-1]]
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.set_xticks([], minor=True)
+
+
+def _outline(mask: np.ndarray) -> np.ndarray:
+    """The mask without its holes, whose outlines could be taken for clusters."""
+    return binary_fill_holes(binary_closing(np.pad(mask, 2), iterations=2))[2:-2, 2:-2]
 
 
 def _clusters(axes, clusters: Table, *, labels: bool) -> None:
     """Circles at clusters, with their redshifts."""
     axes.scatter(clusters["x"], clusters["y"], s=18, facecolors="none", edgecolors="white", linewidths=0.6)
-    if labels:
-        for x, y, z in zip(clusters["x"], clusters["y"], clusters["z"], strict=True):
-            axes.annotate(f"{z:.2f}", (x, y), xytext=(3, 3), textcoords="offset points", color="white", fontsize=5)
+    if not labels:
+        return
+    x, y = np.asarray(clusters["x"]), np.asarray(clusters["y"])
+    crowded = 0.04 * abs(np.diff(axes.get_ylim())[0])  # closer in height, labels side by side would overlap
+    for i, z in enumerate(clusters["z"]):
+        near = abs(x - x[i]) < 3 * crowded
+        above, below = (np.any(near & (step * (y - y[i]) > 0) & (step * (y - y[i]) < crowded)) for step in (1, -1))
+        place = (4, -1.8 + 2.2 * below - 2.2 * above)
+        axes.annotate(f"{z:.2f}", (x[i], y[i]), xytext=place, textcoords="offset points", color="white", fontsize=5)
 
 
 def _bar(figure: Figure, image, axes, label: str = KAPPA) -> None:

@@ -19,6 +19,7 @@ from analysis.metrics import (
     mean_and_error,
     mean_of_infinitely_many,
     mse_ratio_over_ideal,
+    multipole_edges,
     peak_count_ratio,
     ratio_of_rms,
     remy_pearson,
@@ -177,9 +178,7 @@ def posterior_spread(mocks: Sequence[Mock], samples: np.ndarray, edges: np.ndarr
     }
 
 
-def prior_health(
-    samples: np.ndarray, chain: Table, maps: np.ndarray, training_max: float, pixel_arcmin: float, edges: np.ndarray
-) -> dict:
+def prior_health(samples: np.ndarray, chain: Table, maps: np.ndarray, training_max: float, pixel_arcmin: float) -> dict:
     """Samples of the prior alone against held-out maps.
 
     Parameters
@@ -187,8 +186,8 @@ def prior_health(
     samples : (n, ny, nx)
     chain : diagnostics of their noise levels
     maps : (m, ny, nx), held out
-    edges : (n_bins + 1,), multipoles
     """
+    edges = multipole_edges(maps.shape[-1], pixel_arcmin)
     power = [binned_c_ell(stack, pixel_arcmin, edges).mean(axis=0) for stack in (samples, maps)]
     peaks = peak_count_ratio(samples, maps, PEAK_EDGES)
     ratio = power[0] / power[1]

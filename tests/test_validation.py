@@ -56,12 +56,11 @@ def test_spread_of_exact_samples_is_ideal_and_of_narrow_ones_is_not():
 def test_prior_health_tells_a_runaway_and_a_lack_of_power():
     maps = 0.02 * np.random.default_rng(3).standard_normal((12, 32, 32))
     chain = Table({"stein": [0.98, 1.01, 30.0]})
-    edges = np.geomspace(1000, 6000, 4)
-    same = validation.prior_health(maps, chain, maps, maps.max(), 0.82, edges)
+    same = validation.prior_health(maps, chain, maps, maps.max(), 0.82)
     assert same["runaway"] == 0
     assert same["stein_error"] == pytest.approx(0.02)  # the reverse diffusion's last row is not in equilibrium
     np.testing.assert_allclose(same["band_power_ratio"], 1)
-    other = validation.prior_health(2 * maps, chain, maps, maps.max(), 0.82, edges)
+    other = validation.prior_health(2 * maps, chain, maps, maps.max(), 0.82)
     assert other["runaway"] == 1
     np.testing.assert_allclose(other["band_power_ratio"], 4)
 
