@@ -114,6 +114,7 @@ def field_figure(
         _bar(figure, image, axes)
         shares = [f"{100 * centre[share]:.0f} %" for share in ("present", "chance")]
         rule = f"have a peak above {centre['threshold']:g} there (random places: {shares[1]})"
+        figure.suptitle(f"{result.observation.title}; {len(samples)} posterior samples", fontsize=7)
         _note(figure, f"bottom: {cutout_arcmin:g}' around {centre['name']}; {shares[0]} of samples {rule} | {note}")
     return figure
 
@@ -254,7 +255,7 @@ def training_figure(loss: Sequence[float], errors: Mapping[float, Sequence[float
 
 def provenance(profile: str, parameters: int, runaways: int) -> str:
     """The line below a figure: which network made it, and whether any of its chains ran away."""
-    health = f" | {runaways} runs with a runaway sample" if runaways else ""
+    health = f" | runaway samples in {runaways} runs" if runaways else ""
     return f"profile {profile}, network of {parameters:,} parameters{health}"
 
 

@@ -64,6 +64,20 @@ def mean_of_infinitely_many(mse: float, variance: float, n: int) -> float:
     return mse - variance / n
 
 
+def pearson_of_infinitely_many(pearson: float, mean_variance: float, variance: float, n: int) -> float:
+    """Correlation that the mean of infinitely many samples would have with the truth.
+
+    The mean of n samples has the covariance with the truth that it should, but `variance` / n too much of its own.
+
+    Parameters
+    ----------
+    pearson : of the mean of n samples
+    mean_variance : variance over pixels of that mean
+    variance : between samples, averaged over the same pixels
+    """
+    return float(pearson * np.sqrt(mean_variance / (mean_variance - variance / n)))
+
+
 def mse_ratio_over_ideal(samples: np.ndarray, truths: np.ndarray, mask: np.ndarray) -> float:
     """MSE of one sample over that of the mean of n, against its value for exact posterior samples, 2n / (n + 1).
 

@@ -19,8 +19,8 @@ def build_network(params: NetworkParams) -> keras.Model:
     Parameters
     ----------
     params : `widths` (channels at full resolution, at half of it, and so on), residual `blocks` a scale, `skips` (sum,
-        or the paper's concatenation), `normalisation` (none, batch or group) and `spectral_norm` (every kernel of
-        unit norm)
+        or the paper's concatenation), `normalisation` (none, batch or group) and `spectral_norm` (kernels of unit
+        norm, but for the last convolution)
 
     Returns
     -------

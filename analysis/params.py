@@ -139,7 +139,7 @@ class MocksParams:
 
     field: str
     validation: Count
-    test: Count
+    test: Annotated[int, Field(ge=2)]
 
 
 @record
@@ -203,15 +203,22 @@ class SampleParams:
     trajectories: Count
     leapfrog_steps: Annotated[int, Field(ge=2, multiple_of=2)]
     step: Positive
+    sigma_final: Positive
     ode_steps: Count
     solver_iterations: Count
     diffused_levels: Count
 
     @model_validator(mode="after")
     def downward(self) -> "SampleParams":
-        """The ladder leads downward."""
-        if self.sigma_end >= self.sigma_start:
-            raise ValueError(f"sigma_end is {self.sigma_end}, which is not below sigma_start ({self.sigma_start})")
+        """The ladder leads downward, and some of it is left to the annealed posterior."""
+        if not self.sigma_final < self.sigma_end < self.sigma_start:
+            raise ValueError(
+                f"noise levels must fall, but sigma_start, sigma_end, sigma_final are {self.sigma_start},"
+                f" {self.sigma_end}, {self.sigma_final}"
+            )
+        levels = 1 + max(1, round(np.log(self.sigma_end / self.sigma_start) / np.log(self.ladder_ratio)))
+        if self.diffused_levels >= levels:
+            raise ValueError(f"diffused_levels is {self.diffused_levels}, but the ladder has only {levels} levels")
         return self
 
 
@@ -283,6 +290,15 @@ class Params:
                 f"simulations.map_pixels is {self.simulations.map_pixels}, which is less than grid.pixels"
                 f" ({self.grid.pixels}): maps must cover the grid"
             )
+        if 2 * self.train.margin >= self.grid.pixels:
+            raise ValueError(
+                f"train.margin is {self.train.margin}, which leaves nothing of a grid of {self.grid.pixels} pixels"
+            )
+        if self.sample.sigma_final < self.train.sigma_min or self.sample.sigma_start > self.train.sigma_max:
+            raise ValueError(
+                f"sample.sigma_start and sigma_final are {self.sample.sigma_start} and {self.sample.sigma_final}, not"
+                f" within train.sigma_max and sigma_min, {self.train.sigma_max} and {self.train.sigma_min}"
+            )
         if self.grid.pixels % 2**self.train.network.scales:
             raise ValueError(
                 f"grid.pixels is {self.grid.pixels}, which a network of {self.train.network.scales + 1}"
@@ -317,7 +333,7 @@ def _sentence(path: str | Path, error: ValidationError) -> str:
     fault = next((f for f in faults if f["type"] == "unexpected_keyword_argument"), faults[0])
     key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "unexpected_keyword_argument":
-        return f"{path}: {key} is not a key of this section; check its spelling against the README"
+        return f"{path}: {key} is not a key of this section; the committed params.yaml has every key"
     if fault["type"] == "missing":
         return f"{path}: {key} is missing; add it (the committed params.yaml has every key)"
     reason = fault["msg"].removeprefix("Value error, ")

@@ -94,7 +94,10 @@ def accuracy_table(metrics: Mapping) -> str:
     infinite = ["posterior mean, many samples"]
     for convention in ("accuracy", "accuracy_in_mask"):
         values = metrics[convention]["posterior_mean"]
-        infinite += [f"{100 * values['rmse_infinite']:.3f} ± {100 * values['rmse_infinite_err']:.3f}", ""]
+        infinite += [
+            f"{100 * values['rmse_infinite']:.3f} ± {100 * values['rmse_infinite_err']:.3f}",
+            f"{values['pearson_infinite']:.3f} ± {values['pearson_infinite_err']:.3f}",
+        ]
     header = ["method", "RMSE [0.01]", "r", "RMSE in mask [0.01]", "r in mask"]
     return _table(header, [*rows, infinite])
 
@@ -103,7 +106,8 @@ def checks_table(metrics: Mapping) -> str:
     """What was asked, and what was found."""
     denoising = [metrics["train"][f"error_{sigma}"] for sigma in ("0.01", "0.02", "0.04", "0.08")]
     ratio, error = (metrics["accuracy"][f"rmse_ratio_to_wiener{suffix}"] for suffix in ("", "_err"))
-    cosmos, calibration, prior = metrics["cosmos"], metrics["calibration"], metrics["prior"]
+    cosmos, calibration, prior, stacks = (metrics[key] for key in ("cosmos", "calibration", "prior", "clusters"))
+    peaks = " ".join("none" if ratio is None else f"{ratio:.2f}" for ratio in prior["peak_count_ratio"])
     rows = [
         ["denoising RMSE / Gaussian score's at σ = .01, .02, .04, .08", " ".join(f"{e:.3f}" for e in denoising), "< 1"],
         [
@@ -121,9 +125,17 @@ def checks_table(metrics: Mapping) -> str:
         ["power of samples / truth, worst band", f"{metrics['spectrum']['max_departure']:.2f} off", "0"],
         ["prior alone: power / held-out maps, worst band", f"{prior['band_power_max_departure']:.2f} off", "0"],
         ["prior alone: highest peak / training maximum", f"{prior['max_over_training_max']:.2f}", "< 1.5"],
-        ["COSMOS: S/N of the stack of X-ray clusters", f"{cosmos['cluster_stack_snr']:.1f}", "> 5"],
-        ["the same, Gaussian prior", f"{cosmos['cluster_stack_snr_gaussian']:.1f}", ""],
+        ["prior alone: peaks / held-out maps', from low to high", peaks, "1"],
+        [
+            f"COSMOS: S/N, {stacks['cosmos']['n']} X-ray clusters stacked",
+            f"{cosmos['cluster_stack_snr']:.1f}",
+            "> 5",
+        ],
+        ["the same, sampled with the Gaussian prior", f"{cosmos['cluster_stack_snr_gaussian']:.1f}", ""],
+        ["the same, exact Wiener filter", f"{stacks['cosmos']['wiener']:.1f}", ""],
         ["the same, B-mode control", f"{cosmos['cluster_stack_snr_bmode']:.1f}", "< 2"],
+        ["bright galaxies: posterior mean", f"{stacks['cosmos_bright']['posterior_mean']:.1f}", ""],
+        ["bright galaxies: exact Wiener filter", f"{stacks['cosmos_bright']['wiener']:.1f}", ""],
     ]
     return _table(["check", "found", "asked"], rows)
 

@@ -56,7 +56,8 @@ def noise_ladder(start: float, end: float, ratio: float) -> np.ndarray:
 def mass(power, sigma, weight):
     """Diagonal of the Gaussian posterior's precision in Fourier space, (ny, nx).
 
-    M_k = 1 / (S_k + sigma^2) + mean over pixels of w / (1 + sigma^2 w).
+    M_k = 1 / (S_k + sigma^2) + mean over pixels of w / (1 + sigma^2 w); at k = 0, which shear does not know, too much,
+    which only shortens the steps of one mode.
     """
     power = ops.cast(power, ops.dtype(weight))
     return 1.0 / (power + sigma**2) + ops.mean(weight / (1.0 + sigma**2 * weight))
@@ -146,8 +147,8 @@ def annealer(prior: Prior, params: SampleParams) -> Callable:
     """The annealed sampler of a prior, compiled once for every field that it is run on.
 
     Chains start as exact samples of the annealed posterior under the Gaussian prior at the top of the ladder, where
-    the gate is nearly closed. The last `diffused_levels` of the ladder sample the diffused posterior, from which the
-    reverse diffusion is exact.
+    the prior is nearly Gaussian. The last `diffused_levels` of the ladder sample the diffused posterior, from which the
+    reverse diffusion is exact for a Gaussian prior; it ends at `sigma_final`.
 
     Returns
     -------
@@ -159,7 +160,7 @@ def annealer(prior: Prior, params: SampleParams) -> Callable:
         levels : one record a noise level, the last for the reverse diffusion
     """
     ladder = noise_ladder(params.sigma_start, params.sigma_end, params.ladder_ratio).astype("float32")
-    tail = np.geomspace(ladder[-1], ladder[-1] / 16, params.ode_steps + 1).astype("float32")
+    tail = np.geomspace(ladder[-1], params.sigma_final, params.ode_steps + 1).astype("float32")
 
     def annealed(kappa, sigma, gamma, weight):
         return annealed_score(prior, kappa, sigma, gamma, weight)

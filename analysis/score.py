@@ -154,6 +154,22 @@ def shifted_mean(prior: Prior, kappa, sigma, *, training: bool = False):
     return _per_map(gate(sigma, power, prior.gate_sigma)) * taper * out
 
 
+def check_grid(prior: Prior, shape: tuple[int, int], pixel_arcmin: float) -> None:
+    """Make sure that a prior belongs to a grid.
+
+    Raises
+    ------
+    BorderError
+        If the grid has another number of pixels or another pixel scale.
+    """
+    if prior.power.shape != shape or abs(prior.pixel_arcmin / pixel_arcmin - 1) > 1e-6:
+        sides = ["x".join(str(side) for side in pixels) for pixels in (prior.power.shape, shape)]
+        raise BorderError(
+            f"the prior was made for {sides[0]} pixels of {prior.pixel_arcmin:g} arcmin, the observation has {sides[1]}"
+            f" of {pixel_arcmin:g}; observe on the prior's grid, or train on the observation's"
+        )
+
+
 def denoised(kappa, sigma, score):
     """Mean of the clean map given the noisy one (Tweedie): kappa + sigma^2 score; Remy et al. 2020, eq. 2."""
     return kappa + _per_map(sigma) ** 2 * score

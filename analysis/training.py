@@ -16,7 +16,7 @@ from analysis.simulations import crops
 
 log = logging.getLogger(__name__)
 
-VALIDATION_SIGMA = (0.01, 0.014, 0.02, 0.028, 0.04, 0.057, 0.08, 0.16, 0.32)
+VALIDATION_SIGMA = (0.001, 0.0025, 0.005, 0.01, 0.014, 0.02, 0.028, 0.04, 0.057, 0.08, 0.16, 0.32)
 
 
 class CropBatches(keras.utils.PyDataset):
@@ -42,10 +42,14 @@ class LevelValidation(keras.callbacks.Callback):
     def __init__(self, prior: Prior, maps: np.ndarray, *, seed: int):
         super().__init__()
         self.relative_error = _relative_error(prior, maps, seed)
+        self.averaged = keras.callbacks.SwapEMAWeights()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Add one entry a noise level to the epoch's log."""
+        """Add one entry a noise level to the epoch's log, of the averaged weights."""
+        self.averaged.set_model(self.model)
+        self.averaged.on_test_begin()
         errors = {f"error_{sigma:g}": self.relative_error(sigma) for sigma in VALIDATION_SIGMA}
+        self.averaged.on_test_end()
         logs.update(errors)
         log.info("epoch %d: loss %.4f, error / Gaussian %s", epoch + 1, logs["loss"], _row(errors.values()))
 
@@ -73,14 +77,20 @@ class EpochLog(keras.callbacks.Callback):
             path.unlink(missing_ok=True)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Append the epoch's numbers."""
+        """Append the epoch's numbers, on a line of their own even after one that was cut short."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({key: float(value) for key, value in logs.items()}) + "\n")
+            file.write("\n" + json.dumps([epoch, {key: float(value) for key, value in logs.items()}]))
 
     def history(self) -> dict[str, list[float]]:
-        """Every number of the whole training, by name."""
-        epochs = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
-        return {key: [epoch[key] for epoch in epochs] for key in epochs[0]}
+        """Every number of the whole training, by name; of an epoch that was run twice, the later numbers."""
+        epochs = {}
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                epoch, numbers = json.loads(line)
+            except ValueError:
+                continue  # empty, or cut short: the epoch was run again
+            epochs[epoch] = numbers
+        return {key: [numbers[key] for _, numbers in sorted(epochs.items())] for key in epochs[max(epochs)]}
 
 
 def train_prior(
@@ -130,11 +140,10 @@ def train_prior(
     log_folder.mkdir(parents=True, exist_ok=True)
     epochs = EpochLog(log_folder / "history.jsonl", resumed=checkpoint.exists() and any(checkpoint.iterdir()))
     callbacks = [
-        keras.callbacks.BackupAndRestore(checkpoint),
-        keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
         LevelValidation(prior, validation_maps, seed=seed),
         keras.callbacks.TensorBoard(log_folder / "tensorboard", write_graph=False),
         epochs,
+        keras.callbacks.BackupAndRestore(checkpoint),  # after the epoch's numbers, so that none is lost
         EpochRandomness(batches),
     ]
     model.fit(batches, epochs=params.epochs, callbacks=callbacks, shuffle=False, verbose=0)
@@ -155,8 +164,12 @@ def level_errors(prior: Prior, maps: np.ndarray, sigmas: Sequence[float], *, see
 def _relative_error(prior: Prior, maps: np.ndarray, seed: int) -> Callable[[float], float]:
     """A function of the noise level; what does not change as the network learns is kept."""
     gaussian = Prior(power=prior.power, pixel_arcmin=prior.pixel_arcmin)
-    score = compiled(lambda kappa, sigma: prior_score(prior, kappa, sigma))
     gaussian_score = compiled(lambda kappa, sigma: prior_score(gaussian, kappa, sigma))
+
+    def network_score() -> Callable:
+        return compiled(lambda kappa, sigma: prior_score(prior, kappa, sigma))
+
+    score = network_score()
     kept: dict[float, float] = {}
 
     def error(of: Callable, sigma: float) -> float:
@@ -165,7 +178,9 @@ def _relative_error(prior: Prior, maps: np.ndarray, seed: int) -> Callable[[floa
     def relative_error(sigma: float) -> float:
         if sigma not in kept:
             kept[sigma] = error(gaussian_score, sigma)
-        return (error(score, sigma) / kept[sigma]) ** 0.5
+        # a compiled JAX function holds the weights it was compiled with
+        current = network_score() if keras.backend.backend() == "jax" else score
+        return (error(current, sigma) / kept[sigma]) ** 0.5
 
     return relative_error
 

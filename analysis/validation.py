@@ -21,6 +21,7 @@ from analysis.metrics import (
     mse_ratio_over_ideal,
     multipole_edges,
     peak_count_ratio,
+    pearson_of_infinitely_many,
     ratio_of_rms,
     remy_pearson,
     remy_rmse,
@@ -47,6 +48,7 @@ DEFINITIONS = {
     "accuracy_in_mask.*.pearson": "correlation over observed pixels alone, mean over test mocks",
     "accuracy*.*.*_err": "standard error of that mean over mocks",
     "accuracy*.posterior_mean.rmse_infinite": "rmse without the noise of a finite number of samples, sqrt(MSE - V/n)",
+    "accuracy*.posterior_mean.pearson_infinite": "pearson without that noise, r sqrt(var / (var - V/n))",
     "accuracy*.rmse_ratio_to_wiener": "sqrt(sum MSE_inf of the posterior mean / sum MSE of the Wiener map) over mocks",
     "accuracy*.rmse_ratio_to_wiener_err": "jackknife error over test boxes, over mocks where there is one box",
     "calibration.mse_ratio_over_ideal": "MSE of one sample over MSE of the mean of n, over 2n/(n+1); 1 is exact",
@@ -70,7 +72,7 @@ DEFINITIONS = {
     "prior.stein_error": "largest departure of E[(kappa - m).score] from -(modes) over noise levels, relative",
     "sampler.acceptance": "mean share of accepted trajectories, over levels and runs",
     "sampler.evaluations_per_sample": "score evaluations, all passes counted",
-    "sampler.runaway": "runs of sample.fields with a sample beyond 1.5 times the training maximum",
+    "sampler.runaway": "runs of sample.fields, and test mocks, with a sample beyond 1.5 times the training maximum",
     "sampler.stein_error": "as prior.stein_error, worst over runs",
     "simulations.*": "number, rms and maximum of the maps of each split",
     "spectrum.ell": "geometric centres of the bins",
@@ -109,8 +111,8 @@ def accuracy_table(mocks: Sequence[Mock], estimates: Mapping[str, np.ndarray], s
     Returns
     -------
     Table
-        `mock`, `box`, `method`, and for either convention `rmse`, `pearson`, and `mse_infinite`, which differs from
-        rmse^2 for the posterior mean only.
+        `mock`, `box`, `method`, and for either convention `rmse`, `pearson`, and what the mean of infinitely many
+        samples would have, `mse_infinite` and `pearson_infinite`: not rmse^2 and pearson for the posterior mean only.
     """
     mask = mocks[0].observation.mask
     rows = []
@@ -122,9 +124,15 @@ def accuracy_table(mocks: Sequence[Mock], estimates: Mapping[str, np.ndarray], s
                 row[f"{convention}.rmse"] = error
                 row[f"{convention}.pearson"] = pearson(kappa, mock.truth, mask)
                 row[f"{convention}.mse_infinite"] = error**2
+                row[f"{convention}.pearson_infinite"] = row[f"{convention}.pearson"]
                 if method == "posterior_mean":
-                    variance = sampling_variance(spread, mask, in_mask=convention == "accuracy_in_mask")
+                    inside = convention == "accuracy_in_mask"
+                    variance = sampling_variance(spread, mask, in_mask=inside)
                     row[f"{convention}.mse_infinite"] = mean_of_infinitely_many(error**2, variance, len(spread))
+                    seen = kappa[mask] if inside else np.where(mask, kappa - kappa.mean(), 0.0)
+                    row[f"{convention}.pearson_infinite"] = pearson_of_infinitely_many(
+                        row[f"{convention}.pearson"], np.var(seen), variance * mask.sum() / seen.size, len(spread)
+                    )
             rows.append(row)
     return Table(rows)
 
@@ -147,6 +155,8 @@ def accuracy(table: Table, convention: str) -> dict:
     mse = [np.asarray(rows[f"{convention}.mse_infinite"]) for rows in (ours, wiener)]
     infinite, error = mean_and_error(np.sqrt(np.maximum(mse[0], 0)))
     result["posterior_mean"] |= {"rmse_infinite": infinite, "rmse_infinite_err": error}
+    infinite, error = mean_and_error(ours[f"{convention}.pearson_infinite"])
+    result["posterior_mean"] |= {"pearson_infinite": infinite, "pearson_infinite_err": error}
     ratio, error = ratio_of_rms(*mse, ours["box"])
     return result | {"rmse_ratio_to_wiener": ratio, "rmse_ratio_to_wiener_err": error}
 
@@ -203,8 +213,8 @@ def prior_health(samples: np.ndarray, chain: Table, maps: np.ndarray, training_m
     }
 
 
-def sampler_health(folder: Path, names: Sequence[str], training_max: float) -> dict:
-    """Cost and health of the runs of `sample.fields` whose samples a folder holds."""
+def sampler_health(folder: Path, names: Sequence[str], mock_samples: np.ndarray, training_max: float) -> dict:
+    """Cost and health of the runs of `sample.fields` whose samples a folder holds, runaways of the test mocks too."""
     samples = [load_samples(folder / f"{name}.fits") for name in names]
     chains = [load_chain(folder / f"{name}.fits") for name in names]
     ladders = [chain[:-1] for chain in chains]  # the last row is the reverse diffusion, which rejects nothing
@@ -212,7 +222,7 @@ def sampler_health(folder: Path, names: Sequence[str], training_max: float) -> d
         "evaluations_per_sample": int(max(chain["evaluations"][-1] for chain in chains)),
         "acceptance": np.mean([np.mean(ladder["acceptance"]) for ladder in ladders]),
         "stein_error": max(stein_error(chain) for chain in chains),
-        "runaway": sum(runaway(maps, training_max) for maps in samples),
+        "runaway": sum(runaway(maps, training_max) for maps in [*samples, *mock_samples]),
     }
 
 
@@ -304,7 +314,7 @@ def definitions(metrics: Mapping) -> dict[str, str]:
         fitting = [pattern for pattern in DEFINITIONS if fnmatchcase(key, pattern)]
         if not fitting:
             raise KeyError(f"the metric {key} has no definition; add one to DEFINITIONS in analysis/validation.py")
-        found[key] = DEFINITIONS[max(fitting, key=len)]
+        found[key] = DEFINITIONS[max(fitting, key=lambda pattern: len(pattern.replace("*", "")))]
     return found
 
 

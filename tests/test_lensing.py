@@ -31,3 +31,16 @@ def test_round_trip_on_an_odd_grid_returns_the_map_less_its_mean():
     )
     turned = np.stack([-gamma[:, 1], gamma[:, 0]], axis=1)
     np.testing.assert_allclose(np.asarray(convergence_from_shear(turned)), 0, atol=1e-12)
+
+
+def test_tangential_shear_of_an_isothermal_sphere_is_its_convergence():
+    y, x = np.mgrid[-128:129, -128:129]
+    radius = np.hypot(x, y)
+    gamma1, gamma2 = np.asarray(shear_from_convergence(1 / (2 * np.maximum(radius, 0.25))))
+    angle = np.arctan2(y, x)
+    tangential = -gamma1 * np.cos(2 * angle) - gamma2 * np.sin(2 * angle)
+    cross = gamma1 * np.sin(2 * angle) - gamma2 * np.cos(2 * angle)
+    for ring in (8, 12, 20):
+        near = abs(radius - ring) < 1
+        assert np.mean((2 * radius * tangential)[near]) == pytest.approx(1, rel=0.05)
+        assert abs(np.mean((2 * radius * cross)[near])) < 1e-10

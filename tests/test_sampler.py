@@ -1,5 +1,7 @@
 """The sampler against exact answers: oscillations, log ratios and the Gaussian posterior."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from keras import ops
@@ -40,6 +42,15 @@ def test_work_along_the_path_is_the_log_ratio(step):
     end = np.asarray(end)
     exact = np.sum(3 * (end - kappa) - np.exp(end) + np.exp(kappa), axis=(1, 2))
     assert np.abs(np.asarray(work) - exact).max() < 30 * step**4
+
+
+def test_same_seed_same_samples(field):
+    power, gamma, weight = field
+    short = dataclasses.replace(load_params().sample, ladder_ratio=0.5, diffused_levels=2)
+    anneal = annealer(Prior(power, 0.82), short)
+    runs = [anneal(gamma, weight, 3, rng=np.random.default_rng(seed))[0] for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(runs[0], runs[1])
+    assert not np.allclose(runs[0], runs[2], atol=1e-3)
 
 
 def test_ladder_ends_where_it_should():

@@ -12,7 +12,7 @@ from analysis.files import BorderError
 from analysis.network import build_network
 from analysis.params import ROOT, load_params
 from analysis.power import wavenumbers
-from analysis.score import Prior, gaussian_score, load_prior, prior_score, save_prior
+from analysis.score import Prior, check_grid, gaussian_score, load_prior, prior_score, save_prior
 
 SETTINGS = dataclasses.replace(load_params().train.network, widths=[4, 8, 16], blocks=1)
 POWER = 4e-3 * (np.maximum(wavenumbers((16, 16), 0.82), 500) / 500) ** -1.5
@@ -74,6 +74,13 @@ def test_weights_of_another_network_are_told(tmp_path):
     path.write_text(path.read_text().replace('"blocks": 1', '"blocks": 2'))
     with pytest.raises(BorderError, match="dvc repro -f train"):
         load_prior(tmp_path)
+
+
+@pytest.mark.parametrize(("shape", "pixel_arcmin"), [((24, 24), 0.82), ((16, 16), 0.41)])
+def test_a_prior_of_another_grid_is_told(shape, pixel_arcmin):
+    check_grid(prior(), (16, 16), 0.82)
+    with pytest.raises(BorderError, match=r"made for 16x16 pixels of 0\.82 arcmin"):
+        check_grid(prior(), shape, pixel_arcmin)
 
 
 @pytest.mark.parametrize("normalisation", ["none", "batch", "group"])

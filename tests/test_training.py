@@ -7,7 +7,7 @@ import pytest
 
 from analysis.params import GridParams, load_params
 from analysis.power import gaussian_field, periodogram, wavenumbers
-from analysis.training import CropBatches, level_errors, train_prior
+from analysis.training import CropBatches, LevelValidation, level_errors, train_prior
 
 POWER = 4e-3 * (np.maximum(wavenumbers((32, 32), 0.82), 500) / 500) ** -1.5
 GRID = GridParams(pixels=32, pixel_arcmin=0.82)
@@ -63,7 +63,8 @@ def test_on_gaussian_maps_it_does_no_better(trained):
     assert min(level_errors(prior, gaussian, (0.02, 0.04), seed=7)) > 1
 
 
-def test_an_interrupted_training_ends_as_an_uninterrupted_one(trained, tmp_path, monkeypatch):
+@pytest.mark.parametrize("when", ["in an epoch", "in the validation after it"])
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(trained, tmp_path, monkeypatch, when):
     maps, validation = skewed_maps(64, 2), skewed_maps(8, 3)
     power = periodogram(maps)
     calls = []
@@ -75,12 +76,19 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(trained, tmp_path,
             raise RuntimeError("power cut")
         return original(self, index)
 
-    monkeypatch.setattr(CropBatches, "__getitem__", failing)
+    def unvalidated(self, epoch, logs=None):
+        raise RuntimeError("power cut")
+
+    if when == "in an epoch":
+        monkeypatch.setattr(CropBatches, "__getitem__", failing)
+    else:
+        monkeypatch.setattr(LevelValidation, "on_epoch_end", unvalidated)
     with pytest.raises(Exception, match="power cut"):
         train_prior(maps, validation, power, GRID, SMALL, seed=1, log_folder=tmp_path)
     monkeypatch.undo()
     prior, history = train_prior(maps, validation, power, GRID, SMALL, seed=1, log_folder=tmp_path)
-    assert len(history["loss"]) == SMALL.epochs  # the epoch before the interruption included
+    assert history.keys() == trained[1].keys()
+    np.testing.assert_allclose(history["loss"], trained[1]["loss"], rtol=1e-4)  # epochs before the cut included
     kappa = skewed_maps(8, 4)
     resumed, whole = (level_errors(one, kappa, (0.02, 0.04), seed=5) for one in (prior, trained[0]))
     np.testing.assert_allclose(resumed, whole, rtol=1e-5)

@@ -39,7 +39,9 @@ def test_accuracy_takes_the_noise_of_few_samples_away():
         mean = result["posterior_mean"]
         assert mean["rmse"] == pytest.approx(np.sqrt(1.25), rel=0.02)
         assert mean["rmse_infinite"] == pytest.approx(1, rel=0.02)
-        assert 0.9 < mean["pearson"] < 0.95
+        # means of variance 9, truths of variance 9 + 1
+        assert mean["pearson"] == pytest.approx(9 / np.sqrt(10 * 9.25), rel=0.005)
+        assert mean["pearson_infinite"] == pytest.approx(9 / np.sqrt(10 * 9), rel=0.005)
         assert result["rmse_ratio_to_wiener"] == pytest.approx(0.5, rel=0.02)
         assert 0 < result["rmse_ratio_to_wiener_err"] < 0.02
 
@@ -84,5 +86,6 @@ def test_every_metric_has_one_definition_and_an_unknown_one_is_told():
     found = validation.definitions(known)
     assert set(found) == {"accuracy.wiener.rmse", "accuracy.wiener.rmse_err", "cosmos.cluster_stack_snr"}
     assert "standard error" in found["accuracy.wiener.rmse_err"]
+    assert validation.definitions({"clusters": {"cosmos": {"n": 5}}}) == {"clusters.cosmos.n": "clusters in the stack"}
     with pytest.raises(KeyError, match=r"cosmos\.beauty"):
         validation.definitions({"cosmos": {"beauty": 1.0}})
