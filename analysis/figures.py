@@ -253,9 +253,10 @@ def training_figure(loss: Sequence[float], errors: Mapping[float, Sequence[float
     return figure
 
 
-def provenance(profile: str, parameters: int, runaways: int) -> str:
+def provenance(profile: str, parameters: int, runaways: int, *, prior_ran_away: bool = False) -> str:
     """The line below a figure: which network made it, and whether any of its chains ran away."""
-    health = f" | runaway samples in {runaways} runs" if runaways else ""
+    health = f" | runaway samples in {runaways} of the runs" if runaways else ""
+    health += " | a runaway among the samples of the prior alone" if prior_ran_away else ""
     return f"profile {profile}, network of {parameters:,} parameters{health}"
 
 
