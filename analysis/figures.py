@@ -260,11 +260,18 @@ def provenance(profile: str, parameters: int, runaways: int, *, prior_ran_away: 
     return f"profile {profile}, network of {parameters:,} parameters{health}"
 
 
-def save_figure(figure: Figure, folder: str | Path, name: str) -> None:
-    """Write a figure as vector PDF and as PNG, without dates, so that the same figure is the same file."""
+def save_figure(figure: Figure, folder: str | Path, name: str) -> Path:
+    """Write a figure as vector PDF and as PNG, without dates, so that the same figure is the same file.
+
+    Returns
+    -------
+    Path of the PNG
+    """
     for ending, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
-        with mpl.rc_context(STYLE), atomic(Path(folder) / f"{name}.{ending}") as temporary:
+        path = Path(folder) / f"{name}.{ending}"
+        with mpl.rc_context(STYLE), atomic(path) as temporary:
             figure.savefig(temporary, dpi=300, metadata=metadata)
+    return path
 
 
 def _sky_axes(figure: Figure, place, wcs: WCS, *, left: bool = True, bottom: bool = True, labels: bool = True):
