@@ -1,0 +1,19 @@
+"""The paper's figures, one function each: arrays in, a Figure out, in one house style (`style`).
+
+`maps` draws on the sky, `curves` everything else.
+"""
+
+from analysis.figures.curves import simulations_figure, spectra_figure, training_figure
+from analysis.figures.maps import field_figure, mock_figure, std_figure
+from analysis.figures.style import provenance, save_figure
+
+__all__ = [
+    "field_figure",
+    "mock_figure",
+    "provenance",
+    "save_figure",
+    "simulations_figure",
+    "spectra_figure",
+    "std_figure",
+    "training_figure",
+]

@@ -1,0 +1,172 @@
+"""Figures of maps on the sky: east left, north up, one colour scale within a figure."""
+
+from collections.abc import Mapping
+
+import matplotlib as mpl
+import numpy as np
+from astropy.nddata import Cutout2D
+from astropy.table import Table
+from astropy.wcs import WCS
+from matplotlib.figure import Figure
+from scipy.ndimage import binary_closing, binary_fill_holes
+
+from analysis.figures.style import KAPPA, PAGE, STYLE, caption, colour_limits
+from analysis.results import Result
+from analysis.sky import Grid
+
+
+def mock_figure(truth: np.ndarray, result: Result, *, colormap: str, note: str) -> Figure:
+    """Truth, mask, Kaiser-Squires, posterior median, and below them four posterior samples.
+
+    Parameters
+    ----------
+    truth : (ny, nx)
+    result : of the mock
+    note : one line that says how the maps were made
+
+    Source: form of figure 1 of Remy et al. 2020.
+    """
+    samples, mask, grid = result.samples, result.observation.mask, result.observation.grid
+    limits = colour_limits(truth)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(PAGE, 0.56 * PAGE), layout="constrained")
+        axes = [_sky_axes(figure, (2, 4, i + 1), grid.wcs, left=i % 4 == 0, bottom=i >= 4) for i in range(8)]
+        median = np.median(samples, axis=0)
+        panels = {"truth": truth, "Kaiser-Squires": result.kaiser_squires, "posterior median": median}
+        for axis, (title, kappa) in zip([axes[0], axes[2], axes[3]], panels.items(), strict=True):
+            image = _map(axis, kappa, title, limits, colormap, mask)
+        axes[1].imshow(mask, cmap="gray", vmin=0, vmax=1)
+        axes[1].set_title("mask")
+        for i, (axis, kappa) in enumerate(zip(axes[4:], samples, strict=False)):
+            _map(axis, kappa, f"posterior sample {i + 1}", limits, colormap, mask)
+        for axis in axes[4 + len(samples) :]:
+            axis.set_visible(False)
+        _bar(figure, image, axes)
+        caption(figure, note)
+    return figure
+
+
+def field_figure(
+    result: Result, marked: Table, centre: Mapping, *, cutout_arcmin: float, colormap: str, note: str
+) -> Figure:
+    """Kaiser-Squires, one sample and the posterior mean with X-ray clusters; cut-outs of one place in samples.
+
+    Parameters
+    ----------
+    result : of the field
+    marked : clusters to mark, with positions `x`, `y` and redshift `z`
+    centre : of the cut-outs, as `clusters.showcase` gives it
+    cutout_arcmin : side of the cut-outs
+    note : one line that says how the maps were made
+
+    Source: form of figure 2 of Remy et al. 2020.
+    """
+    samples, mask, grid = result.samples, result.observation.mask, result.observation.grid
+    limits = colour_limits(samples)
+    size = max(3, round(cutout_arcmin / grid.pixel_arcmin))
+    shown = samples[:6]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(PAGE, 0.57 * PAGE), layout="constrained")
+        layout = figure.add_gridspec(2, 6, height_ratios=(2, 1))
+        panels = {"Kaiser-Squires": result.kaiser_squires, "one posterior sample": samples[0]}
+        panels |= {"posterior mean": samples.mean(axis=0)}
+        axes = []
+        for i, (title, kappa) in enumerate(panels.items()):
+            axes.append(_sky_axes(figure, layout[0, 2 * i : 2 * i + 2], grid.wcs, left=i == 0))
+            image = _map(axes[-1], kappa, title, limits, colormap, mask)
+            _zoom(axes[-1], mask)
+            _clusters(axes[-1], marked, labels=i == 2)
+        for i, kappa in enumerate(shown):
+            cut = Cutout2D(kappa, (centre["x"], centre["y"]), size, wcs=grid.wcs, mode="partial", fill_value=np.nan)
+            axes.append(_sky_axes(figure, layout[1, i], cut.wcs, labels=False))
+            _map(axes[-1], cut.data, f"sample {i + 1}", limits, colormap)
+            axes[-1].scatter(
+                *cut.input_position_cutout, s=60, marker="o", facecolors="none", edgecolors="white", lw=0.6
+            )
+        _bar(figure, image, axes)
+        shares = [f"{100 * centre[share]:.0f} %" for share in ("present", "chance")]
+        rule = f"have a peak above {centre['threshold']:g} there (random places: {shares[1]})"
+        figure.suptitle(f"{result.observation.title}; {len(samples)} posterior samples", fontsize=7)
+        caption(figure, f"bottom: {cutout_arcmin:g}' around {centre['name']}; {shares[0]} of samples {rule} | {note}")
+    return figure
+
+
+def std_figure(stds: Mapping[str, np.ndarray], mask: np.ndarray, grid: Grid, *, colormap: str, note: str) -> Figure:
+    """Standard deviation of posteriors, side by side.
+
+    Parameters
+    ----------
+    stds : (ny, nx) by title
+    mask : (ny, nx), True where observed
+    """
+    limits = (0.0, float(np.quantile(np.stack(list(stds.values())), 0.995)))
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(PAGE, 0.52 * PAGE), layout="constrained")
+        axes = [_sky_axes(figure, (1, len(stds), i + 1), grid.wcs, left=i == 0, bottom=True) for i in range(len(stds))]
+        for axis, (title, values) in zip(axes, stds.items(), strict=True):
+            image = _map(axis, values, title, limits, colormap, mask)
+            _zoom(axis, mask)
+        _bar(figure, image, axes, label=r"posterior standard deviation of $\kappa$")
+        caption(figure, note)
+    return figure
+
+
+def _sky_axes(figure: Figure, place, wcs: WCS, *, left: bool = True, bottom: bool = True, labels: bool = True):
+    """Axes in RA and Dec, labelled where they stand on the figure's edge."""
+    place = place if isinstance(place, tuple) else (place,)
+    axes = figure.add_subplot(*place, projection=wcs)
+    for coordinate, shown, name in ((axes.coords[0], bottom, "RA"), (axes.coords[1], left, "Dec")):
+        coordinate.set_ticks(number=4)
+        coordinate.set_major_formatter("d.d")
+        coordinate.set_ticks_position("bl")
+        coordinate.set_ticklabel(size=6)
+        coordinate.set_axislabel(name if shown and labels else " ", minpad=0.7)
+        coordinate.set_ticklabel_visible(shown and labels)
+        coordinate.set_auto_axislabel(False)
+    return axes
+
+
+def _map(
+    axes, kappa: np.ndarray, title: str, limits: tuple[float, float], colormap: str, mask: np.ndarray | None = None
+):
+    """A map with the outline of what was observed."""
+    image = axes.imshow(kappa, cmap=colormap, vmin=limits[0], vmax=limits[1])
+    if axes.wcs.wcs.cdelt[0] > 0:  # columns run with RA: turn them, so that east is left
+        axes.invert_xaxis()
+    if mask is not None:
+        axes.contour(_outline(mask), levels=[0.5], colors="white", linewidths=0.4)
+    axes.set_title(title)
+    return image
+
+
+def _zoom(axes, mask: np.ndarray) -> None:
+    """Show what was observed, and a little more."""
+    for seen, limits in ((mask.any(axis=0), axes.set_xlim), (mask.any(axis=1), axes.set_ylim)):
+        first, last = np.flatnonzero(seen)[[0, -1]]
+        edge = max(3, (last - first) // 14)
+        low, high = max(first - edge, 0) - 0.5, min(last + edge, len(seen) - 1) + 0.5
+        limits(*((high, low) if limits == axes.set_xlim and axes.xaxis_inverted() else (low, high)))
+
+
+def _outline(mask: np.ndarray) -> np.ndarray:
+    """The mask without its holes, whose outlines could be taken for clusters."""
+    return binary_fill_holes(binary_closing(np.pad(mask, 2), iterations=2))[2:-2, 2:-2]
+
+
+def _clusters(axes, clusters: Table, *, labels: bool) -> None:
+    """Circles at clusters, with their redshifts."""
+    axes.scatter(clusters["x"], clusters["y"], s=18, facecolors="none", edgecolors="white", linewidths=0.6)
+    if not labels:
+        return
+    x, y = np.asarray(clusters["x"]), np.asarray(clusters["y"])
+    crowded = 0.04 * abs(np.diff(axes.get_ylim())[0])  # closer in height, labels side by side would overlap
+    for i, z in enumerate(clusters["z"]):
+        near = abs(x - x[i]) < 3 * crowded
+        above, below = (np.any(near & (step * (y - y[i]) > 0) & (step * (y - y[i]) < crowded)) for step in (1, -1))
+        place = (4, -1.8 + 2.2 * below - 2.2 * above)
+        axes.annotate(f"{z:.2f}", (x[i], y[i]), xytext=place, textcoords="offset points", color="white", fontsize=5)
+
+
+def _bar(figure: Figure, image, axes, label: str = KAPPA) -> None:
+    """A colour bar for several axes."""
+    figure.colorbar(image, ax=axes, label=label, shrink=0.8, pad=0.01, aspect=30)

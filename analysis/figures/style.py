@@ -1,0 +1,64 @@
+"""The house style: widths, fonts, colours of Okabe & Ito that colour-blind readers can tell apart."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from analysis.files import atomic
+
+MM = 1 / 25.4
+COLUMN = 88 * MM  # widths of a column and of a page of Astronomy & Astrophysics, inches
+PAGE = 180 * MM
+STYLE = {
+    "font.size": 7,
+    "axes.titlesize": 7,
+    "axes.linewidth": 0.5,
+    "lines.linewidth": 1.0,
+    "legend.frameon": False,
+    "legend.fontsize": 6,
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "xtick.major.width": 0.5,
+    "ytick.major.width": 0.5,
+    "pdf.fonttype": 42,
+    "image.interpolation": "nearest",
+    "image.origin": "lower",
+    "figure.constrained_layout.h_pad": 0.02,
+    "figure.constrained_layout.w_pad": 0.04,
+}
+BLACK, ORANGE, SKY, GREEN, BLUE, RED = "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00"
+KAPPA = r"convergence $\kappa$"
+
+
+def provenance(profile: str, parameters: int, runaways: int, *, prior_ran_away: bool = False) -> str:
+    """The line below a figure: which network made it, and whether any of its chains ran away."""
+    health = f" | runaway samples in {runaways} of the runs" if runaways else ""
+    health += " | a runaway among the samples of the prior alone" if prior_ran_away else ""
+    return f"profile {profile}, network of {parameters:,} parameters{health}"
+
+
+def save_figure(figure: Figure, folder: str | Path, name: str) -> Path:
+    """Write a figure as vector PDF and as PNG, without dates, so that the same figure is the same file.
+
+    Returns
+    -------
+    Path of the PNG
+    """
+    for ending, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
+        path = Path(folder) / f"{name}.{ending}"
+        with mpl.rc_context(STYLE), atomic(path) as temporary:
+            figure.savefig(temporary, dpi=300, metadata=metadata)
+    return path
+
+
+def caption(figure: Figure, text: str) -> None:
+    """A line below the figure that says how it was made."""
+    figure.supxlabel(text, fontsize=5, color="0.35")
+
+
+def colour_limits(kappa: np.ndarray) -> tuple[float, float]:
+    """Colour limits that leave out the most extreme pixels."""
+    low, high = np.quantile(kappa, (0.01, 0.998))
+    return float(low), float(high)
