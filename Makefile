@@ -3,6 +3,8 @@
 # make lint     style of code and notebooks
 # make readme   numbers of README.md from the committed metrics
 # make bench    table of times, memory and accuracy
+# make descent  fit of the N-body boxes' sharpening to halofit (10 minutes)
+# make published  statistics of the public MassiveNuS map (needs it)
 # make lock     newest versions that fit pyproject.toml, with hashes (needs uv)
 # Another Python: make repro PYTHON=python3.12
 
@@ -12,7 +14,7 @@ READY := $(VENV)/ready
 PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: repro test lint readme bench lock
+.PHONY: repro test lint readme bench descent published lock
 
 repro: $(READY)
 	$(RUN) dvc repro
@@ -24,7 +26,7 @@ lint: $(READY)
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 
-readme bench: $(READY)
+readme bench descent published: $(READY)
 	$(RUN) python -m analysis $@
 
 lock:

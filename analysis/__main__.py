@@ -1,4 +1,4 @@
-"""Command line of the project: `python -m analysis run STAGE [key=value ...]`, `readme`, `bench`."""
+"""Command line of the project: `python -m analysis run STAGE [key=value ...]` and the tools that `--help` lists."""
 
 import argparse
 import sys
@@ -30,6 +30,10 @@ def _parser() -> argparse.ArgumentParser:
     readme.set_defaults(command=_readme)
     bench = commands.add_parser("bench", help="print a table of times, memory and accuracy on this machine")
     bench.set_defaults(command=_bench)
+    descent = commands.add_parser("descent", help="fit the descent that sharpens the halos of the N-body boxes")
+    descent.set_defaults(command=_descent)
+    published = commands.add_parser("published", help="measure the public MassiveNuS map, for the evidence")
+    published.set_defaults(command=_published)
     return parser
 
 
@@ -63,6 +67,20 @@ def _bench(options: argparse.Namespace) -> None:
     from analysis import bench
 
     bench.main()
+
+
+def _descent(options: argparse.Namespace) -> None:
+    """Fit the descent."""
+    from analysis import descent_fit
+
+    descent_fit.main()
+
+
+def _published(options: argparse.Namespace) -> None:
+    """Measure the public map."""
+    from analysis import published
+
+    published.main()
 
 
 if __name__ == "__main__":

@@ -51,6 +51,26 @@ def shear_from_convergence(kappa):
     return ops.stack([gamma1, gamma2], axis=-3)
 
 
+def reduced_shear(gamma: np.ndarray, kappa: np.ndarray) -> np.ndarray:
+    """Mean ellipticity of sheared galaxies: g = gamma / (1 - kappa), and 1 / g* where lensing is strong, |g| > 1.
+
+    Parameters
+    ----------
+    gamma : (..., 2, ny, nx), dimensionless
+    kappa : (..., ny, nx), dimensionless
+
+    Returns
+    -------
+    (..., 2, ny, nx), of absolute value 1 at most
+
+    Source: Seitz & Schneider 1997 (A&A 318 687).
+    """
+    size = np.linalg.norm(gamma, axis=-3, keepdims=True)
+    rest = 1 - kappa[..., None, :, :]
+    strong = size > np.abs(rest)
+    return np.where(strong, gamma * rest / np.maximum(size, 1e-30) ** 2, gamma / np.where(strong, 1.0, rest))
+
+
 def convergence_from_shear(gamma):
     """E-mode convergence of a shear map: kappa = P^T gamma, the adjoint of `shear_from_convergence`.
 

@@ -9,10 +9,13 @@ from typing import Protocol
 
 import numba
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
 from analysis.expansion import HUBBLE_DISTANCE_MPC_H, comoving_distance, growth_factors
-from analysis.nbody import evolve, linear_modes, representative_modes
+from analysis.nbody.descent import DescentSettings, descended, descent_kernel
+from analysis.nbody.evolve import evolve, representative_modes
+from analysis.nbody.mesh import mesh_ops
 
 Array = NDArray[np.floating]
 
@@ -20,14 +23,17 @@ RADIANS_PER_ARCMIN = np.pi / 180 / 60
 
 
 class BoxSettings(Protocol):
-    """What `simulate_box` wants to know of a simulation: the section `simulations` of params.yaml has it."""
+    """What `simulate_box` wants to know of a simulation: `simulations.nbody` of params.yaml has it."""
 
     box_mpc_h: float
     particles: int
     mesh: int
     steps: int
     start_redshift: float
+    candidates: int
     plane_pixels: int
+    backend: str
+    descent: DescentSettings | None
 
 
 @dataclass(frozen=True)
@@ -65,8 +71,8 @@ def lensing_efficiency(chi: Array, source_chi: Array, source_weight: Array) -> A
 
 
 def plane_distances(redshift_max: float, box: float, omega_m: float) -> tuple[Array, Array]:
-    """Distance (Mpc/h) and scale factor of the middle of each plane out to `redshift_max`, nearest first."""
-    planes = int(np.ceil(comoving_distance(redshift_max, omega_m) / box))
+    """Distance (Mpc/h) and scale factor of the middle of each plane in front of `redshift_max`, nearest first."""
+    planes = max(1, round(comoving_distance(redshift_max, omega_m) / box))
     chi = (np.arange(planes) + 0.5) * box
     redshift = np.linspace(0, 2 * redshift_max + 1, 20001)
     return chi, 1 / (1 + np.interp(chi, comoving_distance(redshift, omega_m), redshift))
@@ -104,6 +110,26 @@ def project(position: Array, axis: int, box: float, pixels: int) -> Array:
     return plane - np.float32(1)
 
 
+def compensated(plane: Array) -> Array:
+    """A plane without the smoothing of `project` and of the bilinear interpolation in `add_plane`.
+
+    Both have the window sinc^2 along each axis; they are divided out, up to where exp(-(k / k_Nyquist)^8) ends it.
+
+    Parameters
+    ----------
+    plane : (pixels, pixels)
+
+    Returns
+    -------
+    (pixels, pixels), float32
+    """
+    modes = scipy.fft.rfft2(plane)
+    rows, columns = scipy.fft.fftfreq(len(plane))[:, None], scipy.fft.rfftfreq(len(plane))
+    window = (np.sinc(rows) * np.sinc(columns)) ** 4
+    ending = np.exp(-((4 * (rows**2 + columns**2)) ** 4))
+    return scipy.fft.irfft2(modes * (ending / window).astype(np.float32), plane.shape, overwrite_x=True)
+
+
 def simulate_box(
     omega_m: float,
     wavenumber: Array,
@@ -112,43 +138,48 @@ def simulate_box(
     redshift_max: float,
     rng: np.random.Generator,
     *,
-    nonlinear_power: Array | None = None,
-    candidates: int = 1,
+    nonlinear_power: Array,
 ) -> Planes:
     """Density planes of one N-body box, from today to `redshift_max`.
 
     Parameters
     ----------
     wavenumber : (n,), h/Mpc
-    power : (n,), (Mpc/h)^3, linear matter power spectrum today
+    power, nonlinear_power : (n,), (Mpc/h)^3, matter power spectra today
     redshift_max : of the most distant source
-    nonlinear_power : (n,), (Mpc/h)^3, what the box should come near; None takes any phases
-    candidates : phases to choose from (`representative_modes`)
     """
-    growth = growth_factors(omega_m)
-    box, pixels = settings.box_mpc_h, settings.plane_pixels
-    chi, a = plane_distances(redshift_max, box, omega_m)
-    lattice = {"box": box, "mesh": settings.particles, "rng": rng}
-    if nonlinear_power is None:
-        modes = linear_modes(wavenumber, power, **lattice)
-    else:
-        modes = representative_modes(
-            wavenumber, power, nonlinear_power, growth=growth, candidates=candidates, **lattice
-        )
+    growth, ops = growth_factors(omega_m), mesh_ops(settings.backend)
+    box, mesh, pixels, descent = settings.box_mpc_h, settings.mesh, settings.plane_pixels, settings.descent
+    chi, times = plane_distances(redshift_max, box, omega_m)
+    modes = representative_modes(
+        wavenumber,
+        power,
+        nonlinear_power,
+        box=box,
+        mesh=settings.particles,
+        growth=growth,
+        candidates=settings.candidates,
+        rng=rng,
+    )
+    kernel = descent and ops.array(descent_kernel(box, mesh, settings=descent))
     snapshots = evolve(
         modes,
         box=box,
         growth=growth,
-        scale_factors=a[::-1],
-        mesh=settings.mesh,
+        scale_factors=times[::-1],
+        mesh=mesh,
         steps=settings.steps,
         start_redshift=settings.start_redshift,
+        ops=ops,
     )
     delta = np.empty((3, len(chi), pixels, pixels), np.float32)
-    for index, (_, position) in enumerate(snapshots):
+    for index, (a, position) in enumerate(snapshots):
+        if descent:
+            position = descended(position, kernel, a=a, box=box, settings=descent, ops=ops)
+        position = np.asarray(position)
         for axis in range(3):
-            delta[axis, -1 - index] = project(position, axis, box, pixels)
-    return Planes(delta, chi, a, box, omega_m)
+            delta[axis, -1 - index] = compensated(project(position, axis, box, pixels))
+    return Planes(delta, chi, times, box, omega_m)
 
 
 @numba.njit(cache=True, nogil=True)

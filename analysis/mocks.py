@@ -7,8 +7,8 @@ import numpy as np
 from astropy.io import fits
 
 from analysis.files import BorderError
-from analysis.lensing import shear_from_convergence
-from analysis.simulations import central_crops
+from analysis.lensing import reduced_shear, shear_from_convergence
+from analysis.maps import central_crops
 from analysis.sky import Observation, load_observation, load_truth
 
 
@@ -23,7 +23,12 @@ class Mock:
 
 
 def mock_observation(
-    kappa: np.ndarray, observation: Observation, *, rng: np.random.Generator
+    kappa: np.ndarray,
+    observation: Observation,
+    *,
+    rng: np.random.Generator,
+    wide: bool = True,
+    reduced: bool = True,
 ) -> tuple[np.ndarray, Observation]:
     """Truth and mock observation of a map that is wider than the grid.
 
@@ -34,6 +39,8 @@ def mock_observation(
     ----------
     kappa : (side, side), dimensionless, at the grid's pixel scale
     observation : its weights give the mask and the noise of every pixel
+    wide : False makes the shear of the cropped truth with the sampler's own periodic operator
+    reduced : what galaxies show, gamma / (1 - kappa); False leaves the shear itself
 
     Returns
     -------
@@ -42,7 +49,9 @@ def mock_observation(
     """
     pixels = observation.grid.pixels
     truth = central_crops(kappa, pixels)
-    shear = central_crops(np.asarray(shear_from_convergence(kappa[None]))[0], pixels)
+    source = kappa if wide else truth
+    shear = np.asarray(shear_from_convergence(source[None]))[0]
+    shear = central_crops(reduced_shear(shear, source) if reduced else shear, pixels)
     observed = observation.weight > 0
     sigma = np.where(observed, observation.weight, np.inf) ** -0.5
     gamma = np.where(observed, shear + sigma * rng.standard_normal(shear.shape), 0.0)

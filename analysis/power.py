@@ -11,6 +11,7 @@ from astropy.table import Table
 
 from analysis.files import atomic
 from analysis.params import TheoryParams
+from analysis.sources import source_distribution
 
 ARCMIN = np.pi / 180 / 60
 SPEED_OF_LIGHT_KM_S = 299792.458
@@ -40,32 +41,6 @@ def camb_results(params: TheoryParams, redshifts: np.ndarray, k_max: float = 100
     return camb.get_results(cosmology)
 
 
-def source_distribution(params: TheoryParams) -> tuple[np.ndarray, np.ndarray]:
-    """Redshifts of the sources and their share: a single plane, or a two-column file (z, n) normalised to one.
-
-    Returns
-    -------
-    redshift, share : (n,), (n,); the shares sum to 1
-
-    Raises
-    ------
-    ValueError
-        If the file is not two columns of increasing redshifts with non-negative n(z).
-    """
-    if params.source_redshift is not None:
-        return np.array([params.source_redshift]), np.array([1.0])
-    table = np.loadtxt(params.source_distribution, ndmin=2)
-    increasing = table.shape[1] == 2 and len(table) > 1 and np.all(np.diff(table[:, 0]) > 0)
-    if not increasing or table[0, 0] < 0 or np.any(table[:, 1] < 0) or not np.sum(table[:, 1]) > 0:
-        raise ValueError(
-            f"{params.source_distribution} is no source distribution: give two columns, increasing redshifts"
-            " and non-negative n(z), or set theory.source_redshift"
-        )
-    share = table[:, 1] * np.gradient(table[:, 0])
-    used = (share > 0) & (table[:, 0] > 0)
-    return table[used, 0], share[used] / share[used].sum()
-
-
 def convergence_c_ell(params: TheoryParams, *, points: int = 200) -> tuple[np.ndarray, np.ndarray]:
     """Angular power spectrum of the convergence: halofit matter power in Limber's approximation.
 
@@ -83,7 +58,7 @@ def convergence_c_ell(params: TheoryParams, *, points: int = 200) -> tuple[np.nd
 
     Source: Kilbinger 2015, eqs. 29-31; Takahashi et al. 2012 for the matter power.
     """
-    source_z, share = source_distribution(params)
+    source_z, share = source_distribution(params.sources)
     z_table = np.concatenate([np.arange(0.0, 1.0, 0.05), np.arange(1.0, source_z.max() + 0.2, 0.1)])
     results = camb_results(params, z_table)
     matter = results.get_matter_power_interpolator(nonlinear=True, hubble_units=False, k_hunit=False, extrap_kmax=1e4)
@@ -225,15 +200,30 @@ def binned_c_ell(maps: np.ndarray, pixel_arcmin: float, edges: np.ndarray) -> np
     -------
     (..., n_bins), sr; NaN in a bin without modes
     """
-    shape = maps.shape[-2:]
+    power = abs(np.fft.fft2(maps, norm="ortho")) ** 2
+    return binned_modes(power, pixel_arcmin, edges) * (pixel_arcmin * ARCMIN) ** 2
+
+
+def binned_modes(values: np.ndarray, pixel_arcmin: float, edges: np.ndarray) -> np.ndarray:
+    """Means over the modes of a map in bins of ell.
+
+    Parameters
+    ----------
+    values : (..., ny, nx), of each mode
+    edges : (n_bins + 1,), multipoles
+
+    Returns
+    -------
+    (..., n_bins); NaN in a bin without modes
+    """
+    shape, bins = values.shape[-2:], len(edges) - 1
     which = np.digitize(wavenumbers(shape, pixel_arcmin).ravel(), edges) - 1
-    inside = (which >= 0) & (which < len(edges) - 1)
-    modes = np.bincount(which[inside], minlength=len(edges) - 1).astype(float)
+    inside = (which >= 0) & (which < bins)
+    modes = np.bincount(which[inside], minlength=bins).astype(float)
     modes[modes == 0] = np.nan
-    power = abs(np.fft.fft2(maps, norm="ortho")) ** 2 * (pixel_arcmin * ARCMIN) ** 2
-    flat = power.reshape(-1, shape[0] * shape[1])[:, inside]
-    sums = np.stack([np.bincount(which[inside], row, minlength=len(edges) - 1) for row in flat])
-    return (sums / modes).reshape(*maps.shape[:-2], -1)
+    flat = values.reshape(-1, shape[0] * shape[1])[:, inside]
+    sums = np.stack([np.bincount(which[inside], row, minlength=bins) for row in flat])
+    return (sums / modes).reshape(*values.shape[:-2], -1)
 
 
 def gaussian_field(power: np.ndarray, n: int, *, rng: np.random.Generator) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import yaml
 
 from analysis.files import BorderError, atomic, read_json
+from analysis.maps import SPLITS
 from analysis.params import DATA, ROOT
 
 FIGURE_OF = {
@@ -53,6 +54,7 @@ def filled(text: str, stages: str, metrics: Mapping, times: Mapping[str, Mapping
         "stages": lambda: stage_table(yaml.safe_load(stages)["stages"], times),
         "accuracy": lambda: accuracy_table(metrics),
         "checks": lambda: checks_table(metrics),
+        "simulations": lambda: simulations_table(metrics),
     }
     found = set(re.findall(r"<!-- begin (\w+) -->", text))
     if found != set(tables):
@@ -138,6 +140,36 @@ def checks_table(metrics: Mapping) -> str:
         ["bright galaxies: exact Wiener filter", f"{stacks['cosmos_bright']['wiener']:.1f}", ""],
     ]
     return _table(["check", "found", "asked"], rows)
+
+
+def simulations_table(metrics: Mapping) -> str:
+    """The simulated maps against theory and the public map, and what mocks leave out."""
+    maps, mocks = metrics["simulations"], metrics["mocks"]
+    skewness, ratio = maps["skewness_at_1_arcmin"], dict(zip(maps["ell"], maps["c_ell_over_halofit"], strict=True))
+    inner = [value for ell, value in ratio.items() if 300 < ell < 3000]
+    rows = [
+        ["boxes that train / validate / test", " / ".join(str(maps["boxes"][split]) for split in SPLITS), ""],
+        ["C_ell / halofit, ell from 300 to 3000", f"{min(inner):.2f} to {max(inner):.2f}", "0.92 to 1.08"],
+        *[[f"C_ell / halofit at ell {ell:.0f}", f"{ratio[ell]:.2f}", asked] for ell, asked in _reached(ratio)],
+        ["skewness after 1': mean and scatter of maps", f"{skewness['mean']:.2f} ± {skewness['scatter']:.2f}", ""],
+    ]
+    if "massivenus" in skewness:
+        off = f"{skewness['massivenus']:.2f}, {skewness['massivenus_in_sigma']:+.1f} σ"
+        rows.append(["the same of the public MassiveNuS map", off, "within 2 σ"])
+    for kind, name in (("wide", "shear of a wider light cone"), ("sky", "and reduced shear")):
+        change, error = (100 * mocks[kind][key] for key in ("rmse_change", "rmse_change_err"))
+        covered = f"{100 * mocks[kind]['coverage68']:.1f} % in 68 % intervals"
+        rows.append([f"mocks, {name}: RMSE of the Wiener map", f"{change:+.2f} ± {error:.2f} %; {covered}", ""])
+    covered = f"{100 * mocks['own']['coverage68']:.1f} %"
+    rows.append(["mocks with the sampler's own shear: in 68 % intervals (Gaussian prior)", covered, ""])
+    pixel = f"{mocks['pixel']['over_variance_of_a_galaxy']:.1e}"
+    rows.append(["variance of shear inside a pixel / of one galaxy's shear estimate", pixel, "≪ 1"])
+    return _table(["check", "found", "asked"], rows)
+
+
+def _reached(ratio: Mapping[float, float]) -> list[tuple[float, str]]:
+    """Multipoles about 6000, where the maps reach so far, and what is asked there."""
+    return [(ell, "≥ 0.5") for ell in ratio if 5500 < ell < 6500]
 
 
 def _cost(times: Mapping[str, Mapping]) -> tuple[str, str]:

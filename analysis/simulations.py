@@ -1,76 +1,27 @@
-"""Convergence maps to learn from: N-body boxes, light cones through them, crops and symmetries.
+"""Making the convergence maps to learn from: our own N-body boxes, or the maps of a published suite.
 
-Maps are split into training, validation and test by box: no two of these see the same matter.
+Whatever the source, the outcome is the same: maps of the grid's pixel scale, split by box.
 """
 
 import logging
 import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
 
+from analysis.expansion import comoving_distance
 from analysis.files import BorderError, atomic
-from analysis.lightcone import comoving_distance, convergence_map, simulate_box
+from analysis.lightcone import convergence_map, plane_distances, simulate_box
+from analysis.maps import SPLITS, MapSet
 from analysis.params import GridParams, SimulationsParams, TheoryParams, stage_rng
-from analysis.power import source_distribution
+from analysis.sources import source_distribution
+from analysis.suites import Suite, suite
+from analysis.suites.rebin import crops_of, rebinned
 
 log = logging.getLogger(__name__)
-
-SPLITS = ("train", "validation", "test")
-
-
-def box_split(params: SimulationsParams) -> dict[str, range]:
-    """Which boxes make the maps of each split: disjoint ranges of box numbers."""
-    ends = np.cumsum([0, params.boxes_train, params.boxes_validation, params.boxes_test])
-    return {split: range(ends[i], ends[i + 1]) for i, split in enumerate(SPLITS)}
-
-
-def box_of_map(number: int, split: str, params: SimulationsParams) -> int:
-    """The N-body box of a map, from its number in its split."""
-    return box_split(params)[split][number // params.maps_per_box]
-
-
-def box_maps(
-    box: int,
-    matter: Table,
-    theory: TheoryParams,
-    params: SimulationsParams,
-    pixel_arcmin: float,
-    seed: int,
-) -> np.ndarray:
-    """Convergence maps through one N-body box; the box's number decides its seed.
-
-    Parameters
-    ----------
-    box : number of the box
-    matter : k in h/Mpc, linear and halofit power at z = 0 in (Mpc/h)^3
-
-    Returns
-    -------
-    (maps_per_box, map_pixels, map_pixels), float32, dimensionless
-    """
-    rng = stage_rng(seed, "simulations", f"box {box}")
-    redshift, share = source_distribution(theory)
-    planes = simulate_box(
-        theory.omega_m,
-        np.asarray(matter["k"]),
-        np.asarray(matter["linear"]),
-        params,
-        redshift.max(),
-        rng,
-        nonlinear_power=np.asarray(matter["halofit"]),
-        candidates=params.candidates,
-    )
-    distance = comoving_distance(redshift, theory.omega_m)
-    return np.stack(
-        [
-            convergence_map(planes, distance, share, pixels=params.map_pixels, pixel_arcmin=pixel_arcmin, rng=rng)
-            for _ in range(params.maps_per_box)
-        ]
-    )
 
 
 def simulated_maps(
@@ -80,78 +31,141 @@ def simulated_maps(
     grid: GridParams,
     *,
     seed: int,
+    work: Path,
     processes: int | None = None,
-) -> dict[str, np.ndarray]:
-    """Maps of every split, boxes spread over processes.
+) -> tuple[dict[str, MapSet], dict]:
+    """Maps of every split, and what is worth knowing of them.
 
     Parameters
     ----------
     matter : k in h/Mpc, linear and halofit power at z = 0 in (Mpc/h)^3
+    work : folder of what is finished, so that an interrupted run goes on where it was
     processes : None takes every core; the maps do not depend on it
-
-    Returns
-    -------
-    dict of (n, map_pixels, map_pixels), float32, dimensionless
     """
-    split = box_split(params)
-    boxes = sum(len(numbers) for numbers in split.values())
-    settings = (matter, theory, params, grid.pixel_arcmin, seed)
-    maps = []
+    redshift, share = source_distribution(theory.sources)
+    about = {
+        "source": params.source,
+        "cosmology": {key: getattr(theory, key) for key in ("h", "omega_m", "omega_b", "a_s", "n_s")},
+        "source_redshifts": {"mean": np.sum(redshift * share), "first": redshift[0], "last": redshift[-1]},
+    }
+    if params.source == "nbody":
+        maps = nbody_maps(matter, theory, params, grid, seed=seed, work=work, processes=processes)
+        return maps, {**about, "splits_share_boxes": False}
+    native = suite(params, theory)
+    return suite_maps(native, params, grid), {**about, **native.about}
+
+
+def side_of(split: str, params: SimulationsParams) -> int:
+    """Pixels a side of the maps of a split: those that become mocks are wider than the grid."""
+    return params.map_pixels if split == "train" else params.mock_pixels
+
+
+def box_split(params: SimulationsParams) -> dict[str, range]:
+    """Which N-body boxes make the maps of each split: disjoint ranges of box numbers."""
+    ends = np.cumsum([0, *(getattr(params.nbody.boxes, split) for split in SPLITS)]).tolist()
+    return {split: range(ends[i], ends[i + 1]) for i, split in enumerate(SPLITS)}
+
+
+def nbody_maps(
+    matter: Table,
+    theory: TheoryParams,
+    params: SimulationsParams,
+    grid: GridParams,
+    *,
+    seed: int,
+    work: Path,
+    processes: int | None = None,
+) -> dict[str, MapSet]:
+    """Maps through our own boxes, spread over processes; boxes that `work` holds are not made again."""
+    numbers = box_split(params)
+    tasks = {box: split for split, boxes in numbers.items() for box in boxes}
+    missing = [box for box in tasks if not _finished(work, box).is_file()]
+    if len(missing) < len(tasks):
+        log.info("%d of %d boxes are at hand in %s", len(tasks) - len(missing), len(tasks), work.name)
     # a fresh interpreter a process: a forked one would inherit the threads of the notebook's kernel
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes or os.cpu_count(), boxes), mp_context=context) as pool:
-        for box, result in enumerate(pool.map(box_maps, range(boxes), *([s] * boxes for s in settings))):
-            log.info("box %d of %d: %d maps", box + 1, boxes, len(result))
-            maps.append(result)
-    return {name: np.concatenate([maps[box] for box in numbers]) for name, numbers in split.items()}
+    with ProcessPoolExecutor(min(processes or os.cpu_count(), max(len(missing), 1)), mp_context=context) as pool:
+        jobs = [pool.submit(_make_box, work, box, tasks[box], matter, theory, params, grid, seed) for box in missing]
+        for done, job in enumerate(as_completed(jobs), 1):
+            log.info("box %d: %d maps (%d of %d boxes to go)", *job.result(), len(jobs) - done, len(tasks))
+    return {
+        split: MapSet(
+            np.concatenate([np.load(_finished(work, box), allow_pickle=False) for box in boxes]),
+            np.repeat(boxes, getattr(params.maps, split) // len(boxes)),
+        )
+        for split, boxes in numbers.items()
+    }
 
 
-def crops(maps: np.ndarray, pixels: int, *, rng: np.random.Generator) -> np.ndarray:
-    """One random crop of each map, under a random one of the eight symmetries of the square.
+def box_maps(
+    box: int, split: str, matter: Table, theory: TheoryParams, params: SimulationsParams, grid: GridParams, seed: int
+) -> np.ndarray:
+    """Convergence maps through one N-body box; the box's number decides its seed.
 
     Parameters
     ----------
-    maps : (n, ny, nx)
-    pixels : side of the crop
+    box : number of the box
+    split : decides how many maps and how wide
+    matter : k in h/Mpc, linear and halofit power at z = 0 in (Mpc/h)^3
 
     Returns
     -------
-    (n, pixels, pixels)
-    """
-    out = np.empty((len(maps), pixels, pixels), maps.dtype)
-    for i, kappa in enumerate(maps):
-        y, x = (rng.integers(0, side - pixels + 1) for side in kappa.shape)
-        crop = np.rot90(kappa[y : y + pixels, x : x + pixels], rng.integers(4))
-        out[i] = crop.T if rng.random() < 0.5 else crop
-    return out
-
-
-def central_crops(maps: np.ndarray, pixels: int) -> np.ndarray:
-    """The middle `pixels` x `pixels` of each map."""
-    y, x = ((side - pixels) // 2 for side in maps.shape[-2:])
-    return maps[..., y : y + pixels, x : x + pixels]
-
-
-def save_maps(maps: dict[str, np.ndarray], folder: str | Path) -> None:
-    """Write `<split>.npy` for every split."""
-    for name, values in maps.items():
-        with atomic(Path(folder) / f"{name}.npy") as temporary:
-            np.save(temporary, values, allow_pickle=False)
-
-
-def load_maps(folder: str | Path, split: str) -> np.ndarray:
-    """Maps of one split, (n, map_pixels, map_pixels).
+    (n, side, side), float32, dimensionless
 
     Raises
     ------
     BorderError
-        If the file is missing or holds no finite maps.
+        If most sources lie in front of the first plane, so that there is nothing to lens them.
     """
-    path = Path(folder) / f"{split}.npy"
-    try:
-        maps = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise BorderError(f"{path} cannot be read ({error}); run `dvc repro simulations`") from None
-    if maps.ndim != 3 or not np.isfinite(maps).all():
-        raise BorderError(f"{path} holds no stack of finite maps (shape {maps.shape}); run `dvc repro -f simulations`")
-    return maps
+    rng = stage_rng(seed, "simulations", f"box {box}")
+    redshift, share = source_distribution(theory.sources)
+    distance = comoving_distance(redshift, theory.omega_m)
+    first = plane_distances(redshift.max(), params.nbody.box_mpc_h, theory.omega_m)[0][0]
+    if share[distance <= first].sum() > 0.5:
+        raise BorderError(
+            f"theory.sources lie at redshift {np.sum(redshift * share):.3g}, most of them in front of the first plane"
+            f" at {first:g} Mpc/h: give sources farther away, or a smaller simulations.nbody.box_mpc_h"
+        )
+    wavenumber, linear, halofit = (np.asarray(matter[name]) for name in ("k", "linear", "halofit"))
+    planes = simulate_box(
+        theory.omega_m, wavenumber, linear, params.nbody, redshift.max(), rng, nonlinear_power=halofit
+    )
+    count = getattr(params.maps, split) // getattr(params.nbody.boxes, split)
+    size = {"pixels": side_of(split, params), "pixel_arcmin": grid.pixel_arcmin}
+    return np.stack([convergence_map(planes, distance, share, **size, rng=rng) for _ in range(count)])
+
+
+def suite_maps(native: Suite, params: SimulationsParams, grid: GridParams) -> dict[str, MapSet]:
+    """Maps of a published suite, cut and averaged onto pixels of the grid's size.
+
+    Raises
+    ------
+    BorderError
+        If the suite has too few maps, too coarse or too narrow ones, or a map is damaged.
+    """
+    scales = (native.pixel_arcmin, grid.pixel_arcmin)
+    counts = {split: getattr(params.maps, split) for split in SPLITS}
+    each = {split: crops_of(native.pixels, *scales, side_of(split, params)) for split in SPLITS}
+    wanted = {split: -(-counts[split] // each[split]) for split in SPLITS}
+    maps: dict[str, list] = {split: [] for split in SPLITS}
+    boxes: dict[str, list] = {split: [] for split in SPLITS}
+    for split, box, kappa in native.read(wanted):
+        cut = rebinned(kappa, *scales, side_of(split, params))[: counts[split] - len(maps[split])]
+        maps[split] += list(cut.astype(np.float32))
+        boxes[split] += [box] * len(cut)
+        if len(maps[split]) % 100 < len(cut):
+            log.info("%d of %d %s maps", len(maps[split]), counts[split], split)
+    return {split: MapSet(np.stack(maps[split]), np.array(boxes[split])) for split in SPLITS}
+
+
+def _finished(work: Path, box: int) -> Path:
+    """Where the maps of a finished box wait for the others."""
+    return work / f"box_{box:03d}.npy"
+
+
+def _make_box(work: Path, box: int, split: str, *settings) -> tuple[int, int]:
+    """Make the maps of a box and put them where they wait; its number and how many they are."""
+    maps = box_maps(box, split, *settings)
+    with atomic(_finished(work, box)) as temporary:
+        np.save(temporary, maps, allow_pickle=False)
+    return box, len(maps)

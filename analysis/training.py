@@ -9,10 +9,10 @@ import keras
 import numpy as np
 
 from analysis.backend import compiled
+from analysis.maps import crops
 from analysis.network import build_network
 from analysis.params import GridParams, TrainParams
 from analysis.score import Prior, ScoreMatching, denoising_error, prior_score
-from analysis.simulations import crops
 
 log = logging.getLogger(__name__)
 

@@ -58,6 +58,15 @@ DEFINITIONS = {
     " over the scatter of 1000 random stacks",
     "clusters.*.n": "clusters in the stack",
     "cosmos.cluster_stack_snr*": "the stack of the posterior mean: COSMOS, its B-mode run, its Gaussian-prior run",
+    "mocks.*.rmse": "in-mask RMSE of the Wiener map of mocks whose shear is: own, of the sampler's periodic operator;"
+    " wide, of a map wider than the grid; sky, that and reduced",
+    "mocks.*.pearson": "in-mask correlation of the same",
+    "mocks.*.coverage68": "share of observed pixels within one standard deviation of the Gaussian posterior",
+    "mocks.*.rmse_change": "mean relative change from own, mocks of the same truths and noise",
+    "mocks.*.rmse_change_err": "standard error of that mean",
+    "mocks.*.coverage68_change": "mean change from own",
+    "mocks.pixel.shear_variance_inside": "of a component about its mean over a pixel, by theory",
+    "mocks.pixel.over_variance_of_a_galaxy": "that over the variance of one galaxy's shear estimate",
     "observation.*.*": "what the catalogue stage measured of a field",
     "one_point.quantile": "shares of observed pixels below `sample` and `truth`",
     "one_point.sample": "convergence below which that share of pixels lies in posterior samples of the test mocks",
@@ -74,7 +83,14 @@ DEFINITIONS = {
     "sampler.evaluations_per_sample": "score evaluations, all passes counted",
     "sampler.runaway": "runs of sample.fields, and test mocks, with a sample beyond 1.5 times the training maximum",
     "sampler.stein_error": "as prior.stein_error, worst over runs",
-    "simulations.*": "number, rms and maximum of the maps of each split",
+    "simulations.*.*": "number, rms and maximum of the maps of each split",
+    "simulations.boxes.*": "N-body boxes of a split, none of which another split sees",
+    "simulations.source": "where the maps come from",
+    "simulations.ell": "geometric centres of the bins",
+    "simulations.c_ell_over_halofit": "mean C_ell of maps of the grid's size over that of such pieces of halofit's sky",
+    "simulations.published_over_halofit": "the same of the one public map of MassiveNuS",
+    "simulations.skewness_at_1_arcmin.*": "<d^3> / <d^2>^1.5 after a Gaussian of 1 arcmin: mean and scatter of"
+    " the maps, the public map's, and how many scatters it lies from the mean",
     "spectrum.ell": "geometric centres of the bins",
     "spectrum.max_departure": "largest departure of that ratio from 1",
     "spectrum.sample_to_truth": "power of masked posterior samples over that of the masked truths",
@@ -287,7 +303,7 @@ def stage_metrics(data: Path, fields: Sequence[str]) -> dict:
     fields : `catalogue.fields`
     """
     observation = {name: read_json(data / "observation" / f"{name}_metrics.json") for name in fields}
-    folders = {"theory": "theory", "simulations": "simulations", "train": "score"}
+    folders = {"theory": "theory", "simulations": "simulations", "mocks": "mocks", "train": "score"}
     return {
         "observation": {
             name: {key: value for key, value in values.items() if key != "definition"}

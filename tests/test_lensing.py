@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.lensing import convergence_from_shear, shear_from_convergence
+from analysis.lensing import convergence_from_shear, reduced_shear, shear_from_convergence
 
 
 @pytest.mark.parametrize(("direction", "expected"), [((1, 0), (1, 0)), ((0, 1), (-1, 0)), ((1, 1), (0, 1))])
@@ -44,3 +44,13 @@ def test_tangential_shear_of_an_isothermal_sphere_is_its_convergence():
         near = abs(radius - ring) < 1
         assert np.mean((2 * radius * tangential)[near]) == pytest.approx(1, rel=0.05)
         assert abs(np.mean((2 * radius * cross)[near])) < 1e-10
+
+
+def test_reduced_shear_of_a_singular_isothermal_sphere_turns_over_at_its_einstein_radius():
+    """kappa = |gamma| = r_E / 2r: g = gamma / (1 - kappa) outside r_E, and 1 / g* inside, where |g| falls again."""
+    kappa = np.array([[0.1, 0.25, 0.5, 1.0, 2.0]])
+    g = reduced_shear(np.stack([-0.6 * kappa, 0.8 * kappa]), kappa)
+    size = np.array([[0.1 / 0.9, 1 / 3, 1.0, 0.0, 0.5]])
+    np.testing.assert_allclose(np.hypot(*g), size, atol=1e-12)
+    np.testing.assert_allclose(g[:, 0, :2], np.array([[-0.6], [0.8]]) * size[0, :2])
+    np.testing.assert_allclose(g[:, 0, 4], np.array([0.6, -0.8]) * 0.5)

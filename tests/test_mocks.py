@@ -30,7 +30,17 @@ def test_shear_is_that_of_the_wider_map(observation):
     x = np.mgrid[:48, :48][1]
     kappa = np.cos(2 * np.pi * 5 * x / 48)
     loud = Observation(observation.gamma, 1e12 * observation.weight, observation.count, observation.grid, "")
-    truth, mock = mock_observation(kappa, loud, rng=np.random.default_rng(2))
+    truth, mock = mock_observation(kappa, loud, rng=np.random.default_rng(2), reduced=False)
     np.testing.assert_array_equal(truth, kappa[8:40, 8:40])
     seen = loud.weight[0] > 0
     np.testing.assert_allclose(mock.gamma[0][seen], truth[seen], atol=1e-5)
+    own = mock_observation(kappa, loud, rng=np.random.default_rng(2), wide=False, reduced=False)[1]
+    assert np.abs(own.gamma[0][seen] - truth[seen]).max() > 0.05, "the grid does not hold whole waves"
+
+
+def test_reduced_shear_is_what_galaxies_show(observation):
+    kappa = 0.2 * np.cos(2 * np.pi * 3 * np.mgrid[:48, :48][0] / 48)
+    loud = Observation(observation.gamma, 1e12 * observation.weight, observation.count, observation.grid, "")
+    truth, mock = mock_observation(kappa, loud, rng=np.random.default_rng(3))
+    seen = loud.weight[0] > 0
+    np.testing.assert_allclose(mock.gamma[0][seen], (-truth / (1 - truth))[seen], atol=1e-5)

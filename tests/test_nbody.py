@@ -1,25 +1,19 @@
 """Growth, forces and particles of the N-body simulation against analytic physics and CAMB."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.fft
 from scipy.special import hyp2f1
 
+from analysis.descent_fit import core_ratios, largest_halos, nfw_projected
 from analysis.expansion import comoving_distance, drift_factor, growth_factors, kick_factor
-from analysis.nbody import (
-    deposit,
-    displacements,
-    evolve,
-    gather,
-    greens_function,
-    initial_particles,
-    linear_modes,
-    matter_power,
-    representative_modes,
-    shell_average,
-    wavenumbers,
-)
-from analysis.params import load_params
+from analysis.nbody.descent import descended, descent_kernel
+from analysis.nbody.evolve import evolve, greens_function, representative_modes
+from analysis.nbody.initial import displacements, initial_particles, linear_modes
+from analysis.nbody.mesh import MeshOps, deposit, gather, matter_power, mesh_ops, shell_average, wavenumbers
+from analysis.params import DescentParams, load_params
 from analysis.power import matter_tables
 
 OMEGA_M = 0.3
@@ -259,3 +253,91 @@ def test_nonlinear_power_is_that_of_halofit(matter):
     magnitude = np.sqrt(sum(axis**2 for axis in wavenumbers(box, mesh)))
     expected = np.exp(np.interp(np.log(np.maximum(magnitude, k[0])), np.log(k), np.log(halofit)))
     np.testing.assert_allclose(power / shell_average(expected, box=box, edges=edges), 1, atol=0.1)
+
+
+DESCENT = DescentParams(amplitude=0.3, growth=1.0, k_long=0.3)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_descent_moves_particles_towards_the_crests_of_its_scales(axis):
+    """On a faint plane wave: amplitude a / 3k sin(k x) through both filters, as (1 + d)^(1/3) is 1 + d / 3."""
+    box, mesh, n, a = 64.0, 32, 4, 0.5
+    k = 2 * np.pi * n / box
+    kernel = descent_kernel(box, mesh, settings=DESCENT)
+    cells = np.stack(np.meshgrid(*[np.arange(mesh) * box / mesh] * 3, indexing="ij"), -1).reshape(-1, 3)
+    ops = MeshOps(deposit=lambda *_: 1 + plane_wave(0.02, n, axis, mesh))
+    moved = descended(cells.astype(np.float32), kernel, a=a, box=box, settings=DESCENT, ops=ops) - cells
+    moved = (moved + box / 2) % box - box / 2
+    filters = np.exp(-((0.3 / k) ** 2) - (2 * n / mesh) ** 4) / np.sinc(n / mesh) ** 2
+    exact = np.zeros_like(moved)
+    exact[:, axis] = -0.3 * a / 3 * 0.02 / k * np.sin(k * cells[:, axis]) * filters
+    np.testing.assert_allclose(moved, exact, atol=0.02 * np.abs(exact).max())
+
+
+def test_descent_leaves_large_scales():
+    box, mesh = 64.0, 32
+    modes = linear_modes(WAVENUMBER, POWER, box=box, mesh=16, rng=np.random.default_rng(12))
+    position = final_positions(modes, box, mesh)
+    strong = dataclasses.replace(DESCENT, amplitude=1.0, k_long=0.45)
+    kernel = descent_kernel(box, mesh, settings=strong)
+    after = descended(position, kernel, a=1.0, box=box, settings=strong, ops=MeshOps())
+    edges = np.array([0.09, 0.2, 1.0, 1.5])
+    before, sharp = (matter_power(p, box=box, mesh=mesh, edges=edges) for p in (position, after))
+    assert sharp[0] / before[0] == pytest.approx(1, abs=0.02)
+    assert sharp[2] / before[2] > 1.03
+
+
+def test_jax_moves_particles_as_numba_does():
+    box, mesh = 64.0, 32
+    modes = linear_modes(WAVENUMBER, POWER, box=box, mesh=16, rng=np.random.default_rng(13))
+    kernel = descent_kernel(box, mesh, settings=DESCENT)
+    edges = np.array([0.09, 0.2, 0.4, 0.8, 1.5])
+    powers = []
+    for backend in ("numba", "jax"):
+        ops = mesh_ops(backend)
+        run = {"box": box, "growth": GROWTH, "mesh": mesh, "steps": 10, "start_redshift": 9.0}
+        (_, position), *_ = evolve(modes, **run, scale_factors=[1.0], ops=ops)
+        sharp = descended(position, ops.array(kernel), a=1.0, box=box, settings=DESCENT, ops=ops)
+        powers += [matter_power(np.asarray(p), box=box, mesh=mesh, edges=edges) for p in (position, sharp)]
+    np.testing.assert_allclose(powers[2], powers[0], rtol=1e-3)
+    np.testing.assert_allclose(powers[3], powers[1], rtol=1e-3)
+    assert np.all(np.abs(powers[1] / powers[0] - 1)[2:] > 5e-3), "the descent must do something to be compared"
+
+
+def test_jax_deposits_and_gathers_as_numba_does():
+    rng = np.random.default_rng(14)
+    position = rng.uniform(0, 50, (500, 3)).astype(np.float32)
+    potential = rng.standard_normal((16, 16, 16)).astype(np.float32)
+    ours, theirs = (mesh_ops(backend) for backend in ("numba", "jax"))
+    np.testing.assert_allclose(theirs.deposit(position, 50.0, 16), ours.deposit(position, 50.0, 16), atol=1e-5)
+    force = ours.gather(potential, position, 50.0)
+    np.testing.assert_allclose(theirs.gather(potential, position, 50.0), force, atol=1e-5 * np.abs(force).max())
+
+
+@pytest.mark.parametrize("concentration", [3.0, 8.0])
+def test_projected_mass_of_an_nfw_halo(concentration):
+    """Against its density integrated along the line of sight and over the disc."""
+    radius, c = 0.4, concentration
+    r, z = np.linspace(0, radius, 801)[1:, None], np.sinh(np.linspace(0, 12, 4001)) / c
+    s = c * np.hypot(r, z)
+    surface = 2 * np.trapezoid(1 / (s * (1 + s) ** 2), z, axis=1)
+    mass = np.trapezoid(2 * np.pi * r[:, 0] * surface, r[:, 0])
+    norm = 4 * np.pi * (np.log1p(c) - c / (1 + c)) / c**3
+    assert nfw_projected(np.array([radius]), c)[0] == pytest.approx(mass / norm, rel=0.01)
+
+
+def test_a_halo_is_found_where_it_is_and_its_core_counted():
+    """Particles that follow an NFW profile in a thin background."""
+    rng, box, c = np.random.default_rng(15), 64.0, 6.0
+    share = rng.uniform(0, np.log1p(c) - c / (1 + c), 4000)
+    x = np.linspace(1e-4, c, 20000)
+    radius = 1.3 * np.interp(share, np.log1p(x) - x / (1 + x), x) / c
+    direction = rng.standard_normal((4000, 3))
+    halo = np.array([10.0, 62.5, 30.0]) + radius[:, None] * direction / np.linalg.norm(direction, axis=1)[:, None]
+    position = np.concatenate([halo % box, rng.uniform(0, box, (64**3 // 4, 3))]).astype(np.float32)
+    found = next(largest_halos(position, box, 0.0, OMEGA_M))
+    np.testing.assert_allclose(found.centre, [10.0, 62.5 % box, 30.0], atol=0.15)
+    ratios = np.exp(core_ratios(position, found, box))
+    puffed = np.array(found.centre) + 1.8 * ((position - found.centre + box / 2) % box - box / 2)
+    assert np.all(ratios > 0.5)
+    assert np.all(np.exp(core_ratios((puffed % box).astype(np.float32), found, box)) < 0.75 * ratios)

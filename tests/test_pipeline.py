@@ -1,12 +1,15 @@
 """The pipeline: names agree, stages say what they depend on, notebooks are thin, and all of it runs on `tiny`."""
 
 import ast
+import hashlib
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from functools import reduce
 from pathlib import Path
 
@@ -18,8 +21,11 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from test_archive import serving
 
+from analysis.maps import load_maps
 from analysis.params import ROOT, load_params
+from analysis.power import gaussian_field, wavenumbers
 from analysis.provenance import cards, code_hash, import_closure, stage_keys
 from analysis.sky import field_grid, load_observation
 
@@ -354,10 +360,8 @@ def test_wrong_parameters_stop_a_stage_before_it_starts(project):
 # all stages
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory):
+def cloned(folder):
     """Clone the repository as it lies here, changes included, and nothing that git ignores."""
-    folder = tmp_path_factory.mktemp("clone")
     for name in shell("git ls-files --cached --others --exclude-standard", ROOT).stdout.splitlines():
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -372,6 +376,12 @@ def clone(tmp_path_factory):
         done = shell(command, folder)
         assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """Make a clone that the tests of this module share."""
+    return cloned(tmp_path_factory.mktemp("clone"))
 
 
 @pytest.fixture(scope="module")
@@ -503,3 +513,49 @@ def test_figures_are_whole(tiny):
         start = {".pdf": b"%PDF-", ".png": b"\x89PNG"}[path.suffix]
         assert path.read_bytes().startswith(start)
         assert path.stat().st_size > 5000
+
+
+# other simulations
+
+
+def suite_archive(maps):
+    """Make a small archive of MassiveNuS's layout: skewed maps of its own size and pixel scale."""
+    ell = np.maximum(wavenumbers((512, 512), 3.5 * 60 / 512), 100)
+    gaussian = gaussian_field((ell / 1000) ** -1.2, maps, rng=np.random.default_rng(1))
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as archive:
+        for number, field in enumerate(gaussian / gaussian.std()):
+            kappa = (0.02 * (np.exp(0.5 * field) - np.exp(0.125))).astype(np.float32)
+            image = io.BytesIO()
+            fits.PrimaryHDU(kappa).writeto(image)
+            member = tarfile.TarInfo(f"Maps10/WLconv_z1.00_{number + 1:04d}r.fits")
+            member.size = image.tell()
+            image.seek(0)
+            archive.addfile(member, image)
+    return packed.getvalue()
+
+
+def test_a_published_suite_from_download_to_trained_network(tmp_path):
+    """Maps come from a server that breaks off once; nothing of an N-body box is made."""
+    content, folder = suite_archive(12), cloned(tmp_path)
+    with serving(content=content, drops=[len(content) // 2]) as server:
+        choices = {
+            "profile": "tiny",
+            "simulations": "massivenus",
+            "simulations.massivenus.address": server.address.replace("maps.tgz", "MassiveNu_fid_z1.tgz"),
+            "simulations.massivenus.bytes": len(content),
+            "simulations.massivenus.sha256": f'"{hashlib.sha256(content).hexdigest()}"',
+        }
+        arguments = " ".join(f"-S {key}={value}" for key, value in choices.items())
+        done = shell(f"dvc exp run {arguments} train", folder, NO_PROXY="127.0.0.1")
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+        assert len(server.asked) == 2
+        assert server.asked[1].startswith("bytes=")
+    metrics = json.loads((folder / "data" / "simulations" / "metrics.json").read_text())
+    assert metrics["source"] == "massivenus"
+    about = json.loads((folder / "data" / "simulations" / "maps.json").read_text())
+    assert about["splits_share_boxes"] is True
+    train = load_maps(folder / "data" / "simulations", "train").kappa
+    assert train.shape == (4, 44, 44)
+    assert json.loads((folder / "data" / "score" / "metrics.json").read_text())["parameters"] > 0
+    assert not list((folder / ".work").glob("simulations/*/box_*"))

@@ -29,7 +29,7 @@ def test_numbers_are_those_of_the_committed_metrics():
 
 def test_a_lost_marker_is_told():
     text = (ROOT / "README.md").read_text(encoding="utf-8").replace("<!-- begin accuracy -->", "")
-    with pytest.raises(BorderError, match="accuracy, checks, stages"):
+    with pytest.raises(BorderError, match="accuracy, checks, simulations, stages"):
         filled(text, "stages: {}", {}, {})
 
 

@@ -9,6 +9,7 @@ from astropy.table import Table
 from analysis import figures
 from analysis.baselines import save_baselines
 from analysis.clusters import empty_clusters, massive_clusters, save_clusters, showcase
+from analysis.evidence import evidence_table
 from analysis.files import BorderError
 from analysis.params import load_params
 from analysis.results import load_result
@@ -83,7 +84,7 @@ def drawn(project):
     style = {"colormap": "inferno", "note": "a note"}
     ell = np.geomspace(200, 4000, 6)
     theory = Table({"ell": np.geomspace(10, 1e4, 50), "c_ell": np.geomspace(1e-8, 1e-11, 50)})
-    maps = {"train": result.samples, "test": result.samples}
+    evidence = evidence_table(result.samples, np.arange(len(result.samples)), theory, None, 2.0)
     power = np.geomspace(1e-9, 1e-10, 5)
     return {
         "mock": figures.mock_figure(result.wiener, result, **style),
@@ -94,7 +95,7 @@ def drawn(project):
         "spectra": figures.spectra_figure(
             ell[1:], {"truth": power}, np.stack([power, 2 * power]), {"a": (ell[1:], power / power)}, note="a note"
         ),
-        "simulations": figures.simulations_figure(maps, {"train": power, "test": power}, ell, theory, 2.0, **style),
+        "simulations": figures.simulations_figure(result.wiener, evidence, 2.0, **style),
         "training": figures.training_figure([1.0, 0.95], {0.01: [0.99, 0.95], 0.1: [1.0, 0.99]}, note="a note"),
     }
 

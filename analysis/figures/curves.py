@@ -8,7 +8,6 @@ from astropy.table import Table
 from matplotlib.figure import Figure
 
 from analysis.figures.style import BLACK, BLUE, GREEN, KAPPA, ORANGE, PAGE, RED, SKY, STYLE, caption, colour_limits
-from analysis.validation import centres
 
 
 def spectra_figure(
@@ -52,54 +51,6 @@ def spectra_figure(
     return figure
 
 
-def simulations_figure(
-    maps: Mapping[str, np.ndarray],
-    spectra: Mapping[str, np.ndarray],
-    edges: np.ndarray,
-    theory: Table,
-    pixel_arcmin: float,
-    *,
-    colormap: str,
-    note: str,
-) -> Figure:
-    """One simulated map, the spectra of the splits against theory, and their one-point distributions.
-
-    Parameters
-    ----------
-    maps : (n, ny, nx) a split
-    spectra : (n_bins,), sr, a split
-    edges : (n_bins + 1,), multipoles
-    theory : `ell`, `c_ell` (sr)
-    """
-    first = next(iter(maps.values()))[0]
-    half = 0.5 * len(first) * pixel_arcmin / 60
-    ell_bins = centres(edges)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE, 0.31 * PAGE), layout="constrained")
-        left, middle, right = figure.subplots(1, 3)
-        vmin, vmax = colour_limits(first)
-        image = left.imshow(first, cmap=colormap, vmin=vmin, vmax=vmax, extent=(-half, half, -half, half))
-        left.set(xlabel="offset [deg]", ylabel="offset [deg]", title="one training map")
-        figure.colorbar(image, ax=left, label=KAPPA, pad=0.02)
-        seen = (theory["ell"] >= edges[0]) & (theory["ell"] <= edges[-1])
-        ell, c_ell = np.asarray(theory["ell"])[seen], np.asarray(theory["c_ell"])[seen]
-        middle.loglog(ell, ell * (ell + 1) * c_ell / (2 * np.pi), color=BLACK, label="halofit, Limber")
-        bins = np.linspace(-0.04, 0.16, 60)
-        for (name, values), color, dashes in zip(maps.items(), (BLUE, ORANGE, GREEN), ("-", "--", ":"), strict=False):
-            power = spectra[name] * ell_bins * (ell_bins + 1) / (2 * np.pi)
-            middle.loglog(ell_bins, power, color=color, ls=dashes, label=f"{name} maps")
-            right.hist(
-                values.ravel(), bins, density=True, histtype="step", color=color, ls=dashes, label=name, log=True
-            )
-        middle.set(xlabel=r"multipole $\ell$", ylabel=r"$\ell(\ell+1) C_\ell / 2\pi$")
-        _multipoles(middle, edges)
-        right.set(xlabel=KAPPA, ylabel="density of pixels", xlim=(bins[0], bins[-1]))
-        middle.legend()
-        right.legend()
-        caption(figure, note)
-    return figure
-
-
 def training_figure(loss: Sequence[float], errors: Mapping[float, Sequence[float]], *, note: str) -> Figure:
     """Loss by epoch, and denoising error over the Gaussian score's by noise level, at the first epoch and the last.
 
@@ -123,6 +74,64 @@ def training_figure(loss: Sequence[float], errors: Mapping[float, Sequence[float
         right.legend()
         caption(figure, note)
     return figure
+
+
+def simulations_figure(kappa: np.ndarray, evidence: Table, pixel_arcmin: float, *, colormap: str, note: str) -> Figure:
+    """A simulated map, and statistics of the maps beside theory and the published map.
+
+    Parameters
+    ----------
+    kappa : (ny, nx), a training map
+    evidence : of `evidence.evidence_table`
+    """
+    half = 0.5 * len(kappa) * pixel_arcmin / 60
+    rows = {name: evidence[evidence["statistic"] == name] for name in dict.fromkeys(evidence["statistic"])}
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(PAGE, 0.58 * PAGE), layout="constrained")
+        panels = figure.subplots(2, 3).ravel()
+        vmin, vmax = colour_limits(kappa)
+        image = panels[0].imshow(kappa, cmap=colormap, vmin=vmin, vmax=vmax, extent=(-half, half, -half, half))
+        panels[0].set(xlabel="offset [deg]", ylabel="offset [deg]", title="one training map")
+        figure.colorbar(image, ax=panels[0], label=KAPPA, pad=0.02)
+        _spectrum_ratio(panels[1], rows["c_ell"])
+        labels = {
+            "skewness": ("smoothing [arcmin]", "skewness"),
+            "one_point": (f"{KAPPA}, smoothed by 1'", "density of pixels"),
+            "peaks": (f"height of peaks, {KAPPA}", "peaks / deg$^2$"),
+            "minima": (f"depth of minima, {KAPPA}", "minima / deg$^2$"),
+        }
+        for axis, (name, (xlabel, ylabel)) in zip(panels[2:], labels.items(), strict=True):
+            _with_scatter(axis, rows[name])
+            axis.set(xlabel=xlabel, ylabel=ylabel)
+        for axis in panels[3:5]:
+            axis.set_yscale("log")
+        panels[1].legend()
+        caption(figure, note)
+    return figure
+
+
+def _spectrum_ratio(axis, spectrum: Table) -> None:
+    """C_ell over halofit's as it would be measured on such maps: mean, error of it, scatter between maps."""
+    ell, theory = np.asarray(spectrum["x"]), np.asarray(spectrum["theory"])
+    ratio = Table(spectrum, copy=True)
+    for name in ("mean", "scatter", "error", "published"):
+        ratio[name] = spectrum[name] / theory
+    _with_scatter(axis, ratio)
+    axis.axhspan(0.92, 1.08, color="0.9", lw=0, zorder=0)
+    axis.axhline(1, color=BLACK, lw=0.5)
+    axis.set_xscale("log")
+    _multipoles(axis, ell)
+    axis.set(xlabel=r"multipole $\ell$", ylabel=r"$C_\ell$ / halofit", ylim=(0, 2.2), title="8 % band in grey")
+
+
+def _with_scatter(axis, rows: Table) -> None:
+    """Mean of the simulated maps with the scatter between them, and the published map where there is one."""
+    x, mean, scatter = (np.asarray(rows[name]) for name in ("x", "mean", "scatter"))
+    axis.fill_between(x, np.maximum(mean - scatter, 0), mean + scatter, color=BLUE, alpha=0.25, lw=0, label="scatter")
+    error = np.nan_to_num(np.asarray(rows["error"]))
+    axis.errorbar(x, mean, error, color=BLUE, marker="o", ms=2.5, label="mean of the maps")
+    if np.isfinite(rows["published"]).any():
+        axis.plot(x, rows["published"], color=RED, marker="s", ms=2.5, ls="none", label="MassiveNuS, one map")
 
 
 def _multipoles(axes, ell: np.ndarray) -> None:

@@ -1,5 +1,6 @@
 """The house style: widths, fonts, colours of Okabe & Ito that colour-blind readers can tell apart."""
 
+import textwrap
 from pathlib import Path
 
 import matplotlib as mpl
@@ -11,6 +12,7 @@ from analysis.files import atomic
 MM = 1 / 25.4
 COLUMN = 88 * MM  # widths of a column and of a page of Astronomy & Astrophysics, inches
 PAGE = 180 * MM
+CAPTION_CHARACTERS = 150  # that fit a page in the size of a caption
 STYLE = {
     "font.size": 7,
     "axes.titlesize": 7,
@@ -54,8 +56,8 @@ def save_figure(figure: Figure, folder: str | Path, name: str) -> Path:
 
 
 def caption(figure: Figure, text: str) -> None:
-    """A line below the figure that says how it was made."""
-    figure.supxlabel(text, fontsize=5, color="0.35")
+    """A line below the figure, or two, that say how it was made."""
+    figure.supxlabel(textwrap.fill(text, CAPTION_CHARACTERS), fontsize=5, color="0.35")
 
 
 def colour_limits(kappa: np.ndarray) -> tuple[float, float]:

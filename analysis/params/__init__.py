@@ -1,0 +1,64 @@
+"""`params.yaml` as frozen, validated records: one dataclass a section, the stage's own name.
+
+A key that is unknown, missing or out of range raises `ParamsError`, one sentence that names it.
+
+`sky` describes what is observed and `universe` what is simulated; `inference` has everything from the network to the
+figures; `load` puts the sections together.
+"""
+
+from analysis.params.inference import (
+    BaselinesParams,
+    FiguresParams,
+    NetworkParams,
+    RunParams,
+    SampleParams,
+    TrainParams,
+    ValidateParams,
+)
+from analysis.params.load import DATA, ROOT, ComputeParams, Params, ParamsError, load_params, stage_rng
+from analysis.params.sky import CatalogueParams, ColumnFiles, FieldParams, GriddedShear, GridParams, MocksParams
+from analysis.params.universe import (
+    DescentParams,
+    FilesParams,
+    KappatngParams,
+    MassivenusParams,
+    NbodyParams,
+    SimulationsParams,
+    SmailParams,
+    SourcesParams,
+    Splits,
+    TheoryParams,
+)
+
+__all__ = [
+    "DATA",
+    "ROOT",
+    "BaselinesParams",
+    "CatalogueParams",
+    "ColumnFiles",
+    "ComputeParams",
+    "DescentParams",
+    "FieldParams",
+    "FiguresParams",
+    "FilesParams",
+    "GridParams",
+    "GriddedShear",
+    "KappatngParams",
+    "MassivenusParams",
+    "MocksParams",
+    "NbodyParams",
+    "NetworkParams",
+    "Params",
+    "ParamsError",
+    "RunParams",
+    "SampleParams",
+    "SimulationsParams",
+    "SmailParams",
+    "SourcesParams",
+    "Splits",
+    "TheoryParams",
+    "TrainParams",
+    "ValidateParams",
+    "load_params",
+    "stage_rng",
+]

@@ -1,0 +1,117 @@
+"""Sections from the network to the figures: how the score is learnt, the posterior sampled, the result judged."""
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from analysis.params.types import Count, Positive, record
+
+
+@record
+class NetworkParams:
+    """The residual U-Net: channels from full resolution downwards, residual blocks a scale, and the paper's guards."""
+
+    widths: Annotated[list[Count], Field(min_length=2)]
+    blocks: Count
+    skips: Literal["sum", "concatenate"]
+    normalisation: Literal["none", "batch", "group"]
+    spectral_norm: bool
+
+    @property
+    def scales(self) -> int:
+        """How often the network halves a map."""
+        return len(self.widths) - 1
+
+
+@record
+class TrainParams:
+    """Denoising score matching of the network."""
+
+    input: str
+    epochs: Count
+    steps_per_epoch: Count
+    batch: Count
+    learning_rate: Positive
+    sigma_min: Positive
+    sigma_max: Positive
+    ema_momentum: Annotated[float, Field(ge=0, lt=1)]
+    gate_sigma: Positive
+    margin: Annotated[int, Field(ge=0)]
+    network: NetworkParams
+
+    @model_validator(mode="after")
+    def noise_range(self) -> "TrainParams":
+        """Noise levels of the training span a range."""
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min is {self.sigma_min}, which is not below sigma_max ({self.sigma_max})")
+        return self
+
+
+@record
+class RunParams:
+    """One posterior to sample: its observation, its chains, and how it departs from the plain run."""
+
+    observation: str
+    chains: Annotated[int, Field(ge=2)]
+    rotate_deg: float = 0.0
+    prior: Literal["network", "gaussian"] = "network"
+
+
+@record
+class SampleParams:
+    """Annealed HMC: the runs, the ladder of noise levels and the trajectory at each."""
+
+    fields: Annotated[dict[str, RunParams], Field(min_length=1)]
+    sigma_start: Positive
+    sigma_end: Positive
+    ladder_ratio: Annotated[float, Field(gt=0, lt=1)]
+    trajectories: Count
+    leapfrog_steps: Annotated[int, Field(ge=2, multiple_of=2)]
+    step: Positive
+    sigma_final: Positive
+    ode_steps: Count
+    solver_iterations: Count
+    diffused_levels: Count
+
+    @model_validator(mode="after")
+    def downward(self) -> "SampleParams":
+        """The ladder leads downward, and some of it is left to the annealed posterior."""
+        if not self.sigma_final < self.sigma_end < self.sigma_start:
+            raise ValueError(
+                f"noise levels must fall, but sigma_start, sigma_end, sigma_final are {self.sigma_start},"
+                f" {self.sigma_end}, {self.sigma_final}"
+            )
+        levels = 1 + max(1, round(np.log(self.sigma_end / self.sigma_start) / np.log(self.ladder_ratio)))
+        if self.diffused_levels >= levels:
+            raise ValueError(f"diffused_levels is {self.diffused_levels}, but the ladder has only {levels} levels")
+        return self
+
+
+@record
+class BaselinesParams:
+    """Kaiser-Squires smoothing scales to try, and Gaussian realisations to draw."""
+
+    smoothing_arcmin: Annotated[list[Positive], Field(min_length=1)]
+    realisations: Annotated[int, Field(ge=2)]
+
+
+@record
+class ValidateParams:
+    """Chains a mock, unconditional samples, and the redshift up to which clusters are stacked."""
+
+    chains: Annotated[int, Field(ge=2)]
+    prior_samples: Annotated[int, Field(ge=2)]
+    cluster_redshift_max: Positive
+
+
+@record
+class FiguresParams:
+    """Colours, which clusters are marked (mass in 1e13 solar masses), and when a sample shows a cluster."""
+
+    colormap: str
+    cluster_redshift_max: Positive
+    cluster_mass_min: Positive
+    cutout_arcmin: Positive
+    peak_radius_arcmin: Positive
+    peak_threshold: Positive

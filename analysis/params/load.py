@@ -1,0 +1,126 @@
+"""All sections together: the rules between them, reading them, and the random generators of their one seed."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+
+from analysis.files import BorderError
+from analysis.params.inference import (
+    BaselinesParams,
+    FiguresParams,
+    SampleParams,
+    TrainParams,
+    ValidateParams,
+)
+from analysis.params.sky import CatalogueParams, FieldParams, GridParams, MocksParams
+from analysis.params.types import Count, record
+from analysis.params.universe import SimulationsParams, TheoryParams
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / "data"
+
+
+class ParamsError(BorderError):
+    """A value of `params.yaml` that cannot be used: names the key, the value and the rule."""
+
+
+@record
+class ComputeParams:
+    """Processes for work that is split by box; null takes every core."""
+
+    processes: Count | None
+
+
+@record
+class Params:
+    """All of `params.yaml`."""
+
+    profile: str
+    seed: Annotated[int, Field(ge=0)]
+    grid: GridParams
+    fields: dict[str, FieldParams]
+    theory: TheoryParams
+    simulations: SimulationsParams
+    catalogue: CatalogueParams
+    mocks: MocksParams
+    train: TrainParams
+    sample: SampleParams
+    baselines: BaselinesParams
+    validate: ValidateParams
+    figures: FiguresParams
+    compute: ComputeParams
+
+    @model_validator(mode="after")
+    def consistent(self) -> "Params":
+        """Rules that hold between sections."""
+        for name in self.catalogue.fields:
+            if name not in self.fields:
+                raise ValueError(f"catalogue.fields names {name!r}, which has no entry under fields")
+        if self.mocks.field not in self.catalogue.fields:
+            raise ValueError(f"mocks.field is {self.mocks.field!r}, which is not one of catalogue.fields")
+        for key in ("map_pixels", "mock_pixels"):
+            if getattr(self.simulations, key) < self.grid.pixels:
+                raise ValueError(
+                    f"simulations.{key} is {getattr(self.simulations, key)}, which is less than grid.pixels"
+                    f" ({self.grid.pixels}): maps must cover the grid"
+                )
+        if 2 * self.train.margin >= self.grid.pixels:
+            raise ValueError(
+                f"train.margin is {self.train.margin}, which leaves nothing of a grid of {self.grid.pixels} pixels"
+            )
+        if self.sample.sigma_final < self.train.sigma_min or self.sample.sigma_start > self.train.sigma_max:
+            raise ValueError(
+                f"sample.sigma_start and sigma_final are {self.sample.sigma_start} and {self.sample.sigma_final}, not"
+                f" within train.sigma_max and sigma_min, {self.train.sigma_max} and {self.train.sigma_min}"
+            )
+        if self.grid.pixels % 2**self.train.network.scales:
+            raise ValueError(
+                f"grid.pixels is {self.grid.pixels}, which a network of {self.train.network.scales + 1}"
+                f" train.network.widths cannot halve: give a multiple of {2**self.train.network.scales}"
+            )
+        return self
+
+
+def load_params(path: str | Path = ROOT / "params.yaml") -> Params:
+    """Every section of `path`, checked.
+
+    Raises
+    ------
+    ParamsError
+        One sentence that names the file, the key, the value and the rule.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ParamsError(f"{path} cannot be read as YAML ({' '.join(str(error).split())})") from None
+    try:
+        # through JSON, where strict types still let a mapping stand for a record
+        return TypeAdapter(Params).validate_json(json.dumps(content))
+    except ValidationError as error:
+        raise ParamsError(_sentence(path, error)) from None
+
+
+def _sentence(path: str | Path, error: ValidationError) -> str:
+    """The first fault pydantic found, as one sentence."""
+    faults = error.errors()
+    # a misspelt key is also a missing one; naming what was written helps more than what was not
+    fault = next((f for f in faults if f["type"] == "unexpected_keyword_argument"), faults[0])
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "unexpected_keyword_argument":
+        return f"{path}: {key} is not a key of this section; the committed params.yaml has every key"
+    if fault["type"] == "missing":
+        return f"{path}: {key} is missing; add it (the committed params.yaml has every key)"
+    reason = fault["msg"].removeprefix("Value error, ")
+    value = "" if isinstance(fault["input"], dict) else f" is {fault['input']!r}"
+    subject = f"{key}{value}: " if key else ""  # a rule between sections names its keys itself
+    return f"{path}: {subject}{reason[0].lower()}{reason[1:]}"
+
+
+def stage_rng(seed: int, *names: str) -> np.random.Generator:
+    """A random generator for each stage, or part of one, independent and from the one seed."""
+    words = [seed, *("/".join(names)).encode()]
+    return np.random.default_rng(np.random.SeedSequence(words))

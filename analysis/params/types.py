@@ -1,0 +1,11 @@
+"""What the records of every section are made of."""
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+record = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]

@@ -1,0 +1,113 @@
+"""Statistics of maps whose answers are known, and the released numbers of the public map."""
+
+import os
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from scipy.stats import norm
+
+from analysis import published
+from analysis.evidence import (
+    KAPPA_EDGES,
+    PUBLISHED,
+    PUBLISHED_PIXEL_ARCMIN,
+    evidence_table,
+    expected_c_ell,
+    map_statistics,
+    multipoles,
+    of_pixel_scale,
+    summary,
+)
+from analysis.power import ARCMIN, gaussian_field, grid_power, load_table
+
+PIXEL = 0.82
+THEORY = Table({"ell": np.geomspace(10, 3e4, 80), "c_ell": 3e-10 * (np.geomspace(10, 3e4, 80) / 1000) ** -1.2})
+
+
+@pytest.fixture(scope="module")
+def gaussian():
+    """Pieces of a wider Gaussian sky."""
+    power = grid_power(np.asarray(THEORY["ell"]), np.asarray(THEORY["c_ell"]), (256, 256), PIXEL)
+    return gaussian_field(power, 60, rng=np.random.default_rng(1))[:, :96, :96]
+
+
+def test_spectrum_of_pieces_of_a_gaussian_sky_is_theorys(gaussian):
+    x, values = map_statistics(gaussian, PIXEL)["c_ell"]
+    ratio = values.mean(axis=0) / expected_c_ell(THEORY, (96, 96), PIXEL)
+    error = values.std(axis=0) / np.sqrt(60) / values.mean(axis=0)
+    assert len(x) == len(multipoles(PIXEL)) - 1
+    assert np.all(np.abs(ratio - 1) < 4 * error + 0.01)
+
+
+def test_gaussian_maps_have_no_skewness_and_a_gaussian_one_point_distribution(gaussian):
+    statistics = map_statistics(gaussian, PIXEL)
+    skewness = statistics["skewness"][1]
+    assert np.all(np.abs(skewness.mean(axis=0)) < 4 * skewness.std(axis=0) / np.sqrt(60))
+    x, density = statistics["one_point"]
+    width = np.diff(KAPPA_EDGES)[0]
+    sigma = np.sqrt(np.sum(x**2 * density.mean(axis=0)) * width)
+    assert np.sum(density.mean(axis=0)) * width == pytest.approx(1, abs=1e-3)
+    np.testing.assert_allclose(density.mean(axis=0), norm(scale=sigma).pdf(x), atol=0.03 * density.mean(axis=0).max())
+
+
+def test_skewness_of_squares_is_that_of_chi_squared():
+    """kappa = g^2 of pixels that smoothing hardly touches: skewness sqrt(8)."""
+    white = np.random.default_rng(2).standard_normal((40, 64, 64)) ** 2
+    x, values = map_statistics(0.01 * white, 60.0)["skewness"]
+    assert values[:, 0].mean() == pytest.approx(np.sqrt(8), rel=0.05)
+    assert x[0] == 1.0
+
+
+def test_minima_of_a_map_are_peaks_of_its_negative(gaussian):
+    statistics, turned = map_statistics(gaussian, PIXEL), map_statistics(-gaussian, PIXEL)
+    peaks, minima = statistics["peaks"][1].sum(), turned["minima"][1].sum()
+    assert peaks > 100
+    high = gaussian.shape[0]
+    assert minima / high == pytest.approx(peaks / high, rel=0.3)
+
+
+def test_table_holds_every_statistic_and_its_summary_the_decisive_numbers(gaussian):
+    boxes = np.repeat([0, 1, 2], 20)
+    bands = len(multipoles(PIXEL)) - 1
+    table = evidence_table(gaussian, boxes, THEORY, None, PIXEL)
+    assert set(table["statistic"]) == {"c_ell", "skewness", "one_point", "peaks", "minima"}
+    short = summary(table)
+    assert len(short["ell"]) == len(short["c_ell_over_halofit"]) == bands
+    assert "published_over_halofit" not in short
+
+
+def test_released_numbers_serve_the_profiles_pixels_and_no_others():
+    table = load_table(PUBLISHED)
+    for pixel_arcmin in (0.41016, 0.82, 4.1):
+        assert len(of_pixel_scale(table, pixel_arcmin)) > 0
+    assert of_pixel_scale(table, 0.6) is None
+    assert of_pixel_scale(table, 1.25) is None
+
+
+def test_summary_places_the_public_map_in_the_scatter():
+    rows = load_table(PUBLISHED)
+    rows = rows[rows["rebin"] == 2]
+    rng = np.random.default_rng(3)
+    sky = gaussian_field(
+        grid_power(np.asarray(THEORY["ell"]), np.asarray(THEORY["c_ell"]), (160, 160), PIXEL), 4, rng=rng
+    )
+    short = summary(evidence_table(sky, np.arange(4), THEORY, rows, PIXEL))["skewness_at_1_arcmin"]
+    assert short["massivenus"] == rows["value"][rows["statistic"] == "skewness"][0]
+    expected = (short["massivenus"] - short["mean"]) / short["scatter"]
+    assert short["massivenus_in_sigma"] == pytest.approx(expected)
+
+
+@pytest.mark.skipif(
+    not os.environ.get("DATA_MIRROR"), reason="NOT TESTED: the public map needs DATA_MIRROR, a folder or address"
+)
+def test_released_numbers_are_those_of_the_public_map(tmp_path, monkeypatch):
+    monkeypatch.setattr(published, "PUBLISHED", tmp_path / "massivenus.ecsv")
+    published.main()
+    again, released = load_table(tmp_path / "massivenus.ecsv"), load_table(PUBLISHED)
+    np.testing.assert_allclose(again["value"], released["value"], rtol=1e-6)
+
+
+def test_pixel_scale_of_the_public_map_is_an_angle():
+    assert pytest.approx(PUBLISHED_PIXEL_ARCMIN, rel=1e-4) == 3.5 * 60 / 512
+    assert pytest.approx(1.193e-4, rel=1e-3) == PUBLISHED_PIXEL_ARCMIN * ARCMIN

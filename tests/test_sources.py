@@ -1,0 +1,68 @@
+"""Source redshifts: one plane, files good and bad, the Smail form."""
+
+import numpy as np
+import pytest
+from scipy.special import gamma
+
+from analysis.files import BorderError
+from analysis.params import SmailParams, SourcesParams
+from analysis.sources import source_distribution
+
+
+def written(tmp_path, text):
+    path = tmp_path / "nz.txt"
+    path.write_text(text)
+    return SourcesParams(file=str(path))
+
+
+def test_a_plane_has_all_sources():
+    redshift, share = source_distribution(SourcesParams(redshift=0.8))
+    assert (redshift.tolist(), share.tolist()) == ([0.8], [1.0])
+
+
+def test_smail_sources_have_the_mean_of_the_form():
+    redshift, share = source_distribution(SourcesParams(smail=SmailParams(alpha=2.0, beta=1.5, z0=0.64)))
+    assert np.sum(share) == pytest.approx(1)
+    exact = 0.64 * gamma(4 / 1.5) / gamma(3 / 1.5)
+    assert np.sum(share * redshift) == pytest.approx(exact, rel=1e-3)
+
+
+def test_a_file_of_the_smail_form_is_the_smail_form(tmp_path):
+    z = np.linspace(0, 5, 301)
+    table = np.column_stack([z, z**2 * np.exp(-((z / 0.64) ** 1.5))])
+    np.savetxt(tmp_path / "nz.txt", table, header="z n(z)")
+    means = [
+        np.sum(np.multiply(*source_distribution(sources)))
+        for sources in (
+            SourcesParams(file=str(tmp_path / "nz.txt")),
+            SourcesParams(smail=SmailParams(alpha=2.0, beta=1.5, z0=0.64)),
+        )
+    ]
+    assert means[0] == pytest.approx(means[1], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("0.1 1\n0.2 -1\n0.3 2\n", "n\\(z\\) is -1 at redshift 0.2"),
+        ("0.3 1\n0.2 1\n", "row 2 has the redshift 0.2 after 0.3"),
+        ("0.1 1\n0.1 1\n", "row 2"),
+        ("-0.1 1\n0.2 1\n", "first redshift is -0.1"),
+        ("300 1\n2000 1\n", "another unit"),
+        ("0.1 0\n0.2 0\n", "zero everywhere"),
+        ("0.1 1\n0.2 nan\n", "not finite"),
+        ("0.1 1 2\n0.2 1 2\n", "2 rows and 3 columns"),
+        ("0.1 1\n", "1 rows"),
+        ("z n\n0.1 1\n", "could not convert"),
+    ],
+)
+def test_a_file_that_is_no_distribution_is_told_in_a_sentence(tmp_path, text, told):
+    with pytest.raises(BorderError, match=told) as caught:
+        source_distribution(written(tmp_path, text))
+    assert "\n" not in str(caught.value)
+    assert "nz.txt" in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(BorderError, match="absent"):
+        source_distribution(SourcesParams(file=str(tmp_path / "absent.txt")))
