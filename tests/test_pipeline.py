@@ -262,8 +262,9 @@ def test_cards_fit_a_fits_header():
 def project(tmp_path):
     """Make a project with the runner of stages, and no notebook yet."""
     (tmp_path / "analysis").mkdir()
-    for name in ("__init__", "__main__", "files", "params", "provenance", "stage"):
+    for name in ("__init__", "__main__", "files", "provenance", "stage"):
         shutil.copy(ROOT / "analysis" / f"{name}.py", tmp_path / "analysis")
+    shutil.copytree(ROOT / "analysis" / "params", tmp_path / "analysis" / "params")
     shutil.copy(ROOT / "params.yaml", tmp_path)
     return tmp_path
 
