@@ -188,6 +188,25 @@ def joined_power(
     return joined
 
 
+def prior_power(
+    ell: np.ndarray, c_ell: np.ndarray, crops: np.ndarray, pixel_arcmin: float, join_ell: tuple[float, float]
+) -> np.ndarray:
+    """Spectrum of the Gaussian prior on a grid: the periodogram of a crop that theory and simulated maps expect.
+
+    Parameters
+    ----------
+    ell, c_ell : (n_ell,), sr, theory
+    crops : (n, ny, ny), of simulated maps
+    join_ell : as `joined_power` takes it
+
+    Returns
+    -------
+    (ny, ny), pixel variance per mode (orthonormal FFT)
+    """
+    theory = crop_power(ell, c_ell, crops.shape[-2:], pixel_arcmin)
+    return joined_power(theory, periodogram(crops), pixel_arcmin, join_ell)
+
+
 def binned_c_ell(maps: np.ndarray, pixel_arcmin: float, edges: np.ndarray) -> np.ndarray:
     """Measured C_ell of maps in bins of ell.
 

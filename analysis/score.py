@@ -15,9 +15,10 @@ simulation has: with the network in charge there, peaks on the seam grow without
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import keras
 import numpy as np
@@ -129,13 +130,11 @@ def prior_score(prior: Prior, kappa, sigma, *, training: bool = False):
 
     Source: Remy et al. 2020, eq. 6.
     """
-    if prior.network is None:
-        return gaussian_score(kappa, sigma, prior.power)
     return gaussian_score(kappa - shifted_mean(prior, kappa, sigma, training=training), sigma, prior.power)
 
 
 def shifted_mean(prior: Prior, kappa, sigma, *, training: bool = False):
-    """The mean m towards which the Gaussian model shrinks a noisy map: the network's share of the score.
+    """The mean m towards which the Gaussian model shrinks a noisy map: the network's share of the score, 0 without one.
 
     The network sees the map and its Wiener-denoised self, both scaled to order one, and the noise level.
 
@@ -143,6 +142,8 @@ def shifted_mean(prior: Prior, kappa, sigma, *, training: bool = False):
     -------
     (n, ny, nx), as `kappa`
     """
+    if prior.network is None:
+        return ops.zeros_like(kappa)
     power = ops.cast(prior.power, kappa.dtype)
     variance = ops.mean(power)
     wiener = denoised(kappa, sigma, gaussian_score(kappa, sigma, power))
@@ -176,7 +177,7 @@ def denoised(kappa, sigma, score):
 
 
 class ScoreMatching(keras.Model):
-    """Denoising score matching of a prior's network, trained by `fit` on clean maps.
+    """Denoising score matching of one network in priors of several grids, trained by `fit` on clean maps.
 
     Every map gets its own noise level, log-uniform in the prior's range. The loss of a level is measured in units of
     the Gaussian model's: 1 is what theory alone reaches, and each level counts the same.
@@ -186,21 +187,34 @@ class ScoreMatching(keras.Model):
     Source: Vincent 2011; Remy et al. 2020, eq. 3.
     """
 
-    def __init__(self, prior: Prior, *, seed: int):
+    def __init__(self, priors: Sequence[Prior], *, seed: int):
         super().__init__()
-        self.network = prior.network
-        self.prior = prior
+        self.network = priors[0].network
+        self.priors = priors
         self.noise = keras.random.SeedGenerator(seed)
 
-    def call(self, kappa, training=False):
-        """Residual (u + sigma score) / e of freshly noised maps; (n, ny, nx)."""
+    def call(self, stacks, training=False):
+        """Residuals (u + sigma score) / e of freshly noised maps, all in one row.
+
+        Parameters
+        ----------
+        stacks : (n, ny, nx) each, clean maps of the grid of each prior
+        """
+        return ops.concatenate(
+            [
+                ops.reshape(self._residual(prior, kappa, training), (-1,))
+                for prior, kappa in zip(self.priors, stacks, strict=True)
+            ]
+        )
+
+    def _residual(self, prior: Prior, kappa, training: bool):
         n = ops.shape(kappa)[0]
-        low, high = np.log(self.prior.noise_range)
+        low, high = np.log(prior.noise_range)
         sigma = ops.exp(keras.random.uniform((n,), low, high, seed=self.noise))
         u = keras.random.normal(ops.shape(kappa), seed=self.noise)
         noisy = kappa + _per_map(sigma) * u
-        residual = u + _per_map(sigma) * prior_score(self.prior, noisy, sigma, training=training)
-        return residual / _per_map(gaussian_error(sigma, self.prior.power))
+        residual = u + _per_map(sigma) * prior_score(prior, noisy, sigma, training=training)
+        return residual / _per_map(gaussian_error(sigma, prior.power))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Mean square of the residual."""
@@ -229,8 +243,15 @@ def denoising_error(score: Callable, maps: np.ndarray, sigma: float, *, rng: np.
     return np.concatenate(errors)
 
 
-def save_prior(prior: Prior, settings: NetworkParams, folder: str | Path) -> None:
-    """Write a prior: `network.weights.h5`, its settings in `network.json` and the spectrum in `power.npy`."""
+def save_prior(
+    prior: Prior, settings: NetworkParams, folder: str | Path, *, crops: Mapping[int, np.ndarray] = MappingProxyType({})
+) -> None:
+    """Write a prior: `network.weights.h5`, its settings in `network.json` and the spectrum in `power.npy`.
+
+    Parameters
+    ----------
+    crops : spectra of smaller grids, by their side in pixels, each in `power_<side>.npy`
+    """
     folder = Path(folder)
     record = {
         "network": asdict(settings),
@@ -241,12 +262,18 @@ def save_prior(prior: Prior, settings: NetworkParams, folder: str | Path) -> Non
     }
     write_json(folder / "network.json", record)
     save_power(prior.power, folder / "power.npy")
+    for side, power in crops.items():
+        save_power(power, folder / f"power_{side}.npy")
     with atomic(folder / "network.weights.h5") as temporary:
         prior.network.save_weights(temporary)
 
 
-def load_prior(folder: str | Path) -> Prior:
+def load_prior(folder: str | Path, *, side: int | None = None) -> Prior:
     """The prior that `save_prior` wrote; it needs nothing but its folder.
+
+    Parameters
+    ----------
+    side : of a smaller grid, pixels; the grid of the training where left out
 
     Raises
     ------
@@ -261,7 +288,7 @@ def load_prior(folder: str | Path) -> Prior:
             warnings.simplefilter("error", UserWarning)  # Keras only warns of weights that it leaves as they were
             network.load_weights(folder / "network.weights.h5")
         return Prior(
-            power=load_power(folder / "power.npy"),
+            power=load_power(folder / ("power.npy" if side is None else f"power_{side}.npy")),
             pixel_arcmin=record["pixel_arcmin"],
             network=network,
             gate_sigma=record["gate_sigma"],

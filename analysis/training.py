@@ -1,5 +1,6 @@
 """Training of the prior's network: batches of crops, validation at fixed noise levels, and the fit itself."""
 
+import dataclasses
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -20,20 +21,27 @@ VALIDATION_SIGMA = (0.001, 0.0025, 0.005, 0.01, 0.014, 0.02, 0.028, 0.04, 0.057,
 
 
 class CropBatches(keras.utils.PyDataset):
-    """Batches of random crops of the training maps; batch and epoch number decide every crop."""
+    """Batches of random crops of the training maps; batch and epoch number decide every crop.
 
-    def __init__(self, maps: np.ndarray, pixels: int, params: TrainParams, *, seed: int):
+    A batch holds a stack of crops of every side in `sides`: `params.batch` of the first, of the others as many as have
+    the same number of pixels.
+    """
+
+    def __init__(self, maps: np.ndarray, sides: Sequence[int], params: TrainParams, *, seed: int):
         super().__init__()
-        self.maps, self.pixels, self.params, self.seed = maps, pixels, params, seed
+        self.maps, self.sides, self.params, self.seed = maps, sides, params, seed
         self.epoch = 0
 
     def __len__(self) -> int:
         return self.params.steps_per_epoch
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[tuple[np.ndarray, ...]]:
         rng = np.random.default_rng([self.seed, self.epoch, index])
-        chosen = rng.integers(len(self.maps), size=self.params.batch)
-        return (crops(self.maps[chosen], self.pixels, rng=rng),)
+        return (tuple(self._stack(side, rng) for side in self.sides),)
+
+    def _stack(self, side: int, rng: np.random.Generator) -> np.ndarray:
+        number = round(self.params.batch * (self.sides[0] / side) ** 2)
+        return crops(self.maps[rng.integers(len(self.maps), size=number)], side, rng=rng)
 
 
 class LevelValidation(keras.callbacks.Callback):
@@ -96,7 +104,7 @@ class EpochLog(keras.callbacks.Callback):
 def train_prior(
     maps: np.ndarray,
     validation_maps: np.ndarray,
-    power: np.ndarray,
+    powers: Sequence[np.ndarray],
     grid: GridParams,
     params: TrainParams,
     *,
@@ -107,27 +115,29 @@ def train_prior(
 
     Parameters
     ----------
-    maps : (n, side, side), clean training maps; crops of the grid's size are drawn from them
+    maps : (n, side, side), clean training maps; crops are drawn from them
     validation_maps : (m, ny, nx), clean, of the grid's size
-    power : (ny, nx), pixel variance per mode
+    powers : (ny, nx) each, pixel variance per mode of the grid, then of every other side of crop to train on
     log_folder : where TensorBoard's events and the checkpoint of an unfinished training live
 
     Returns
     -------
-    prior : with the running average of the weights
+    prior : on the grid, with the running average of the weights
     history : per epoch the loss (1 is the Gaussian score's) and `error_<sigma>`, RMSE over the Gaussian's
     """
     keras.utils.set_random_seed(seed)
     prior = Prior(
-        power=power.astype("float32"),
+        power=powers[0].astype("float32"),
         pixel_arcmin=grid.pixel_arcmin,
         network=build_network(params.network),
         gate_sigma=params.gate_sigma,
         margin=params.margin,
         noise_range=(params.sigma_min, params.sigma_max),
     )
-    model = ScoreMatching(prior, seed=seed)
-    model(validation_maps[:1])  # builds it, so that a checkpoint can be restored before the first step
+    priors = [dataclasses.replace(prior, power=power.astype("float32")) for power in powers]
+    model = ScoreMatching(priors, seed=seed)
+    batches = CropBatches(maps, [len(power) for power in powers], params, seed=seed)
+    model(batches[0][0])  # builds it, so that a checkpoint can be restored before the first step
     rate = keras.optimizers.schedules.CosineDecay(
         0.0,
         params.epochs * params.steps_per_epoch,
@@ -135,7 +145,6 @@ def train_prior(
         warmup_steps=min(200, params.steps_per_epoch),
     )
     model.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0, use_ema=True, ema_momentum=params.ema_momentum))
-    batches = CropBatches(maps, grid.pixels, params, seed=seed)
     checkpoint = log_folder / "checkpoint"
     log_folder.mkdir(parents=True, exist_ok=True)
     epochs = EpochLog(log_folder / "history.jsonl", resumed=checkpoint.exists() and any(checkpoint.iterdir()))

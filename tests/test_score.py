@@ -59,6 +59,15 @@ def test_saved_is_reloaded(tmp_path):
     assert np.abs(score - np.asarray(gaussian_score(kappa, sigma, POWER))).max() > 1e-3
 
 
+def test_the_spectrum_of_a_smaller_grid_is_loaded_with_the_same_network(tmp_path):
+    save_prior(prior(), SETTINGS, tmp_path, crops={8: POWER[::2, ::2]})
+    small = load_prior(tmp_path, side=8)
+    np.testing.assert_allclose(small.power, POWER[::2, ::2])
+    assert small.network.count_params() == prior().network.count_params()
+    with pytest.raises(BorderError, match=r"power_4\.npy"):
+        load_prior(tmp_path, side=4)
+
+
 @pytest.mark.parametrize("file", ["network.json", "network.weights.h5", "power.npy"])
 def test_a_prior_cut_short_is_told(tmp_path, file):
     save_prior(prior(), SETTINGS, tmp_path)

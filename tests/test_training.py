@@ -16,7 +16,7 @@ SMALL = dataclasses.replace(
     PARAMS,
     epochs=2,
     steps_per_epoch=60,
-    batch=8,
+    batch=4,
     learning_rate=0.003,
     ema_momentum=0.9,
     margin=4,
@@ -30,23 +30,31 @@ def skewed_maps(n, seed):
     return (0.06 * (np.exp(0.9 * gaussian - 0.405) - 1)).astype("float32")
 
 
+def powers(maps):
+    """Spectra of whole maps and of crops."""
+    return [periodogram(maps), periodogram(maps[:, :16, :16])]
+
+
 def test_batch_and_epoch_decide_the_crops():
     maps = skewed_maps(4, 1)
-    first, again, other = (CropBatches(maps, 24, PARAMS, seed=seed) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first[3][0], again[3][0])
-    assert not np.array_equal(first[3][0], other[3][0])
-    assert not np.array_equal(first[3][0], first[4][0])
+    params = dataclasses.replace(PARAMS, batch=2)
+    first, again, other = (CropBatches(maps, (24, 12), params, seed=seed) for seed in (1, 1, 2))
+    for size in (0, 1):
+        np.testing.assert_array_equal(first[3][0][size], again[3][0][size])
+        assert not np.array_equal(first[3][0][size], other[3][0][size])
+        assert not np.array_equal(first[3][0][size], first[4][0][size])
     first.epoch = 1
-    assert not np.array_equal(first[3][0], again[3][0])
-    assert first[0][0].shape == (PARAMS.batch, 24, 24)
-    assert len(first) == PARAMS.steps_per_epoch
+    assert not np.array_equal(first[3][0][0], again[3][0][0])
+    assert [stack.shape for stack in first[0][0]] == [(2, 24, 24), (8, 12, 12)]  # as many pixels of either
+    assert len(first) == params.steps_per_epoch
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     maps = skewed_maps(64, 2)
-    power = periodogram(maps)
-    return train_prior(maps, skewed_maps(8, 3), power, GRID, SMALL, seed=1, log_folder=tmp_path_factory.mktemp("log"))
+    return train_prior(
+        maps, skewed_maps(8, 3), powers(maps), GRID, SMALL, seed=1, log_folder=tmp_path_factory.mktemp("log")
+    )
 
 
 def test_network_denoises_better_than_the_gaussian_score(trained):
@@ -66,7 +74,6 @@ def test_on_gaussian_maps_it_does_no_better(trained):
 @pytest.mark.parametrize("when", ["in an epoch", "in the validation after it"])
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(trained, tmp_path, monkeypatch, when):
     maps, validation = skewed_maps(64, 2), skewed_maps(8, 3)
-    power = periodogram(maps)
     calls = []
     original = CropBatches.__getitem__
 
@@ -84,9 +91,9 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(trained, tmp_path,
     else:
         monkeypatch.setattr(LevelValidation, "on_epoch_end", unvalidated)
     with pytest.raises(Exception, match="power cut"):
-        train_prior(maps, validation, power, GRID, SMALL, seed=1, log_folder=tmp_path)
+        train_prior(maps, validation, powers(maps), GRID, SMALL, seed=1, log_folder=tmp_path)
     monkeypatch.undo()
-    prior, history = train_prior(maps, validation, power, GRID, SMALL, seed=1, log_folder=tmp_path)
+    prior, history = train_prior(maps, validation, powers(maps), GRID, SMALL, seed=1, log_folder=tmp_path)
     assert history.keys() == trained[1].keys()
     np.testing.assert_allclose(history["loss"], trained[1]["loss"], rtol=1e-4)  # epochs before the cut included
     kappa = skewed_maps(8, 4)

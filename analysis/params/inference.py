@@ -2,7 +2,6 @@
 
 from typing import Annotated, Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from analysis.params.types import Count, Positive, record
@@ -26,7 +25,7 @@ class NetworkParams:
 
 @record
 class TrainParams:
-    """Denoising score matching of the network."""
+    """Denoising score matching of the network, on crops of the grid's side and of a smaller one."""
 
     input: str
     epochs: Count
@@ -38,6 +37,7 @@ class TrainParams:
     ema_momentum: Annotated[float, Field(ge=0, lt=1)]
     gate_sigma: Positive
     margin: Annotated[int, Field(ge=0)]
+    crop_pixels: Count
     network: NetworkParams
 
     @model_validator(mode="after")
@@ -59,32 +59,62 @@ class RunParams:
 
 
 @record
-class SampleParams:
-    """Annealed HMC: the runs, the ladder of noise levels and the trajectory at each."""
+class GibbsParams:
+    """Split Gibbs: cycles of falling noise, those at the last noise `renoise`, and steps of the denoising in each."""
 
-    fields: Annotated[dict[str, RunParams], Field(min_length=1)]
-    sigma_start: Positive
+    cycles: Annotated[int, Field(ge=2)]
+    last_cycles: Annotated[int, Field(ge=0)]
+    renoise: Positive
+    descent_ratio: Annotated[float, Field(gt=0, lt=1)]
+
+
+@record
+class HmcParams:
+    """Annealed HMC: the ladder of noise levels down to `sigma_end`, trajectories at each, and the ODE that ends it."""
+
     sigma_end: Positive
-    ladder_ratio: Annotated[float, Field(gt=0, lt=1)]
+    levels: Annotated[int, Field(ge=2)]
+    pilot_chains: Annotated[int, Field(ge=2)]
+    acceptance: Annotated[float, Field(gt=0, lt=1)]
     trajectories: Count
     leapfrog_steps: Annotated[int, Field(ge=2, multiple_of=2)]
     step: Positive
-    sigma_final: Positive
     ode_steps: Count
     solver_iterations: Count
     diffused_levels: Count
 
     @model_validator(mode="after")
+    def shared(self) -> "HmcParams":
+        """Some of the ladder is left to the annealed posterior."""
+        if self.diffused_levels >= self.levels:
+            raise ValueError(f"diffused_levels is {self.diffused_levels}, but the ladder has only {self.levels} levels")
+        return self
+
+
+@record
+class SampleParams:
+    """The runs, the sampler of all of them, and the noise levels between which it works."""
+
+    fields: Annotated[dict[str, RunParams], Field(min_length=1)]
+    preset: Literal["gibbs", "hmc", "remy2020"]
+    sigma_start: Positive
+    sigma_final: Positive
+    gibbs: GibbsParams
+    hmc: HmcParams
+
+    @model_validator(mode="after")
     def downward(self) -> "SampleParams":
-        """The ladder leads downward, and some of it is left to the annealed posterior."""
-        if not self.sigma_final < self.sigma_end < self.sigma_start:
+        """Noise levels fall, whichever sampler walks down them."""
+        if not self.sigma_final < self.hmc.sigma_end < self.sigma_start:
             raise ValueError(
-                f"noise levels must fall, but sigma_start, sigma_end, sigma_final are {self.sigma_start},"
-                f" {self.sigma_end}, {self.sigma_final}"
+                f"noise levels must fall, but sigma_start, hmc.sigma_end, sigma_final are {self.sigma_start},"
+                f" {self.hmc.sigma_end}, {self.sigma_final}"
             )
-        levels = 1 + max(1, round(np.log(self.sigma_end / self.sigma_start) / np.log(self.ladder_ratio)))
-        if self.diffused_levels >= levels:
-            raise ValueError(f"diffused_levels is {self.diffused_levels}, but the ladder has only {levels} levels")
+        if not self.sigma_final < self.gibbs.renoise < self.sigma_start:
+            raise ValueError(
+                f"gibbs.renoise is {self.gibbs.renoise}, which is not between sigma_final ({self.sigma_final}) and"
+                f" sigma_start ({self.sigma_start})"
+            )
         return self
 
 

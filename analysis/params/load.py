@@ -68,20 +68,22 @@ class Params:
                     f"simulations.{key} is {getattr(self.simulations, key)}, which is less than grid.pixels"
                     f" ({self.grid.pixels}): maps must cover the grid"
                 )
-        if 2 * self.train.margin >= self.grid.pixels:
+        if not 2 * self.train.margin < self.train.crop_pixels <= self.grid.pixels:
             raise ValueError(
-                f"train.margin is {self.train.margin}, which leaves nothing of a grid of {self.grid.pixels} pixels"
+                f"train.crop_pixels is {self.train.crop_pixels}, which is not more than two margins of"
+                f" {self.train.margin} and at most grid.pixels ({self.grid.pixels})"
             )
         if self.sample.sigma_final < self.train.sigma_min or self.sample.sigma_start > self.train.sigma_max:
             raise ValueError(
                 f"sample.sigma_start and sigma_final are {self.sample.sigma_start} and {self.sample.sigma_final}, not"
                 f" within train.sigma_max and sigma_min, {self.train.sigma_max} and {self.train.sigma_min}"
             )
-        if self.grid.pixels % 2**self.train.network.scales:
-            raise ValueError(
-                f"grid.pixels is {self.grid.pixels}, which a network of {self.train.network.scales + 1}"
-                f" train.network.widths cannot halve: give a multiple of {2**self.train.network.scales}"
-            )
+        for key, pixels in (("grid.pixels", self.grid.pixels), ("train.crop_pixels", self.train.crop_pixels)):
+            if pixels % 2**self.train.network.scales:
+                raise ValueError(
+                    f"{key} is {pixels}, which a network of {self.train.network.scales + 1}"
+                    f" train.network.widths cannot halve: give a multiple of {2**self.train.network.scales}"
+                )
         return self
 
 

@@ -3,11 +3,11 @@
 A chain walks down a ladder of noise levels. At each it makes a few HMC trajectories of the annealed posterior, with a
 mass matrix that whitens the Gaussian posterior; the last level is handed to the reverse diffusion (probability-flow
 ODE) of the diffused posterior, which takes the remaining noise away. All chains of a field move as one batch.
+
+A few pilot chains go first and find the leapfrog step of every level; then the steps are frozen.
 """
 
-import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -16,41 +16,40 @@ from keras import ops
 from analysis.backend import compiled, filtered
 from analysis.params import SampleParams
 from analysis.posterior import annealed_score, diffused_score, gaussian_posterior_draws
+from analysis.sampler.health import Level, Watch, check_finite, report, stein_ratio
 from analysis.score import Prior
-
-log = logging.getLogger(__name__)
 
 # Work of a path through three points x_0, x_1, x_2 with forces s_0, s_1, s_2, both interpolated by parabolas:
 # sum_ij A_ij s_i . x_j
 PAIR_WORK = np.array([[-1 / 2, 2 / 3, -1 / 6], [-2 / 3, 0, 2 / 3], [1 / 6, -2 / 3, 1 / 2]])
+PILOT_TRIALS = 4  # trajectories of the pilot chains a level
+STEP_CHANGE = (0.5, 1.25)  # a trial divides or multiplies the step by no more
 
 
-@dataclass(frozen=True)
-class Level:
-    """Health of the chains at one noise level (one row of the CHAIN table).
+def information_ladder(start: float, end: float, levels: int, power: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Noise levels from `start` down to `end`, as far apart as the annealed Gaussian posteriors differ.
 
-    Attributes
+    Equal steps of Fisher-Rao distance: the precision of mode k, M_k(sigma) as in `mass`, changes by the same
+    sum over k of (d log M_k)^2 from level to level, so that no step asks more of the chains than another.
+
+    Parameters
     ----------
-    sigma : noise level
-    step : leapfrog step, in units of the mass matrix
-    acceptance : share of trajectories accepted
-    stein : E[(kappa - mean) . score] / -(number of modes), 1 in equilibrium
-    highest : largest convergence in any chain
-    evaluations : score evaluations so far, per chain
+    power : (ny, nx), pixel variance per mode
+    weight : (2, ny, nx), inverse variance
+
+    Returns
+    -------
+    (levels,)
+
+    Source: Rao 1945, for Gaussian densities of one mean.
     """
-
-    sigma: float
-    step: float
-    acceptance: float
-    stein: float
-    highest: float
-    evaluations: int
-
-
-def noise_ladder(start: float, end: float, ratio: float) -> np.ndarray:
-    """Noise levels from `start` down to exactly `end`, each about `ratio` times the one before."""
-    steps = max(1, round(np.log(end / start) / np.log(ratio)))
-    return np.geomspace(start, end, steps + 1)
+    fine = np.geomspace(start, end, 256)
+    precision = np.stack([np.log(np.asarray(mass(power, sigma, np.asarray(weight, float)))) for sigma in fine])
+    steps = np.sqrt(np.mean(np.diff(precision, axis=0) ** 2, axis=(-2, -1)))
+    distance = np.concatenate([[0.0], np.cumsum(steps)])
+    ladder = np.exp(np.interp(np.linspace(0, distance[-1], levels), distance, np.log(fine)))
+    ladder[[0, -1]] = start, end
+    return ladder
 
 
 def mass(power, sigma, weight):
@@ -119,31 +118,32 @@ def hmc_step(score: Callable, kappa, force, white, uniform, step, mass, *, steps
     Returns
     -------
     kappa, force : (n, ny, nx)
-    accepted : (n,), True where the proposal was taken
+    chance : (n,), with which the proposal was taken
     """
     momentum = filtered(white, ops.sqrt(mass))
     end, end_force, end_momentum, work = trajectory(score, kappa, force, momentum, step, mass, steps=steps)
     log_ratio = work + _kinetic(momentum, mass) - _kinetic(end_momentum, mass)
     accepted = ops.log(uniform) < log_ratio
     taken = accepted[:, None, None]
-    return ops.where(taken, end, kappa), ops.where(taken, end_force, force), accepted
+    return ops.where(taken, end, kappa), ops.where(taken, end_force, force), ops.exp(ops.minimum(log_ratio, 0.0))
 
 
 def reverse_diffusion(score: Callable, kappa, sigmas: np.ndarray):
-    """Carry maps from the first noise level to the last along the probability flow.
+    """Carry maps from the first noise level to none along the probability flow.
 
-    d kappa / d sigma = -sigma score(kappa, sigma), by Heun's second-order steps.
+    d kappa / d sigma = -sigma score(kappa, sigma), by Heun's second-order steps down to the last level; from there to
+    zero by one step in sigma^2, kappa + sigma^2 score / 2.
 
-    Source: Song et al. 2021, eq. 13; Karras et al. 2022, algorithm 1.
+    Source: Song et al. 2021, eq. 13; Karras et al. 2022, algorithm 1; Remy et al. 2020, section 3.3.
     """
     for high, low in pairwise(sigmas):
         slope = -high * score(kappa, high)
         guess = kappa + (low - high) * slope
         kappa = kappa + 0.5 * (low - high) * (slope - low * score(guess, low))
-    return kappa
+    return kappa + 0.5 * sigmas[-1] ** 2 * score(kappa, sigmas[-1])
 
 
-def annealer(prior: Prior, params: SampleParams) -> Callable:
+def hmc_sampler(prior: Prior, params: SampleParams) -> Callable:
     """The annealed sampler of a prior, compiled once for every field that it is run on.
 
     Chains start as exact samples of the annealed posterior under the Gaussian prior at the top of the ladder, where
@@ -152,49 +152,74 @@ def annealer(prior: Prior, params: SampleParams) -> Callable:
 
     Returns
     -------
-    anneal(gamma, weight, chains, *, rng) -> (samples, levels)
-        gamma, weight : (2, ny, nx), shear and its inverse variance; weights of zero sample the prior
-        chains : number of samples, one a chain
-        rng : decides every number drawn
-        samples : (chains, ny, nx), float32
-        levels : one record a noise level, the last for the reverse diffusion
+    as `sampler.annealer` does
     """
-    ladder = noise_ladder(params.sigma_start, params.sigma_end, params.ladder_ratio).astype("float32")
-    tail = np.geomspace(ladder[-1], params.sigma_final, params.ode_steps + 1).astype("float32")
+    settings = params.hmc
+    tail = np.geomspace(settings.sigma_end, params.sigma_final, settings.ode_steps + 1).astype("float32")
 
     def annealed(kappa, sigma, gamma, weight):
         return annealed_score(prior, kappa, sigma, gamma, weight)
 
     def diffused(kappa, sigma, gamma, weight):
-        return diffused_score(prior, kappa, sigma, gamma, weight, iterations=params.solver_iterations)
+        return diffused_score(prior, kappa, sigma, gamma, weight, iterations=settings.solver_iterations)
 
     # compiled once a family; noise level and data are arguments
     families = [
-        (compiled(score), compiled(_transition(score, mass_of, prior.power, params.leapfrog_steps)))
+        (compiled(score), compiled(_transition(score, mass_of, prior.power, settings.leapfrog_steps)))
         for score, mass_of in ((annealed, mass), (diffused, diffused_posterior_mass))
     ]
 
-    def anneal(gamma, weight, chains: int, *, rng: np.random.Generator) -> tuple[np.ndarray, list[Level]]:
-        kappa = _start(prior, gamma, weight, ladder[0], chains, rng)
-        data = (np.asarray(gamma, "float32"), np.asarray(weight, "float32"))
-        levels, evaluations = [], 0
+    def family(number: int) -> tuple[Callable, Callable]:
+        return families[number >= settings.levels - settings.diffused_levels]
+
+    def move(number: int, kappa, force, sigma, step: float, data, rng):
+        white, uniform = rng.standard_normal(kappa.shape, "float32"), rng.random(len(kappa), "float32")
+        jittered = np.float32(step * rng.uniform(0.8, 1.0))
+        kappa, force, chance = family(number)[1](kappa, force, white, uniform, jittered, sigma, *data)
+        return kappa, force, float(np.mean(chance))
+
+    def pilot(ladder, data, rng) -> list[float]:
+        """The step of each level at which pilot chains accept as many proposals as they should."""
+        kappa, step, steps = _start(prior, *data, ladder[0], settings.pilot_chains, rng), settings.step, []
         for number, sigma in enumerate(ladder):
-            score, transition = families[number >= len(ladder) - params.diffused_levels]
-            force, accepted = score(kappa, sigma, *data), []
-            for _ in range(params.trajectories):
-                white = rng.standard_normal(kappa.shape, "float32")
-                uniform = rng.random(chains, "float32")
-                jittered = np.float32(params.step * rng.uniform(0.8, 1.0))
-                kappa, force, taken = transition(kappa, force, white, uniform, jittered, sigma, *data)
-                accepted.append(np.asarray(taken))
-            evaluations += 1 + params.trajectories * params.leapfrog_steps
-            levels.append(_level(sigma, params.step, np.mean(accepted), kappa, force, evaluations))
-            _report(levels[-1], number + 1, len(ladder))
-        score = families[1][0]
+            force = family(number)[0](kappa, sigma, *data)
+            check_finite(force, sigma)  # or no proposal would ever be accepted
+            for _ in range(PILOT_TRIALS):
+                kappa, force, chance = move(number, kappa, force, sigma, step, data, rng)
+                # sd of the energy's error goes as step^2, and 1 - acceptance with it
+                wanted = np.sqrt((1 - settings.acceptance) / max(1 - chance, 1e-3))
+                step = min(step * float(np.clip(wanted, *STEP_CHANGE)), longest)
+            steps.append(step)
+        return steps
+
+    longest = np.pi / 2 / settings.leapfrog_steps  # beyond it a trajectory comes back
+    pilot_evaluations = settings.levels * (1 + PILOT_TRIALS * settings.leapfrog_steps) * settings.pilot_chains
+
+    def anneal(gamma, weight, chains: int, *, rng: np.random.Generator, further: int = 0, watch: Watch = None):
+        data = (np.asarray(gamma, "float32"), np.asarray(weight, "float32"))
+        ladder = information_ladder(params.sigma_start, settings.sigma_end, settings.levels, prior.power, weight)
+        ladder = ladder.astype("float32")
+        steps = pilot(ladder, data, rng)
+        kappa = _start(prior, gamma, weight, ladder[0], chains, rng)
+        levels, evaluations = [], round(pilot_evaluations / chains)
+        for number, (sigma, step) in enumerate(zip(ladder, steps, strict=True)):
+            force, chances = family(number)[0](kappa, sigma, *data), []
+            for _ in range(settings.trajectories):
+                kappa, force, chance = move(number, kappa, force, sigma, step, data, rng)
+                chances.append(chance)
+            evaluations += 1 + settings.trajectories * settings.leapfrog_steps
+            level = Level(
+                float(sigma), step, np.mean(chances), stein_ratio(kappa, force), float(np.max(kappa)), evaluations
+            )
+            levels.append(report(level, number + 1, len(ladder)))
+        score, equilibrium = families[1][0], (kappa, force)
         kappa = reverse_diffusion(lambda x, sigma: score(x, sigma, *data), kappa, tail)
-        evaluations += 2 * params.ode_steps + 1  # one more for the diagnostics
-        levels.append(_level(tail[-1], 0.0, 1.0, kappa, score(kappa, tail[-1], *data), evaluations))
-        _report(levels[-1], "reverse diffusion", len(ladder))
+        evaluations += 2 * settings.ode_steps + 1
+        last = Level(float(tail[-1]), 0.0, 1.0, np.nan, float(np.max(kappa)), evaluations)
+        levels.append(report(last, "reverse diffusion", len(ladder)))
+        for _ in range(further):
+            *equilibrium, _ = move(len(ladder) - 1, *equilibrium, ladder[-1], steps[-1], data, rng)
+            watch(np.asarray(equilibrium[0]))
         return np.asarray(kappa), levels
 
     return anneal
@@ -217,24 +242,6 @@ def _transition(score: Callable, mass_of: Callable, power, steps: int) -> Callab
         return hmc_step(at_level, kappa, force, white, uniform, step, whitening, steps=steps)
 
     return transition
-
-
-def _report(level: Level, number, count: int) -> None:
-    """One line of the log a noise level."""
-    log.info(
-        "level %s/%s: sigma %.4f, acceptance %.2f, Stein %.3f, highest kappa %.3f, %d evaluations",
-        number, count, level.sigma, level.acceptance, level.stein, level.highest, level.evaluations,
-    )  # fmt: skip
-
-
-def _level(sigma, step, acceptance, kappa, force, evaluations) -> Level:
-    """Diagnostics of one noise level."""
-    kappa, force = np.asarray(kappa, float), np.asarray(force, float)
-    centred = kappa - kappa.mean(axis=0)
-    # chains centred on their own mean lose one part in their number
-    bessel = len(kappa) / (len(kappa) - 1)
-    stein = -np.sum(centred * force, axis=(-2, -1)).mean() * bessel / kappa[0].size
-    return Level(float(sigma), float(step), float(acceptance), float(stein), float(kappa.max()), evaluations)
 
 
 def _kinetic(momentum, mass):

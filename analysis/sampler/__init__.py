@@ -1,0 +1,36 @@
+"""Samples of the posterior, from scores alone, by one of three samplers.
+
+`gibbs` denoises under the data and then alternates exact draws; `hmc` is annealed Hamiltonian Monte Carlo with a
+preconditioner and steps that pilot chains find; `remy2020` is the schedule of the original. They share the prior, the
+likelihood and nothing else, and answer to one call.
+"""
+
+from collections.abc import Callable
+
+from analysis.params import SampleParams
+from analysis.sampler.gibbs import gibbs_sampler
+from analysis.sampler.health import Level
+from analysis.sampler.hmc import hmc_sampler
+from analysis.sampler.remy2020 import remy2020_sampler
+from analysis.score import Prior
+
+__all__ = ["Level", "annealer"]
+
+SAMPLERS = {"gibbs": gibbs_sampler, "hmc": hmc_sampler, "remy2020": remy2020_sampler}
+
+
+def annealer(prior: Prior, params: SampleParams) -> Callable:
+    """The sampler that `params.preset` names, compiled once for every field that it is run on.
+
+    Returns
+    -------
+    anneal(gamma, weight, chains, *, rng, further=0, watch=None) -> (samples, levels)
+        gamma, weight : (2, ny, nx), shear and its inverse variance; weights of zero sample the prior
+        chains : number of samples, one a chain
+        rng : decides every number drawn
+        further : transitions at the last level after the samples are taken, for diagnostics
+        watch : called with the chains (chains, ny, nx) after each of these
+        samples : (chains, ny, nx), float32
+        levels : one record a noise level
+    """
+    return SAMPLERS[params.preset](prior, params)

@@ -1,0 +1,112 @@
+"""The original's own sampler, for comparison on the same posterior: its schedule, mass matrix and Metropolis ratio.
+
+Chains start at the Kaiser-Squires map with white noise of standard deviation 1 and take HMC steps of three leapfrogs
+with identity mass; the noise level falls by 2 percent after ten accepted steps at the least, for 6000 steps. The ratio
+of probabilities comes from scores along the straight line between both ends, by Simpson's rule. What noise is left at
+the end is taken away by the reverse diffusion.
+
+Source: Remy et al. 2020, section 3.3, and the code published with it.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from keras import ops
+
+from analysis.backend import compiled
+from analysis.lensing import convergence_from_shear
+from analysis.params import SampleParams
+from analysis.posterior import annealed_score
+from analysis.sampler.health import Level, Watch, check_finite, report, stein_ratio
+from analysis.sampler.hmc import reverse_diffusion
+from analysis.score import Prior
+
+SIGMA_START = 1.0
+STEP = 0.013  # at sigma_start; falls as the root of the noise level
+LEAPFROG_STEPS = 3
+RATIO = 0.98
+ACCEPTED = 10  # before a level is left
+STEPS = 6000
+# Simpson's rule of four intervals: where on the chord, and with what weight
+CHORD = np.linspace(0, 1, 9)
+SIMPSON = np.array([1, 4, 2, 4, 2, 4, 2, 4, 1]) / 24
+EVALUATIONS_A_STEP = LEAPFROG_STEPS + len(CHORD) - 1  # both ends of the chord are shared; the original has about 19
+
+
+def remy2020_sampler(prior: Prior, params: SampleParams, *, steps: int = STEPS) -> Callable:
+    """The original's sampler of a prior. `steps` shortens it, for tests.
+
+    Returns
+    -------
+    as `sampler.annealer` does
+    """
+
+    def score(kappa, sigma, gamma, weight):
+        return annealed_score(prior, kappa, sigma, gamma, weight)
+
+    force_of, transition = compiled(score), compiled(_transition(score))
+
+    def anneal(gamma, weight, chains: int, *, rng: np.random.Generator, further: int = 0, watch: Watch = None):
+        data = (np.asarray(gamma, "float32"), np.asarray(weight, "float32"))
+        kappa = np.asarray(convergence_from_shear(data[0]))[None] + SIGMA_START * rng.standard_normal(
+            (chains, *prior.power.shape), "float32"
+        )
+        sigma, levels, accepted, tried = SIGMA_START, [], np.zeros(chains), 0
+        check_finite(force_of(kappa, np.float32(sigma), *data), sigma)  # a score that is not is never accepted
+
+        def move(kappa):
+            step = np.float32(STEP * (sigma / SIGMA_START) ** 0.5)
+            white, uniform = rng.standard_normal(kappa.shape, "float32"), rng.random(chains, "float32")
+            return transition(kappa, white, uniform, step, np.float32(sigma), *data)
+
+        for number in range(1, steps + 1):
+            kappa, taken = move(kappa)
+            accepted, tried = accepted + np.asarray(taken), tried + 1
+            if accepted.min() >= ACCEPTED or number == steps:
+                stein = stein_ratio(kappa, force_of(kappa, np.float32(sigma), *data))
+                share = float(np.mean(accepted) / tried)
+                level = Level(sigma, STEP, share, stein, float(np.max(kappa)), number * EVALUATIONS_A_STEP)
+                levels.append(report(level, f"step {number}", steps))
+                accepted, tried = np.zeros(chains), 0
+                sigma = max(sigma * RATIO, params.sigma_final)
+        samples = np.asarray(
+            reverse_diffusion(lambda x, level: force_of(x, np.float32(level), *data), kappa, _tail(sigma, params))
+        )
+        for _ in range(further):
+            kappa, _ = move(kappa)
+            watch(np.asarray(kappa))
+        return samples, levels
+
+    return anneal
+
+
+def _tail(sigma: float, params: SampleParams) -> np.ndarray:
+    """Noise levels of the reverse diffusion, none where the chains came all the way."""
+    if sigma <= params.sigma_final:
+        return np.array([sigma])
+    return np.geomspace(sigma, params.sigma_final, params.hmc.ode_steps + 1)
+
+
+def _transition(score: Callable) -> Callable:
+    """Three leapfrogs and the ratio along the chord, with the noise level and the data as arguments."""
+
+    def transition(kappa, white, uniform, step, sigma, gamma, weight):
+        def force_at(x):
+            return score(x, sigma, gamma, weight)
+
+        start = force = force_at(kappa)
+        end, momentum = kappa, white
+        for _ in range(LEAPFROG_STEPS):
+            momentum = momentum + 0.5 * step * force
+            end = end + step * momentum
+            force = force_at(end)
+            momentum = momentum + 0.5 * step * force
+        chord = end - kappa
+        inner = [force_at(kappa + np.float32(t) * chord) for t in CHORD[1:-1]]
+        mean_force = sum(np.float32(w) * f for w, f in zip(SIMPSON, [start, *inner, force], strict=True))
+        work = ops.sum(mean_force * chord, axis=(-2, -1))
+        kinetic = 0.5 * ops.sum(white**2 - momentum**2, axis=(-2, -1))
+        accepted = ops.log(uniform) < work + kinetic
+        return ops.where(accepted[:, None, None], end, kappa), accepted
+
+    return transition
