@@ -34,6 +34,8 @@ def _parser() -> argparse.ArgumentParser:
     descent.set_defaults(command=_descent)
     published = commands.add_parser("published", help="measure the public MassiveNuS map, for the evidence")
     published.set_defaults(command=_published)
+    release = commands.add_parser("release", help="keep the results of a long run in data/released")
+    release.set_defaults(command=_release)
     return parser
 
 
@@ -81,6 +83,13 @@ def _published(options: argparse.Namespace) -> None:
     from analysis import published
 
     published.main()
+
+
+def _release(options: argparse.Namespace) -> None:
+    """Keep the results of a long run."""
+    from analysis import release
+
+    release.main()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from scipy.ndimage import maximum_filter
 
 from analysis.power import binned_c_ell
 
+RUNAWAY = 1.5  # times the training maximum
+
 
 def remy_rmse(estimate: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
     """Root mean square error over observed pixels, both maps less their mean over the whole map.
@@ -184,7 +186,7 @@ def peak_count_ratio(samples: np.ndarray, maps: np.ndarray, edges: Sequence[floa
 
 def runaway(samples: np.ndarray, training_max: float) -> bool:
     """Whether any sample left what the network was trained on: not finite, or above 1.5 times the training maximum."""
-    return bool(not np.isfinite(samples).all() or samples.max() > 1.5 * training_max)
+    return bool(not np.isfinite(samples).all() or samples.max() > RUNAWAY * training_max)
 
 
 def _centred(values: np.ndarray) -> np.ndarray:

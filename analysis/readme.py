@@ -108,7 +108,7 @@ def checks_table(metrics: Mapping) -> str:
     """What was asked, and what was found."""
     denoising = [metrics["train"][f"error_{sigma}"] for sigma in ("0.01", "0.02", "0.04", "0.08")]
     ratio, error = (metrics["accuracy"][f"rmse_ratio_to_wiener{suffix}"] for suffix in ("", "_err"))
-    cosmos, calibration, prior, stacks = (metrics[key] for key in ("cosmos", "calibration", "prior", "clusters"))
+    cosmos, spread, prior, stacks = (metrics[key] for key in ("cosmos", "spread", "prior", "clusters"))
     peaks = " ".join("none" if ratio is None else f"{ratio:.2f}" for ratio in prior["peak_count_ratio"])
     rows = [
         ["denoising RMSE / Gaussian score's at σ = .01, .02, .04, .08", " ".join(f"{e:.3f}" for e in denoising), "< 1"],
@@ -117,15 +117,15 @@ def checks_table(metrics: Mapping) -> str:
             f"{ratio:.3f} ± {error:.3f}",
             "less 2 errors ≤ 1",
         ],
-        ["score evaluations a sample", f"{metrics['sampler']['evaluations_per_sample']}", "≤ 500"],
+        ["score evaluations a sample", f"{metrics['sampler']['evaluations_per_sample']}", "≤ 400"],
         ["runs with a runaway sample", f"{metrics['sampler']['runaway']}", "0"],
         [
-            f"MSE ratio / ideal, {calibration['n_mocks']} mocks, {calibration['n_samples']} samples each",
-            f"{calibration['mse_ratio_over_ideal']:.3f}",
+            f"MSE ratio / ideal, {spread['n_mocks']} full-field mocks, {spread['n_samples']} samples each",
+            f"{spread['mse_ratio_over_ideal']:.3f}",
             "1",
         ],
         ["power of samples / truth, worst band", f"{metrics['spectrum']['max_departure']:.2f} off", "0"],
-        ["prior alone: power / held-out maps, worst band", f"{prior['band_power_max_departure']:.2f} off", "0"],
+        ["prior alone: power / held-out maps, worst band", f"{prior['band_power_max_departure']:.2f} off", "≤ 0.10"],
         ["prior alone: highest peak / training maximum", f"{prior['max_over_training_max']:.2f}", "< 1.5"],
         ["prior alone: peaks / held-out maps', from low to high", peaks, "1"],
         [

@@ -12,15 +12,17 @@ import numpy as np
 from astropy.table import Table
 
 from analysis.clusters import stack_snr
-from analysis.files import read_json
+from analysis.files import BorderError, read_json
+from analysis.maps import central_crops
 from analysis.metrics import (
+    RUNAWAY,
     in_mask_pearson,
     in_mask_rmse,
     mean_and_error,
     mean_of_infinitely_many,
     mse_ratio_over_ideal,
-    multipole_edges,
     peak_count_ratio,
+    peak_heights,
     pearson_of_infinitely_many,
     ratio_of_rms,
     remy_pearson,
@@ -37,7 +39,9 @@ from analysis.samples import load_chain, load_samples
 
 log = logging.getLogger(__name__)
 
-PEAK_EDGES = (0.02, 0.04, 0.06, 0.08, 0.12, 0.2)
+PEAK_EDGES = (0.02, 0.04, 0.06, 0.08, 0.12, 0.2, 0.4)
+MINIMUM_EDGES = (0.005, 0.01, 0.015, 0.02, 0.03)
+BANDS = 8
 QUANTILES = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 CONVENTIONS = {"accuracy": (remy_rmse, remy_pearson), "accuracy_in_mask": (in_mask_rmse, in_mask_pearson)}
 
@@ -51,9 +55,19 @@ DEFINITIONS = {
     "accuracy*.posterior_mean.pearson_infinite": "pearson without that noise, r sqrt(var / (var - V/n))",
     "accuracy*.rmse_ratio_to_wiener": "sqrt(sum MSE_inf of the posterior mean / sum MSE of the Wiener map) over mocks",
     "accuracy*.rmse_ratio_to_wiener_err": "jackknife error over test boxes, over mocks where there is one box",
-    "calibration.mse_ratio_over_ideal": "MSE of one sample over MSE of the mean of n, over 2n/(n+1); 1 is exact",
-    "calibration.n_mocks": "test mocks",
-    "calibration.n_samples": "posterior samples a mock",
+    "calibration*.sbc_min_p_holm": "smallest of `sbc_p_holm`; below .01 a statistic is not calibrated",
+    "calibration*.sbc_p_holm.*": "chance of ranks of the truth at least as uneven as these, chi squared, after Holm",
+    "calibration*.tarp_max_deviation": "largest departure of the expected coverage from its level (TARP)",
+    "calibration*.tarp_band95": "what that departure stays below in 95 % of calibrated posteriors, this many mocks",
+    "calibration*.coverage68": "share of truths in central 68 % intervals, mean over statistics",
+    "calibration*.coverage95": "the same of central 95 % intervals",
+    "calibration*.coverage68_by_statistic.*": "coverage68 of one statistic",
+    "calibration*_err": "standard error, mocks drawn anew box by box",
+    "calibration*.coverage68_by_statistic_err.*": "standard error, mocks drawn anew box by box",
+    "calibration*.mse_ratio_over_ideal": "MSE of one sample over MSE of the mean of n, over 2n/(n+1); 1 is exact",
+    "calibration*.n_mocks": "small mocks: those of `sky` with the reduced shear of a wider map, else the sampler's own",
+    "calibration*.n_boxes": "N-body boxes of their truths, none of which training saw",
+    "calibration*.n_samples": "posterior samples a mock",
     "clusters.*.*": "signal to noise of the stack, by map: mean kappa at in-mask clusters less that at random places,"
     " over the scatter of 1000 random stacks",
     "clusters.*.n": "clusters in the stack",
@@ -73,16 +87,28 @@ DEFINITIONS = {
     "one_point.truth": "the same in their true maps",
     "prior.band_power_ratio": "power of samples of the prior alone over that of held-out maps, by bins of `ell`",
     "prior.band_power_max_departure": "largest departure of that ratio from 1",
+    "prior.band_power_ratio_err": "standard error of that ratio",
     "prior.ell": "geometric centres of the bins",
+    "prior.n": "samples of the prior alone",
     "prior.max_over_training_max": "highest convergence of samples of the prior alone over that of the training maps",
     "prior.peak_count_ratio": "peaks of samples of the prior alone over those of held-out maps, by `peak_height`",
+    "prior.peak_count_excess": "largest departure of a bin of peaks over what is allowed, 15 % and 3 Poisson errors",
     "prior.peak_height": "lower edges of the bins",
+    "prior.minimum_count_ratio": "the same of minima, by `minimum_depth` below zero",
+    "prior.minimum_depth": "lower edges of the bins",
+    "prior.quantile": "shares of pixels below `one_point` and `one_point_held_out`",
+    "prior.one_point": "convergence below which that share of pixels of the samples lies, margin left out",
+    "prior.one_point_held_out": "the same of held-out maps",
+    "prior.runaway_sigma": "noise level at which a sample first exceeded 1.5 times the training maximum; null if none",
     "prior.runaway": "1 if a sample is not finite or exceeds 1.5 times the training maximum",
     "prior.stein_error": "largest departure of E[(kappa - m).score] from -(modes) over noise levels, relative",
     "sampler.acceptance": "mean share of accepted trajectories, over levels and runs",
     "sampler.evaluations_per_sample": "score evaluations, all passes counted",
     "sampler.runaway": "runs of sample.fields, and test mocks, with a sample beyond 1.5 times the training maximum",
     "sampler.stein_error": "as prior.stein_error, worst over runs",
+    "spread.mse_ratio_over_ideal": "MSE of one sample over MSE of the mean of n, over 2n/(n+1), full-field test mocks",
+    "spread.n_mocks": "full-field test mocks",
+    "spread.n_samples": "posterior samples of each",
     "simulations.*.*": "number, rms and maximum of the maps of each split",
     "simulations.boxes.*": "N-body boxes of a split, none of which another split sees",
     "simulations.source": "where the maps come from",
@@ -196,7 +222,7 @@ def posterior_spread(mocks: Sequence[Mock], samples: np.ndarray, edges: np.ndarr
             "sample": np.quantile(samples[..., mask], QUANTILES),
             "truth": np.quantile(truths[..., mask], QUANTILES),
         },
-        "calibration": {
+        "spread": {
             "mse_ratio_over_ideal": mse_ratio_over_ideal(samples, truths, mask),
             "n_mocks": len(mocks),
             "n_samples": samples.shape[1],
@@ -204,47 +230,103 @@ def posterior_spread(mocks: Sequence[Mock], samples: np.ndarray, edges: np.ndarr
     }
 
 
-def prior_health(samples: np.ndarray, chain: Table, maps: np.ndarray, training_max: float, pixel_arcmin: float) -> dict:
-    """Samples of the prior alone against held-out maps.
+def prior_health(
+    samples: np.ndarray, chain: Table, maps: np.ndarray, training_max: float, pixel_arcmin: float, *, margin: int = 0
+) -> dict:
+    """Samples of the prior alone against held-out maps of the same size.
 
     Parameters
     ----------
     samples : (n, ny, nx)
     chain : diagnostics of their noise levels
     maps : (m, ny, nx), held out
+    margin : pixels along the edges, left to the Gaussian prior, where peaks and values are not compared
     """
-    edges = multipole_edges(maps.shape[-1], pixel_arcmin)
-    power = [binned_c_ell(stack, pixel_arcmin, edges).mean(axis=0) for stack in (samples, maps)]
-    peaks = peak_count_ratio(samples, maps, PEAK_EDGES)
-    ratio = power[0] / power[1]
+    fundamental = 2 * np.pi / (maps.shape[-1] * np.deg2rad(pixel_arcmin / 60))
+    edges = np.geomspace(max(300, 0.99 * fundamental), 0.5 * np.pi / np.deg2rad(pixel_arcmin / 60), BANDS + 1)
+    power = [binned_c_ell(stack, pixel_arcmin, edges) for stack in (samples, maps)]
+    means = [bands.mean(axis=0) for bands in power]
+    errors = [bands.std(axis=0, ddof=1) / len(bands) ** 0.5 / bands.mean(axis=0) for bands in power]
+    ratio = means[0] / means[1]
+    inner = [central_crops(stack, maps.shape[-1] - 2 * margin) for stack in (samples, maps)]
+    peaks = peak_count_ratio(*inner, PEAK_EDGES)
+    minima = peak_count_ratio(-inner[0], -inner[1], MINIMUM_EDGES)
+    highest = np.asarray(chain["highest"])
+    beyond = ~(highest <= RUNAWAY * training_max)
     return {
+        "n": len(samples),
         "ell": centres(edges),
         "band_power_ratio": ratio,
+        "band_power_ratio_err": ratio * np.hypot(*errors),
         "band_power_max_departure": np.max(np.abs(ratio - 1)),
         "peak_height": PEAK_EDGES[:-1],
-        "peak_count_ratio": [None if np.isnan(ratio) else ratio for ratio in peaks],
+        "peak_count_ratio": _or_none(peaks),
+        "peak_count_excess": max_excess(*inner, PEAK_EDGES),
+        "minimum_depth": MINIMUM_EDGES[:-1],
+        "minimum_count_ratio": _or_none(minima),
+        "quantile": QUANTILES,
+        "one_point": np.quantile(inner[0], QUANTILES),
+        "one_point_held_out": np.quantile(inner[1], QUANTILES),
         "max_over_training_max": samples.max() / training_max,
         "runaway": int(runaway(samples, training_max)),
+        "runaway_sigma": float(chain["sigma"][np.argmax(beyond)]) if beyond.any() else None,
         "stein_error": stein_error(chain),
     }
+
+
+def max_excess(samples: np.ndarray, maps: np.ndarray, edges: Sequence[float]) -> float:
+    """Largest departure of a bin of peak counts from held-out maps', over what is allowed: 15 % and 3 Poisson errors.
+
+    Below 1 every bin passes.
+    """
+    counts = [np.histogram(peak_heights(stack), edges)[0] for stack in (samples, maps)]
+    expected = counts[1] * len(samples) / len(maps)
+    poisson = np.sqrt(expected * (1 + len(samples) / len(maps)))
+    return float(np.max(np.abs(counts[0] - expected) / (0.15 * expected + 3 * np.maximum(poisson, 1))))
+
+
+def check_prior(health: Mapping) -> None:
+    """End a run whose prior is none.
+
+    Raises
+    ------
+    BorderError
+        If unconditional samples ran away, or their power or peaks are not the simulations'.
+    """
+    faults = [
+        (health["runaway"] or health["runaway_sigma"] is not None, f"a runaway at noise {health['runaway_sigma']}"),
+        (health["band_power_max_departure"] > 0.1, f"power {health['band_power_max_departure']:.2f} off, beyond 0.1"),
+        (health["peak_count_excess"] > 1, f"peak counts {health['peak_count_excess']:.2f} times what is allowed"),
+    ]
+    told = [what for wrong, what in faults if wrong]
+    if told:
+        raise BorderError(
+            f"samples of the prior alone are not like the simulations ({'; '.join(told)}); train longer, on more maps"
+            " or with a larger network, or set validate.prior_fatal to false to go on"
+        )
+
+
+def _or_none(values: np.ndarray) -> list[float | None]:
+    """Numbers, None for those that are NaN."""
+    return [None if np.isnan(value) else float(value) for value in values]
 
 
 def sampler_health(folder: Path, names: Sequence[str], mock_samples: np.ndarray, training_max: float) -> dict:
     """Cost and health of the runs of `sample.fields` whose samples a folder holds, runaways of the test mocks too."""
     samples = [load_samples(folder / f"{name}.fits") for name in names]
     chains = [load_chain(folder / f"{name}.fits") for name in names]
-    ladders = [chain[:-1] for chain in chains]  # the last row is the reverse diffusion, which rejects nothing
     return {
         "evaluations_per_sample": int(max(chain["evaluations"][-1] for chain in chains)),
-        "acceptance": np.mean([np.mean(ladder["acceptance"]) for ladder in ladders]),
-        "stein_error": max(stein_error(chain) for chain in chains),
+        "acceptance": np.mean([np.mean(chain["acceptance"]) for chain in chains]),
+        "stein_error": max((e for e in map(stein_error, chains) if e is not None), default=None),
         "runaway": sum(runaway(maps, training_max) for maps in [*samples, *mock_samples]),
     }
 
 
-def stein_error(chain: Table) -> float:
-    """Largest departure from Stein's identity over the levels of a ladder, the reverse diffusion left out."""
-    return float(np.max(np.abs(chain["stein"][:-1] - 1)))
+def stein_error(chain: Table) -> float | None:
+    """Largest departure from Stein's identity over the levels of a ladder that know their score; None without any."""
+    departures = np.abs(np.asarray(chain["stein"], float) - 1)
+    return float(np.nanmax(departures)) if np.isfinite(departures).any() else None
 
 
 def cluster_stacks(maps: Mapping[str, np.ndarray], placed: Table, mask: np.ndarray, *, seed: int) -> dict:
@@ -303,7 +385,13 @@ def stage_metrics(data: Path, fields: Sequence[str]) -> dict:
     fields : `catalogue.fields`
     """
     observation = {name: read_json(data / "observation" / f"{name}_metrics.json") for name in fields}
-    folders = {"theory": "theory", "simulations": "simulations", "mocks": "mocks", "train": "score"}
+    folders = {
+        "theory": "theory",
+        "simulations": "simulations",
+        "mocks": "mocks",
+        "train": "score",
+        "calibration": "calibration",
+    }
     return {
         "observation": {
             name: {key: value for key, value in values.items() if key != "definition"}

@@ -8,6 +8,7 @@ figures; `load` puts the sections together.
 
 from analysis.params.inference import (
     BaselinesParams,
+    CalibrateParams,
     FiguresParams,
     GibbsParams,
     HmcParams,
@@ -36,6 +37,7 @@ __all__ = [
     "DATA",
     "ROOT",
     "BaselinesParams",
+    "CalibrateParams",
     "CatalogueParams",
     "ColumnFiles",
     "ComputeParams",

@@ -128,11 +128,21 @@ class BaselinesParams:
 
 @record
 class ValidateParams:
-    """Chains a mock, unconditional samples, and the redshift up to which clusters are stacked."""
+    """Chains a mock, samples of the prior alone and whether they may end the run, redshift limit of the stacks."""
 
     chains: Annotated[int, Field(ge=2)]
     prior_samples: Annotated[int, Field(ge=2)]
+    prior_fatal: bool
     cluster_redshift_max: Positive
+
+
+@record
+class CalibrateParams:
+    """Mocks with the sampler's own shear and with the sky's, and posterior samples of each."""
+
+    own: Annotated[int, Field(ge=2)]
+    sky: Annotated[int, Field(ge=2)]
+    samples: Annotated[int, Field(ge=2)]
 
 
 @record

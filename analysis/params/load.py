@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from analysis.files import BorderError
 from analysis.params.inference import (
     BaselinesParams,
+    CalibrateParams,
     FiguresParams,
     SampleParams,
     TrainParams,
@@ -30,9 +31,10 @@ class ParamsError(BorderError):
 
 @record
 class ComputeParams:
-    """Processes for work that is split by box; null takes every core."""
+    """Processes for work that is split by box or mock, null for every core; address of a Dask scheduler for mocks."""
 
     processes: Count | None
+    scheduler: str | None
 
 
 @record
@@ -50,6 +52,7 @@ class Params:
     train: TrainParams
     sample: SampleParams
     baselines: BaselinesParams
+    calibrate: CalibrateParams
     validate: ValidateParams
     figures: FiguresParams
     compute: ComputeParams

@@ -31,8 +31,8 @@ from analysis.backend import compiled, filtered
 from analysis.lensing import convergence_from_shear, kaiser_squires_kernel, shear_from_convergence
 from analysis.params import SampleParams
 from analysis.posterior import gaussian_posterior_draws
-from analysis.sampler.health import Level, Watch, report
-from analysis.score import Prior, shifted_mean
+from analysis.sampler.health import Level, Watch, report, stein_ratio
+from analysis.score import Prior, gaussian_score, shifted_mean
 
 SHARE = 0.9  # rho^2 w at most; the split exists below 1
 
@@ -61,25 +61,27 @@ def gibbs_sampler(prior: Prior, params: SampleParams) -> Callable:
             return rng.standard_normal((*shape, *power.shape), "float32")
 
         def cycle(kappa, rho: float):
-            capped = capped_weight(weight, rho)
-            kappa = split(kappa, np.float32(rho), gamma, capped, white(chains, 2), white(chains))
-            return descend(
-                mean_of,
-                lambda kappa, mean, high, low: step(kappa, mean, high, low, power, white(chains)),
-                kappa,
-                descent(rho, params.sigma_final, settings.descent_ratio),
-            )
+            stein = np.nan
+
+            def draw(kappa, mean, high, low):
+                nonlocal stein
+                if high == np.float32(rho) and not weight.any():  # with data, z has a score of its own
+                    stein = stein_ratio(kappa, gaussian_score(kappa - mean, np.full(chains, high), power))
+                return step(kappa, mean, high, low, power, white(chains))
+
+            noisy = split(kappa, np.float32(rho), gamma, capped_weight(weight, rho), white(chains, 2), white(chains))
+            return descend(mean_of, draw, noisy, descent(rho, params.sigma_final, settings.descent_ratio)), stein
 
         kappa = gaussian_posterior_draws(gamma, capped_weight(weight, rhos[0]), prior.power, chains, rng=rng)
         kappa, levels, evaluations = kappa.astype("float32"), [], 0
         for number, rho in enumerate(rhos, 1):
-            kappa = cycle(kappa, rho)
+            kappa, stein = cycle(kappa, rho)
             evaluations += len(descent(rho, params.sigma_final, settings.descent_ratio))
-            level = Level(float(rho), 0.0, 1.0, np.nan, float(np.max(kappa)), evaluations)
+            level = Level(float(rho), 0.0, 1.0, stein, float(np.max(kappa)), evaluations)
             levels.append(report(level, number, len(rhos)))
         samples = np.asarray(kappa)
         for _ in range(further):
-            kappa = cycle(kappa, rhos[-1])
+            kappa, _ = cycle(kappa, rhos[-1])
             watch(np.asarray(kappa))
         return samples, levels
 

@@ -1,0 +1,182 @@
+"""Calibration: posterior samples of hundreds of small mocks, and where their truths rank among them.
+
+A mock is a cut-out of a simulated map under a piece of a real field's noise, its margin unobserved. Two kinds: `own`
+has its shear from the sampler's own periodic operator, so that only prior and sampler can be at fault; `sky` has the
+reduced shear of a wider map, as the sky has.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.table import Table
+
+from analysis import ranks
+from analysis.baselines import wiener_filter
+from analysis.clusters import aperture_mass
+from analysis.lensing import reduced_shear, shear_from_convergence
+from analysis.maps import MapSet, central_crops
+from analysis.params import stage_rng
+from analysis.posterior import gaussian_posterior_draws
+from analysis.power import binned_c_ell
+
+KINDS = ("own", "sky")
+BANDS = 6
+APERTURE_PIXELS = 5.0
+NOISE_CLASSES = ("deep", "middle", "shallow")
+STATISTICS = (
+    *(f"band_{i}" for i in range(BANDS)),
+    "highest_peak",
+    *(f"pixel_{name}" for name in NOISE_CLASSES),
+    "aperture_random",
+    "aperture_peak",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class CutOut:
+    """A small mock: truth (side, side), shear and weight (2, side, side), and the box of the map it was cut from."""
+
+    truth: np.ndarray
+    gamma: np.ndarray
+    weight: np.ndarray
+    box: int
+
+
+def cut_out(maps: MapSet, weight: np.ndarray, side: int, margin: int, kind: str, *, rng: np.random.Generator) -> CutOut:
+    """One mock of random place, orientation, noise and piece of the field.
+
+    Parameters
+    ----------
+    maps : held-out maps; every box is as likely as any other
+    weight : (2, ny, nx), inverse variance of a real field
+    side : of the mock, pixels
+    margin : outer pixels left unobserved
+    kind : one of `KINDS`
+    """
+    box = rng.choice(np.unique(maps.box))
+    kappa = np.rot90(maps.kappa[rng.choice(np.flatnonzero(maps.box == box))], rng.integers(4))
+    kappa = kappa.T if rng.random() < 0.5 else kappa
+    y, x = rng.integers(0, len(kappa) - side + 1, size=2)
+    window = np.s_[..., y : y + side, x : x + side]
+    truth = kappa[window]
+    if kind == "own":
+        shear = np.asarray(shear_from_convergence(truth[None]))[0]
+    else:
+        shear = reduced_shear(np.asarray(shear_from_convergence(kappa[None]))[0], kappa)[window]
+    piece = piece_of_field(weight, side, margin, rng=rng)
+    sigma = np.where(piece > 0, piece, np.inf) ** -0.5
+    gamma = np.where(piece > 0, shear + sigma * rng.standard_normal(shear.shape), 0.0)
+    return CutOut(truth, gamma.astype("float32"), piece.astype("float32"), int(box))
+
+
+def piece_of_field(weight: np.ndarray, side: int, margin: int, *, rng: np.random.Generator) -> np.ndarray:
+    """A random piece of a field's weights, (2, side, side), unobserved in the margin, its middle within the field."""
+    ranges = []
+    for axis in (1, 0):
+        seen = np.flatnonzero(weight[0].any(axis=axis))
+        low, high = seen[0] - margin, seen[-1] + 1 + margin - side
+        ranges.append((max(0, min(low, high)), min(weight.shape[-1] - side, max(low, high))))
+    y, x = (rng.integers(low, high + 1) for low, high in ranges)
+    piece = np.zeros((2, side, side))
+    inner = slice(margin, side - margin)
+    piece[:, inner, inner] = weight[:, y : y + side, x : x + side][:, inner, inner]
+    return piece
+
+
+def summaries(mock: CutOut, wiener: np.ndarray, margin: int, pixel_arcmin: float, *, rng: np.random.Generator):
+    """A function of maps (..., side, side) that gives every statistic of `STATISTICS`, by name.
+
+    Places are random, or where the Wiener map is highest: chosen once, never from the truth.
+    """
+    side = len(wiener)
+    inner = side - 2 * margin
+    nyquist = np.pi / np.deg2rad(pixel_arcmin / 60)
+    edges = np.geomspace(max(300, 0.99 * 2 * nyquist / inner), nyquist / 2, BANDS + 1)  # no band below the first mode
+    seen = np.argwhere(mock.weight[0] > 0)
+    by_weight = seen[np.argsort(-mock.weight[0][tuple(seen.T)], kind="stable")]
+    pixels = [tuple(rng.choice(third)) for third in np.array_split(by_weight, len(NOISE_CLASSES))]
+    somewhere = rng.choice(seen)
+    observed = np.where(mock.weight[0] > 0, wiener, -np.inf)
+    places = {"random": somewhere, "peak": np.unravel_index(np.argmax(observed), wiener.shape)}
+
+    def measure(maps: np.ndarray) -> dict[str, np.ndarray]:
+        middle = central_crops(maps, inner)
+        bands = binned_c_ell(middle, pixel_arcmin, edges)
+        return (
+            {f"band_{i}": bands[..., i] for i in range(BANDS)}
+            | {"highest_peak": middle.max(axis=(-2, -1))}
+            | {f"pixel_{name}": maps[..., y, x] for name, (y, x) in zip(NOISE_CLASSES, pixels, strict=True)}
+            | {f"aperture_{name}": aperture_mass(maps, x, y, APERTURE_PIXELS) for name, (y, x) in places.items()}
+        )
+
+    return measure
+
+
+def calibrate_mock(mock: CutOut, samples: np.ndarray, power: np.ndarray, margin: int, pixel_arcmin: float, *, rng):
+    """Ranks of one mock's truth among its samples, and the errors of one sample and of their mean.
+
+    The reference point of TARP is a draw of the Gaussian posterior: it depends on data and chance, not on the truth.
+
+    Returns
+    -------
+    dict
+        rank by statistic and `tarp`, `mse_one`, `mse_mean`, `box`
+    """
+    gaussian = gaussian_posterior_draws(mock.gamma, mock.weight, power, 1, rng=rng)[0]
+    measure = summaries(mock, wiener_filter(mock.gamma, mock.weight, power), margin, pixel_arcmin, rng=rng)
+    truth, drawn = measure(mock.truth), measure(samples)
+    seen = mock.weight[0] > 0
+    one = np.mean(np.var((samples - mock.truth)[:, seen], axis=-1))
+    mean = np.var((samples.mean(axis=0) - mock.truth)[seen])
+    return {name: int(ranks.rank(truth[name], drawn[name])) for name in STATISTICS} | {
+        "tarp": ranks.tarp_rank(mock.truth[seen], samples[:, seen], gaussian[seen]),
+        "mse_one": float(one),
+        "mse_mean": float(mean),
+        "highest": float(samples.max()),
+        "box": mock.box,
+    }
+
+
+def calibration_summary(table: Table, n: int, *, seed: int) -> dict:
+    """What the ranks of all mocks of one kind amount to.
+
+    Parameters
+    ----------
+    table : one row a mock
+    n : samples a mock
+    """
+    boxes = np.asarray(table["box"])
+    by_statistic = {name: np.asarray(table[name]) for name in STATISTICS}
+    p_values = ranks.holm({name: ranks.uniformity(values, n) for name, values in by_statistic.items()})
+    one, mean, tarp = (np.asarray(table[name]) for name in ("mse_one", "mse_mean", "tarp"))
+
+    def error(statistic: Callable) -> float:
+        return ranks.bootstrap_error(statistic, boxes, rng=stage_rng(seed, "calibrate", "bootstrap"))
+
+    def covered(level: float) -> Callable:
+        return lambda chosen: np.mean([ranks.coverage(v[chosen], n, level) for v in by_statistic.values()])
+
+    def mse_ratio(chosen: np.ndarray) -> float:
+        return float(one[chosen].sum() / mean[chosen].sum() * (n + 1) / (2 * n))
+
+    everything = np.arange(len(table))
+    return {
+        "sbc_min_p_holm": min(p_values.values()),
+        "sbc_p_holm": p_values,
+        "tarp_max_deviation": ranks.largest_deviation(tarp, n),
+        "tarp_band95": 1.358 / len(table) ** 0.5,
+        "coverage68": covered(0.68)(everything),
+        "coverage68_err": error(covered(0.68)),
+        "coverage95": covered(0.95)(everything),
+        "coverage95_err": error(covered(0.95)),
+        "coverage68_by_statistic": {name: ranks.coverage(v, n, 0.68) for name, v in by_statistic.items()},
+        "coverage68_by_statistic_err": {
+            name: error(lambda chosen, v=v: ranks.coverage(v[chosen], n, 0.68)) for name, v in by_statistic.items()
+        },
+        "mse_ratio_over_ideal": mse_ratio(everything),
+        "mse_ratio_over_ideal_err": error(mse_ratio),
+        "n_mocks": len(table),
+        "n_boxes": len(np.unique(boxes)),
+        "n_samples": n,
+    }

@@ -1,0 +1,98 @@
+"""Whether probabilities mean what they say: ranks of truths among posterior samples, and what follows from them.
+
+For exact samples of the posterior the rank of the truth among n of them, 0 to n, is uniform: simulation-based
+calibration (Talts et al. 2018) of any statistic of the map.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.stats import chisquare
+
+RESAMPLINGS = 1000
+
+
+def rank(truth: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    """Number of samples below the truth.
+
+    Parameters
+    ----------
+    truth : (...)
+    samples : (n, ...)
+
+    Returns
+    -------
+    (...), integers from 0 to n
+    """
+    return np.sum(np.asarray(samples) < np.asarray(truth), axis=0)
+
+
+def uniformity(ranks: np.ndarray, n: int) -> float:
+    """Probability of ranks at least as uneven as these if they are uniform on 0 to `n`, by chi squared."""
+    return float(chisquare(np.bincount(ranks, minlength=n + 1)).pvalue)
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """p-values corrected for their number; reject those below a level, and the chance of any false one is below it.
+
+    Source: Holm 1979.
+    """
+    adjusted, largest = {}, 0.0
+    for position, name in enumerate(sorted(p_values, key=p_values.get)):
+        largest = max(largest, min(1.0, (len(p_values) - position) * p_values[name]))
+        adjusted[name] = largest
+    return adjusted
+
+
+def coverage(ranks: np.ndarray, n: int, level: float) -> float:
+    """Share of truths in the central interval of probability `level`.
+
+    Of the n + 1 equal bins between samples those cut by the interval's ends count by the part inside.
+    """
+    low, high = (1 - level) / 2, (1 + level) / 2
+    edges = np.arange(n + 2) / (n + 1)
+    inside = np.clip(np.minimum(edges[1:], high) - np.maximum(edges[:-1], low), 0, None) * (n + 1)
+    return float(np.mean(inside[ranks]))
+
+
+def expected_coverage(ranks: np.ndarray, n: int) -> np.ndarray:
+    """Share of ranks below 1, 2, ... n: to compare with 1, 2, ... n over n + 1."""
+    return np.array([np.mean(ranks < below) for below in range(1, n + 1)])
+
+
+def largest_deviation(ranks: np.ndarray, n: int) -> float:
+    """Largest departure of the expected coverage from the diagonal, at the levels that n samples attain.
+
+    Source: Lemos et al. 2023 (TARP), where ranks are of the distance from a reference point.
+    """
+    return float(np.max(np.abs(expected_coverage(ranks, n) - np.arange(1, n + 1) / (n + 1))))
+
+
+def tarp_rank(truth: np.ndarray, samples: np.ndarray, reference: np.ndarray) -> int:
+    """Rank of the truth's distance from a reference point among those of the samples.
+
+    Parameters
+    ----------
+    truth, reference : (pixels,); the reference may depend on the data and on chance, never on the truth
+    samples : (n, pixels)
+    """
+    return int(rank(np.sum((truth - reference) ** 2), np.sum((samples - reference) ** 2, axis=-1)))
+
+
+def bootstrap_error(statistic, groups: Sequence, *, rng: np.random.Generator) -> float:
+    """Standard error of a statistic of mocks that share N-body boxes: boxes are drawn anew, with all their mocks.
+
+    Parameters
+    ----------
+    statistic : of the numbers of the mocks to use, (m,), some of them more than once
+    groups : (mocks,), the box of each mock
+    """
+    groups = np.asarray(groups)
+    if len(np.unique(groups)) < 2:
+        groups = np.arange(len(groups))  # one box alone: its mocks stand for themselves
+    members = [np.flatnonzero(groups == name) for name in np.unique(groups)]
+    values = [
+        statistic(np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))]))
+        for _ in range(RESAMPLINGS)
+    ]
+    return float(np.std(values, ddof=1))

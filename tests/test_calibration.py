@@ -1,0 +1,101 @@
+"""Calibration mocks: cut-outs that hide nothing of the truth but their noise, and ranks that find a bad posterior."""
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from analysis.calibration import (
+    NOISE_CLASSES,
+    STATISTICS,
+    calibrate_mock,
+    calibration_summary,
+    cut_out,
+    piece_of_field,
+    summaries,
+)
+from analysis.lensing import shear_from_convergence
+from analysis.maps import MapSet
+from analysis.posterior import gaussian_posterior_draws
+from analysis.power import gaussian_field, wavenumbers
+
+SIDE, MARGIN, PIXEL = 32, 4, 0.82
+POWER = 4e-3 * (np.maximum(wavenumbers((SIDE, SIDE), PIXEL), 500) / 500) ** -1.5
+
+
+def field_weight():
+    """A field of 40 x 40 pixels in the middle of 64 x 64, with three depths."""
+    weight = np.zeros((2, 64, 64))
+    weight[:, 12:52, 12:52] = np.repeat([300.0, 500.0, 700.0, 900.0], 10)
+    return weight
+
+
+def maps(n=6):
+    kappa = gaussian_field(
+        4e-3 * (np.maximum(wavenumbers((48, 48), PIXEL), 500) / 500) ** -1.5, n, rng=np.random.default_rng(1)
+    )
+    return MapSet(kappa.astype("float32"), np.arange(n) // 2)
+
+
+@pytest.mark.parametrize("kind", ["own", "sky"])
+def test_a_cut_out_shows_its_truth_but_for_the_noise(kind):
+    residuals = []
+    for seed in range(40):
+        mock = cut_out(maps(), 1e3 * field_weight(), SIDE, MARGIN, kind, rng=np.random.default_rng(seed))
+        assert mock.truth.shape == (SIDE, SIDE)
+        assert mock.box in (0, 1, 2)
+        seen = mock.weight > 0
+        assert not seen[:, :MARGIN].any()
+        assert not seen[:, :, -MARGIN:].any()
+        assert not mock.gamma[~seen].any()
+        shear = np.asarray(shear_from_convergence(mock.truth[None]))[0]
+        residuals.append(((mock.gamma - shear) * np.sqrt(mock.weight))[seen])
+    chi_squared = np.mean(np.concatenate(residuals) ** 2)
+    if kind == "own":
+        assert abs(chi_squared - 1) < 0.02
+    else:  # the truth's own periodic shear is not what the sky shows
+        assert chi_squared > 2
+
+
+def test_pieces_lie_in_the_field():
+    weight = field_weight()
+    for seed in range(20):
+        piece = piece_of_field(weight, SIDE, MARGIN, rng=np.random.default_rng(seed))
+        assert (piece[:, MARGIN:-MARGIN, MARGIN:-MARGIN] > 0).all()
+        assert set(np.unique(piece[piece > 0])) <= {300.0, 500.0, 700.0, 900.0}
+    everywhere = piece_of_field(np.ones((2, SIDE, SIDE)), SIDE, MARGIN, rng=np.random.default_rng(1))
+    assert everywhere[:, MARGIN:-MARGIN, MARGIN:-MARGIN].all()
+
+
+def test_statistics_are_chosen_without_the_truth():
+    mock = cut_out(maps(), field_weight(), SIDE, MARGIN, "own", rng=np.random.default_rng(2))
+    wiener = np.random.default_rng(3).standard_normal((SIDE, SIDE))
+    measured = summaries(mock, wiener, MARGIN, PIXEL, rng=np.random.default_rng(4))(mock.truth)
+    assert tuple(measured) == STATISTICS
+    assert all(np.isfinite(value) for value in measured.values())
+    assert measured["highest_peak"] == mock.truth[MARGIN:-MARGIN, MARGIN:-MARGIN].max()
+    deepest = max(mock.weight[0][mock.truth == measured[f"pixel_{name}"]].item() for name in NOISE_CLASSES)
+    assert deepest == measured_weight(mock, measured["pixel_deep"])
+
+
+def measured_weight(mock, value):
+    """Weight of the pixel that has a value of the truth."""
+    return mock.weight[0][mock.truth == value].item()
+
+
+@pytest.mark.parametrize(("spread", "calibrated"), [(1.0, True), (0.8, False)])
+def test_exact_samples_pass_and_narrow_ones_fail(spread, calibrated):
+    rows = []
+    for seed in range(120):
+        rng = np.random.default_rng(seed)
+        truth = gaussian_field(POWER, 1, rng=rng).astype("float32")
+        mock = cut_out(MapSet(truth, np.array([seed])), field_weight(), SIDE, MARGIN, "own", rng=rng)
+        samples = gaussian_posterior_draws(mock.gamma, mock.weight, POWER, 19, rng=rng)
+        samples = samples.mean(axis=0) + spread * (samples - samples.mean(axis=0))
+        rows.append(calibrate_mock(mock, samples, POWER, MARGIN, PIXEL, rng=rng))
+    summary = calibration_summary(Table(rows), 19, seed=1)
+    assert summary["n_boxes"] == 120
+    assert (abs(summary["coverage68"] - 0.68) < 3.3 * summary["coverage68_err"]) == calibrated
+    assert (abs(summary["mse_ratio_over_ideal"] - 1) < 3.3 * summary["mse_ratio_over_ideal_err"]) == calibrated
+    assert (summary["tarp_max_deviation"] < summary["tarp_band95"]) == calibrated
+    if calibrated:
+        assert summary["sbc_min_p_holm"] > 1e-3

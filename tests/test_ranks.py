@@ -1,0 +1,74 @@
+"""Ranks: uniform for exact samples, telling for those that are too narrow, too wide or shifted."""
+
+import numpy as np
+import pytest
+
+from analysis import ranks
+
+N = 19
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Truths and samples of a posterior N(m, 1) whose m is known, for 400 mocks."""
+    rng = np.random.default_rng(1)
+    centre = rng.standard_normal(400)
+    return centre + rng.standard_normal(400), centre + rng.standard_normal((N, 400)), centre
+
+
+def test_rank_counts_samples_below():
+    assert ranks.rank(np.array([0.5, -1.0]), np.array([[0.0, 0.0], [1.0, 1.0]])).tolist() == [1, 0]
+
+
+def test_exact_samples_have_uniform_ranks_and_intervals_that_cover(drawn):
+    truth, samples, _ = drawn
+    found = ranks.rank(truth, samples)
+    assert found.min() == 0
+    assert found.max() == N
+    assert ranks.uniformity(found, N) > 1e-3
+    for level in (0.68, 0.95):
+        assert abs(ranks.coverage(found, N, level) - level) < 3.3 * np.sqrt(level * (1 - level) / 400)
+    assert ranks.largest_deviation(found, N) < 1.358 / 20
+
+
+@pytest.mark.parametrize(("scale", "shift", "covers"), [(0.7, 0, 0.51), (1.5, 0, 0.84), (1, 0.5, 0.62)])
+def test_faults_are_told(drawn, scale, shift, covers):
+    truth, samples, centre = drawn
+    found = ranks.rank(truth, centre + scale * (samples - centre) + shift)
+    assert ranks.uniformity(found, N) < 1e-3
+    assert abs(ranks.coverage(found, N, 0.68) - covers) < 0.08
+    assert ranks.largest_deviation(found, N) > 1.358 / 20
+
+
+def test_bins_at_the_ends_of_an_interval_count_in_part():
+    every = np.arange(N + 1)
+    for level in (0.1, 0.68, 0.95, 1.0):
+        assert ranks.coverage(every, N, level) == pytest.approx(level)
+    assert ranks.coverage(np.array([3]), N, 0.68) == pytest.approx(0.8)  # from .15 to .20, and the interval from .16
+
+
+def test_holm_multiplies_by_the_number_left():
+    assert ranks.holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
+    assert ranks.holm({"a": 0.9, "b": 0.8}) == pytest.approx({"b": 1.0, "a": 1.0})
+
+
+@pytest.mark.parametrize(("spread", "calibrated"), [(1.0, True), (0.8, False)])
+def test_tarp_tells_samples_that_spread_too_little(spread, calibrated):
+    rng = np.random.default_rng(2)
+    found = []
+    for _ in range(400):
+        centre, truth = rng.standard_normal(8), None
+        truth = centre + rng.standard_normal(8)
+        reference = centre + 2 * rng.standard_normal(8)
+        found.append(ranks.tarp_rank(truth, centre + spread * rng.standard_normal((N, 8)), reference))
+    assert (ranks.largest_deviation(np.array(found), N) < 1.358 / 20) == calibrated
+
+
+def test_bootstrap_by_box_sees_what_mocks_of_a_box_share():
+    rng = np.random.default_rng(3)
+    boxes = np.repeat(np.arange(40), 10)
+    values = rng.standard_normal(40)[boxes] + 0.1 * rng.standard_normal(400)
+    error = ranks.bootstrap_error(lambda chosen: values[chosen].mean(), boxes, rng=rng)
+    assert abs(error - values.reshape(40, 10).mean(axis=1).std(ddof=1) / 40**0.5) < 0.02
+    alone = ranks.bootstrap_error(lambda chosen: values[chosen].mean(), np.zeros(400), rng=rng)
+    assert alone < 0.5 * error
