@@ -145,7 +145,8 @@ def gaussian_posterior_draws(gamma, weight, power, n: int, *, rng: np.random.Gen
 
     Parameters
     ----------
-    gamma, weight : (2, ny, nx)
+    gamma : (2, ny, nx), or (n, 2, ny, nx) where each sample has data of its own
+    weight : (2, ny, nx)
     power : (ny, nx), pixel variance per mode
 
     Returns
@@ -155,7 +156,7 @@ def gaussian_posterior_draws(gamma, weight, power, n: int, *, rng: np.random.Gen
     Source: Hoffman & Ribak 1991.
     """
     gamma, weight, power = (np.asarray(values, float) for values in (gamma, weight, power))
-    data_noise = rng.standard_normal((n, *gamma.shape)) * np.sqrt(weight)
+    data_noise = rng.standard_normal((n, *weight.shape)) * np.sqrt(weight)
     prior_noise = filtered(rng.standard_normal((n, *power.shape)), 1.0 / np.sqrt(power))
     pull = convergence_from_shear(weight * gamma + data_noise) + prior_noise
     return np.asarray(gaussian_posterior_solve(pull, weight, power))

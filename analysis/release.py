@@ -1,12 +1,16 @@
 """Results of long runs, kept in `data/released/<profile>/`, and whether they still belong to the code beside them."""
 
 import hashlib
+import json
 import shutil
+from functools import reduce
 from pathlib import Path
+
+import yaml
 
 from analysis.files import BorderError, read_json, write_json
 from analysis.params import DATA, ROOT, load_params
-from analysis.provenance import DIGITS, import_closure
+from analysis.provenance import DIGITS, code_cells, import_closure, stage_keys
 
 STAGES = ("simulations", "train", "calibrate")  # what a calibration rests on
 RELEASED = DATA / "released"
@@ -19,13 +23,25 @@ KEPT = (
 
 
 def release_digest(profile: str, root: Path = ROOT) -> str:
-    """Digest of the code of the stages in `STAGES` and of what sets a profile's parameters."""
-    names = {name for stage in STAGES for name in import_closure(root / "notebooks" / f"{stage}.ipynb", root)}
-    names |= {f"notebooks/{stage}.ipynb" for stage in STAGES} | {"conf/config.yaml", f"conf/profile/{profile}.yaml"}
-    digest = hashlib.sha256()
-    for name in sorted(names):
-        digest.update(name.encode() + (root / name).read_bytes())
-    return digest.hexdigest()[:DIGITS]
+    """Digest of the code of the stages in `STAGES` and of what a profile sets for them."""
+    notebooks = [root / "notebooks" / f"{stage}.ipynb" for stage in STAGES]
+    names = {name for notebook in notebooks for name in import_closure(notebook, root)}
+    keys = sorted({key for stage in STAGES for key in stage_keys(stage, root)})
+    settings = [
+        yaml.safe_load((root / "conf" / name).read_text(encoding="utf-8"))
+        for name in ("config.yaml", f"profile/{profile}.yaml")
+    ]
+    content = {
+        "notebooks": [code_cells(notebook) for notebook in notebooks],
+        "code": {name: (root / name).read_text(encoding="utf-8") for name in names},
+        "params": {key: [reduce(_entry, key.split("."), level) for level in settings] for key in keys},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:DIGITS]
+
+
+def _entry(section: dict | None, key: str):
+    """An entry of a section, None where there is none."""
+    return section.get(key) if isinstance(section, dict) else None
 
 
 def released_calibration(profile: str, folder: Path = RELEASED, root: Path = ROOT) -> dict:

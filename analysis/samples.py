@@ -1,4 +1,4 @@
-"""Posterior samples on disk: SAMPLES, MEAN, STD, and the table CHAIN of diagnostics a noise level."""
+"""Posterior samples on disk: SAMPLES, MEAN, STD, and tables of health, CHAIN a noise level, CONVERGENCE a statistic."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -12,7 +12,13 @@ from analysis.sky import Grid, image_hdu, read_image, write_fits
 
 
 def save_samples(
-    path: str | Path, samples: np.ndarray, levels: Sequence, grid: Grid, *, cards: Mapping[str, object]
+    path: str | Path,
+    samples: np.ndarray,
+    levels: Sequence,
+    grid: Grid,
+    *,
+    cards: Mapping[str, object],
+    convergence: Table | None = None,
 ) -> None:
     """Write the samples of one field as FITS.
 
@@ -21,6 +27,7 @@ def save_samples(
     samples : (n, ny, nx), dimensionless
     levels : records of the chains' health, one a noise level (`sampler.Level`)
     cards : PROFILE, SOURCE, SEED and CODEHASH of the primary header
+    convergence : R-hat and effective sample size a statistic (`sampler.convergence_table`), where they were measured
     """
     hdus = [
         image_hdu(samples, grid, "SAMPLES", axis="SAMPLE"),
@@ -28,6 +35,8 @@ def save_samples(
         image_hdu(samples.std(axis=0, ddof=1), grid, "STD"),
         fits.BinTableHDU(chain_table(levels), name="CHAIN"),
     ]
+    if convergence is not None:
+        hdus.append(fits.BinTableHDU(convergence, name="CONVERGENCE"))
     write_fits(path, hdus, cards)
 
 
@@ -48,5 +57,10 @@ def load_samples(path: str | Path) -> np.ndarray:
 
 
 def load_chain(path: str | Path) -> Table:
-    """Diagnostics of the chains of a field, one row a noise level; the last is the reverse diffusion's."""
+    """Diagnostics of the chains of a field, one row a noise level."""
     return Table.read(path, hdu="CHAIN")
+
+
+def load_convergence(path: str | Path) -> Table:
+    """R-hat and effective sample size of the chains of a field, one row a statistic."""
+    return Table.read(path, hdu="CONVERGENCE")

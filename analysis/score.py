@@ -12,6 +12,10 @@ sigma, where the noisy field is Gaussian and theory exact. Remy et al. 2020, eqs
 
 The taper t leaves the margin of the grid to the Gaussian prior. Sampling lives on a torus, whose seam no crop of a
 simulation has: with the network in charge there, peaks on the seam grow without bound (seen: kappa of 1.9).
+
+The clean map that a noisy one stands for, on average, is no higher than the highest of the training maps: where the
+network says so, it is outside what it learnt, and m is lowered by the excess. Without that bound one chain in a hundred
+runs away, from a peak near the top of the training's (seen: kappa of 1e6).
 """
 
 import warnings
@@ -43,6 +47,7 @@ class Prior:
     gate_sigma : noise level at which the gate is half closed
     noise_range : smallest and largest noise level of the training
     margin : pixels along the edges of a map in which the network's share fades out
+    highest : largest convergence of the training maps, which no mean of clean maps exceeds
     """
 
     power: np.ndarray
@@ -51,6 +56,7 @@ class Prior:
     gate_sigma: float = 1.0
     noise_range: tuple[float, float] = (0.0, np.inf)
     margin: int = 0
+    highest: float = np.inf
 
 
 def gaussian_score(kappa, sigma, power):
@@ -152,7 +158,12 @@ def shifted_mean(prior: Prior, kappa, sigma, *, training: bool = False):
     noise = ops.log(sigma / ops.sqrt(variance))[:, None]
     out = prior.network([ops.stack(inputs, axis=-1), noise], training=training)[..., 0]
     taper = ops.cast(margin_taper((int(kappa.shape[-2]), int(kappa.shape[-1])), prior.margin), kappa.dtype)
-    return _per_map(gate(sigma, power, prior.gate_sigma)) * taper * out
+    mean = _per_map(gate(sigma, power, prior.gate_sigma)) * taper * out
+    if np.isinf(prior.highest):
+        return mean
+    clean = denoised(kappa, sigma, gaussian_score(kappa - mean, sigma, power))
+    excess = ops.maximum(clean - prior.highest, 0.0)
+    return mean - filtered(excess, power / _per_map(sigma) ** 2 + 1.0)  # lowers the denoised map by the excess
 
 
 def check_grid(prior: Prior, shape: tuple[int, int], pixel_arcmin: float) -> None:
@@ -259,6 +270,7 @@ def save_prior(
         "gate_sigma": prior.gate_sigma,
         "margin": prior.margin,
         "noise_range": list(prior.noise_range),
+        "highest": prior.highest,
     }
     write_json(folder / "network.json", record)
     save_power(prior.power, folder / "power.npy")
@@ -294,6 +306,7 @@ def load_prior(folder: str | Path, *, side: int | None = None) -> Prior:
             gate_sigma=record["gate_sigma"],
             margin=record["margin"],
             noise_range=tuple(record["noise_range"]),
+            highest=record["highest"],
         )
     except (OSError, KeyError, TypeError, ValueError, UserWarning) as error:
         reason = " ".join(str(error).split())[:200]

@@ -156,7 +156,7 @@ def train_prior(
         EpochRandomness(batches),
     ]
     model.fit(batches, epochs=params.epochs, callbacks=callbacks, shuffle=False, verbose=0)
-    return prior, epochs.history()
+    return dataclasses.replace(prior, highest=float(maps.max())), epochs.history()
 
 
 def level_errors(prior: Prior, maps: np.ndarray, sigmas: Sequence[float], *, seed: int) -> list[float]:

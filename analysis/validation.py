@@ -35,7 +35,7 @@ from analysis.mocks import Mock
 from analysis.params import RunParams, stage_rng
 from analysis.power import binned_c_ell
 from analysis.results import load_result
-from analysis.samples import load_chain, load_samples
+from analysis.samples import load_chain, load_convergence, load_samples
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +104,8 @@ DEFINITIONS = {
     "prior.stein_error": "largest departure of E[(kappa - m).score] from -(modes) over noise levels, relative",
     "sampler.acceptance": "mean share of accepted trajectories, over levels and runs",
     "sampler.evaluations_per_sample": "score evaluations, all passes counted",
+    "sampler.rhat_max": "largest rank-normalised R-hat of band powers and highest peak, over runs; 1 if chains agree",
+    "sampler.ess_min": "smallest effective number of draws of the same, from sample.further transitions a chain",
     "sampler.runaway": "runs of sample.fields, and test mocks, with a sample beyond 1.5 times the training maximum",
     "sampler.stein_error": "as prior.stein_error, worst over runs",
     "spread.mse_ratio_over_ideal": "MSE of one sample over MSE of the mean of n, over 2n/(n+1), full-field test mocks",
@@ -315,10 +317,13 @@ def sampler_health(folder: Path, names: Sequence[str], mock_samples: np.ndarray,
     """Cost and health of the runs of `sample.fields` whose samples a folder holds, runaways of the test mocks too."""
     samples = [load_samples(folder / f"{name}.fits") for name in names]
     chains = [load_chain(folder / f"{name}.fits") for name in names]
+    agreement = [load_convergence(folder / f"{name}.fits") for name in names]
     return {
         "evaluations_per_sample": int(max(chain["evaluations"][-1] for chain in chains)),
         "acceptance": np.mean([np.mean(chain["acceptance"]) for chain in chains]),
         "stein_error": max((e for e in map(stein_error, chains) if e is not None), default=None),
+        "rhat_max": max(float(np.max(table["rhat"])) for table in agreement),
+        "ess_min": min(float(np.min(table["ess"])) for table in agreement),
         "runaway": sum(runaway(maps, training_max) for maps in [*samples, *mock_samples]),
     }
 

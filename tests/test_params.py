@@ -81,7 +81,7 @@ def test_records_are_frozen():
         ("train.normalisation", "layer"),
         ("sample.preset", "nuts"),
         ("sample.hmc.leapfrog_steps", 7),
-        ("sample.gibbs.descent_ratio", 1.0),
+        ("sample.gibbs.spacing", 0.0),
         ("sample.fields.cosmos.prior", "flat"),
         ("sample.fields.cosmos.chains", 1),
         ("baselines.smoothing_arcmin", []),

@@ -146,7 +146,7 @@ def test_chains_sample_the_exact_gaussian_posterior_under_any_mask(field, preset
 
 def test_split_of_two_denoising_steps_is_exact_for_a_gaussian_prior(field):
     power, gamma, weight = field
-    crude = dataclasses.replace(SAMPLE.gibbs, cycles=16, descent_ratio=1e-3)
+    crude = dataclasses.replace(SAMPLE.gibbs, cycles=16, spacing=10.0)
     anneal = annealer(Prior(power, 0.82), dataclasses.replace(SAMPLE, gibbs=crude))
     samples, levels = anneal(gamma, weight, 1500, rng=np.random.default_rng(7))
     assert levels[-1].evaluations == 2 * len(levels)
@@ -288,7 +288,7 @@ def test_lognormal_pixels_agree_with_a_long_langevin_chain():
     assert 0.4 < np.mean(accepted) < 0.98
     reference = convergence(g)
 
-    fine = dataclasses.replace(SAMPLE, gibbs=dataclasses.replace(SAMPLE.gibbs, descent_ratio=0.85, last_cycles=10))
+    fine = dataclasses.replace(SAMPLE, gibbs=dataclasses.replace(SAMPLE.gibbs, spacing=0.012, last_cycles=10))
     samples, _ = annealer(closed_form_prior(power, denoise), fine)(gamma, weight, n, rng=np.random.default_rng(12))
     for statistic in (
         lambda maps: maps.max(axis=(1, 2)),

@@ -60,12 +60,13 @@ class RunParams:
 
 @record
 class GibbsParams:
-    """Split Gibbs: cycles of falling noise, those at the last noise `renoise`, and steps of the denoising in each."""
+    """Split Gibbs: cycles of falling noise, those at the last noise `renoise`, and the steps that denoise in each."""
 
     cycles: Annotated[int, Field(ge=2)]
     last_cycles: Annotated[int, Field(ge=0)]
     renoise: Positive
-    descent_ratio: Annotated[float, Field(gt=0, lt=1)]
+    sigma_end: Positive
+    spacing: Positive
 
 
 @record
@@ -93,12 +94,13 @@ class HmcParams:
 
 @record
 class SampleParams:
-    """The runs, the sampler of all of them, and the noise levels between which it works."""
+    """The runs, their sampler and its noise levels, and transitions that follow to see whether chains agree."""
 
     fields: Annotated[dict[str, RunParams], Field(min_length=1)]
     preset: Literal["gibbs", "hmc", "remy2020"]
     sigma_start: Positive
     sigma_final: Positive
+    further: Annotated[int, Field(ge=4)]
     gibbs: GibbsParams
     hmc: HmcParams
 
@@ -110,10 +112,10 @@ class SampleParams:
                 f"noise levels must fall, but sigma_start, hmc.sigma_end, sigma_final are {self.sigma_start},"
                 f" {self.hmc.sigma_end}, {self.sigma_final}"
             )
-        if not self.sigma_final < self.gibbs.renoise < self.sigma_start:
+        if not self.sigma_final <= self.gibbs.sigma_end < self.gibbs.renoise < self.sigma_start:
             raise ValueError(
-                f"gibbs.renoise is {self.gibbs.renoise}, which is not between sigma_final ({self.sigma_final}) and"
-                f" sigma_start ({self.sigma_start})"
+                f"noise levels must fall, but sigma_start, gibbs.renoise, gibbs.sigma_end, sigma_final are"
+                f" {self.sigma_start}, {self.gibbs.renoise}, {self.gibbs.sigma_end}, {self.sigma_final}"
             )
         return self
 

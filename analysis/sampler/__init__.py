@@ -1,20 +1,21 @@
 """Samples of the posterior, from scores alone, by one of three samplers.
 
-`gibbs` denoises under the data and then alternates exact draws; `hmc` is annealed Hamiltonian Monte Carlo with a
-preconditioner and steps that pilot chains find; `remy2020` is the schedule of the original. They share the prior, the
-likelihood and nothing else, and answer to one call.
+`gibbs`, the default, alternates exact draws of data and prior at falling noise; `hmc` is annealed Hamiltonian Monte
+Carlo with a preconditioner and steps that pilot chains find; `remy2020` is the schedule of the original. They share the
+prior, the likelihood and nothing else, and answer to one call.
 """
 
 from collections.abc import Callable
 
 from analysis.params import SampleParams
+from analysis.sampler.convergence import chain_statistics, convergence_table
 from analysis.sampler.gibbs import gibbs_sampler
 from analysis.sampler.health import Level
 from analysis.sampler.hmc import hmc_sampler
 from analysis.sampler.remy2020 import remy2020_sampler
 from analysis.score import Prior
 
-__all__ = ["Level", "annealer"]
+__all__ = ["Level", "annealer", "chain_statistics", "convergence_table"]
 
 SAMPLERS = {"gibbs": gibbs_sampler, "hmc": hmc_sampler, "remy2020": remy2020_sampler}
 
