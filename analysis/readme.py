@@ -8,12 +8,14 @@ import yaml
 from analysis.files import BorderError, atomic, read_json
 from analysis.maps import SPLITS
 from analysis.params import DATA, ROOT
+from analysis.release import released_calibration
 
 FIGURE_OF = {
     "simulations": "simulations",
     "train": "training",
     "sample": "figure2_cosmos",
     "baselines": "posterior_std",
+    "calibrate": "calibration",
     "validate": "power_spectra",
     "figures": "figure1_mock",
 }
@@ -30,12 +32,13 @@ def main() -> None:
     path = ROOT / "README.md"
     times = {file.stem: read_json(file) for file in sorted((DATA / "timings").glob("*.json"))}
     stages = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
-    text = filled(path.read_text(encoding="utf-8"), stages, read_json(DATA / "validation" / "metrics.json"), times)
+    metrics, released = read_json(DATA / "validation" / "metrics.json"), released_calibration("reference")
+    text = filled(path.read_text(encoding="utf-8"), stages, metrics, times, released)
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def filled(text: str, stages: str, metrics: Mapping, times: Mapping[str, Mapping]) -> str:
+def filled(text: str, stages: str, metrics: Mapping, times: Mapping[str, Mapping], released: Mapping) -> str:
     """A README with every generated table made anew.
 
     Parameters
@@ -44,6 +47,7 @@ def filled(text: str, stages: str, metrics: Mapping, times: Mapping[str, Mapping
     stages : dvc.yaml
     metrics : data/validation/metrics.json
     times : data/timings, by stage or item
+    released : of `release.released_calibration`
 
     Raises
     ------
@@ -54,6 +58,7 @@ def filled(text: str, stages: str, metrics: Mapping, times: Mapping[str, Mapping
         "stages": lambda: stage_table(yaml.safe_load(stages)["stages"], times),
         "accuracy": lambda: accuracy_table(metrics),
         "checks": lambda: checks_table(metrics),
+        "calibration": lambda: calibration_table(released, metrics["calibration"]),
         "simulations": lambda: simulations_table(metrics),
     }
     found = set(re.findall(r"<!-- begin (\w+) -->", text))
@@ -140,6 +145,44 @@ def checks_table(metrics: Mapping) -> str:
         ["bright galaxies: exact Wiener filter", f"{stacks['cosmos_bright']['wiener']:.1f}", ""],
     ]
     return _table(["check", "found", "asked"], rows)
+
+
+def calibration_table(released: Mapping, current: Mapping) -> str:
+    """What the ranks of truths say: in the released long run, both kinds of mock, and in the run of this tree."""
+    runs = {f"this run, {current['n_mocks']} mocks": current}
+    if released:
+        longer = released["metrics"]
+        runs = {
+            f"`reference`, {longer['n_mocks']} mocks": longer,
+            f"`reference`, {longer['sky']['n_mocks']} with the sky's shear": longer["sky"],
+        } | runs
+    rows = [
+        ["N-body boxes of the truths", *[f"{m['n_boxes']}" for m in runs.values()], "≥ 16"],
+        ["smallest p of flat ranks, after Holm", *[f"{m['sbc_min_p_holm']:.3g}" for m in runs.values()], "≥ 0.01"],
+        [
+            "TARP: largest departure (95 % band)",
+            *[f"{m['tarp_max_deviation']:.3f} ({m['tarp_band95']:.3f})" for m in runs.values()],
+            "inside",
+        ],
+        *[
+            [
+                f"truths in {level} % intervals",
+                *[
+                    f"{100 * m[f'coverage{level}']:.1f} ± {100 * m[f'coverage{level}_err']:.1f} %"
+                    for m in runs.values()
+                ],
+                asked,
+            ]
+            for level, asked in ((68, "65 to 71 %"), (95, ""))
+        ],
+        [
+            "MSE ratio / ideal",
+            *[f"{m['mse_ratio_over_ideal']:.3f} ± {m['mse_ratio_over_ideal_err']:.3f}" for m in runs.values()],
+            "0.97 to 1.03",
+        ],
+    ]
+    table = _table(["check", *runs, "asked"], rows)
+    return f"{table}\n\nWarning: {released['warning']}." if released and released["warning"] else table
 
 
 def simulations_table(metrics: Mapping) -> str:

@@ -10,6 +10,7 @@ import yaml
 
 from analysis.files import BorderError, read_json, write_json
 from analysis.params import DATA, ROOT, load_params
+from analysis.power import load_table
 from analysis.provenance import DIGITS, code_cells, import_closure, stage_keys
 
 STAGES = ("simulations", "train", "calibrate")  # what a calibration rests on
@@ -18,7 +19,6 @@ KEPT = (
     "calibration/metrics.json",
     "calibration/ranks_own.ecsv",
     "calibration/ranks_sky.ecsv",
-    "validation/metrics.json",
 )
 
 
@@ -50,14 +50,18 @@ def released_calibration(profile: str, folder: Path = RELEASED, root: Path = ROO
     Returns
     -------
     dict
-        `calibration`, its metrics, and `warning`, empty where they are of this code; no entries where none was released
+        `profile`, `metrics`, `tables` of ranks by kind of mock, and `warning`, empty where they are of this code; no
+        entries where none was released
     """
     if not (folder / profile / "release.json").is_file():
         return {}
+    results = folder / profile / "calibration"
     current = read_json(folder / profile / "release.json")["digest"] == release_digest(profile, root)
     stale = f"code or parameters have changed since the profile {profile} was released; its numbers may no longer hold"
     return {
-        "calibration": read_json(folder / profile / "calibration" / "metrics.json"),
+        "profile": profile,
+        "metrics": read_json(results / "metrics.json"),
+        "tables": {kind: load_table(results / f"ranks_{kind}.ecsv") for kind in ("own", "sky")},
         "warning": "" if current else stale,
     }
 

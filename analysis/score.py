@@ -47,7 +47,7 @@ class Prior:
     gate_sigma : noise level at which the gate is half closed
     noise_range : smallest and largest noise level of the training
     margin : pixels along the edges of a map in which the network's share fades out
-    highest : largest convergence of the training maps, which no mean of clean maps exceeds
+    highest : largest convergence of the training maps, which no mean of clean maps exceeds; None for no bound
     """
 
     power: np.ndarray
@@ -56,7 +56,7 @@ class Prior:
     gate_sigma: float = 1.0
     noise_range: tuple[float, float] = (0.0, np.inf)
     margin: int = 0
-    highest: float = np.inf
+    highest: float | None = None
 
 
 def gaussian_score(kappa, sigma, power):
@@ -159,7 +159,7 @@ def shifted_mean(prior: Prior, kappa, sigma, *, training: bool = False):
     out = prior.network([ops.stack(inputs, axis=-1), noise], training=training)[..., 0]
     taper = ops.cast(margin_taper((int(kappa.shape[-2]), int(kappa.shape[-1])), prior.margin), kappa.dtype)
     mean = _per_map(gate(sigma, power, prior.gate_sigma)) * taper * out
-    if np.isinf(prior.highest):
+    if prior.highest is None:
         return mean
     clean = denoised(kappa, sigma, gaussian_score(kappa - mean, sigma, power))
     excess = ops.maximum(clean - prior.highest, 0.0)

@@ -15,7 +15,7 @@ from analysis.params import load_params
 from analysis.posterior import gaussian_posterior_draws, gaussian_posterior_solve
 from analysis.power import gaussian_field, wavenumbers
 from analysis.sampler import annealer
-from analysis.sampler.gibbs import SHARE, capped_weight, renoised
+from analysis.sampler.gibbs import SHARE, added_variance, capped_weight, descent, less_noise, renoised
 from analysis.sampler.hmc import information_ladder, mass, trajectory
 from analysis.sampler.remy2020 import remy2020_sampler
 from analysis.score import Prior, denoised, gate, gaussian_score
@@ -175,6 +175,28 @@ def test_weights_are_capped_where_the_split_would_not_exist():
     weight = np.array([0.0, 100.0, 900.0])
     np.testing.assert_allclose(capped_weight(weight, 0.1), [0, SHARE / 0.01, SHARE / 0.01], rtol=1e-6)
     np.testing.assert_allclose(capped_weight(weight, 0.03), weight)
+
+
+def test_added_noise_brings_data_down_to_the_capped_weight_and_leaves_again_as_it_came():
+    weight = np.array([0.0, 100.0, 900.0]).reshape(1, 1, 3).repeat(2, axis=0)
+    before, after = added_variance(weight, 0.2), added_variance(weight, 0.06)
+    np.testing.assert_allclose(1 / (before + 1 / weight[:, :, 1:].max())[0, 0, 2], SHARE / 0.04)
+    assert not before[..., 0].any()  # data of no weight have all the noise there is
+    assert not after[..., :2].any()
+    rng, n = np.random.default_rng(10), 40000
+    noise = np.sqrt(before) * rng.standard_normal((n, *weight.shape))
+    less = less_noise(noise, before, after, rng.standard_normal(noise.shape))
+    # what was taken away is independent of what is left
+    np.testing.assert_allclose(less.var(axis=0), after, rtol=5 * (2 / n) ** 0.5)
+    error = np.sqrt(before * after / n)
+    assert (np.abs(np.mean(less * (noise - less), axis=0)) <= 5 * error).all()
+
+
+def test_descent_steps_evenly_in_the_cube_root():
+    levels = descent(0.5, 0.008, 0.03)
+    assert levels[[0, -1]] == pytest.approx([0.5, 0.008])
+    np.testing.assert_allclose(np.diff(np.cbrt(levels)), -0.03, rtol=0.05)
+    assert len(descent(0.01, 0.008, 10.0)) == 2
 
 
 class ClosedForm:

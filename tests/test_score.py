@@ -12,7 +12,7 @@ from analysis.files import BorderError
 from analysis.network import build_network
 from analysis.params import ROOT, load_params
 from analysis.power import wavenumbers
-from analysis.score import Prior, check_grid, gaussian_score, load_prior, prior_score, save_prior
+from analysis.score import Prior, check_grid, denoised, gaussian_score, load_prior, prior_score, save_prior
 
 SETTINGS = dataclasses.replace(load_params().train.network, widths=[4, 8, 16], blocks=1)
 POWER = 4e-3 * (np.maximum(wavenumbers((16, 16), 0.82), 500) / 500) ** -1.5
@@ -49,10 +49,21 @@ def shifted(one):
     return one
 
 
+def test_no_denoised_map_exceeds_the_highest_of_the_training_maps():
+    kappa = 0.02 * np.random.default_rng(5).standard_normal((2, 16, 16)).astype("float32")
+    sigma = np.array([0.02, 0.1], "float32")
+    free = shifted(prior())
+    without = np.asarray(denoised(kappa, sigma, prior_score(free, kappa, sigma)))
+    highest = float(np.quantile(without, 0.9))
+    bounded = dataclasses.replace(free, highest=highest)
+    found = np.asarray(denoised(kappa, sigma, prior_score(bounded, kappa, sigma)))
+    np.testing.assert_allclose(found, np.minimum(without, highest), atol=1e-5)
+
+
 def test_saved_is_reloaded(tmp_path):
     kappa = 0.02 * np.random.default_rng(4).standard_normal((2, 16, 16)).astype("float32")
     sigma = np.array([0.02, 0.2], "float32")
-    one = shifted(prior())
+    one = dataclasses.replace(shifted(prior()), highest=0.03)
     save_prior(one, SETTINGS, tmp_path)
     score = np.asarray(prior_score(one, kappa, sigma))
     np.testing.assert_array_equal(np.asarray(prior_score(load_prior(tmp_path), kappa, sigma)), score)

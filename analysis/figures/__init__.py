@@ -3,11 +3,12 @@
 `maps` draws on the sky, `curves` everything else.
 """
 
-from analysis.figures.curves import simulations_figure, spectra_figure, training_figure
+from analysis.figures.curves import calibration_figure, simulations_figure, spectra_figure, training_figure
 from analysis.figures.maps import field_figure, mock_figure, std_figure
 from analysis.figures.style import provenance, save_figure
 
 __all__ = [
+    "calibration_figure",
     "field_figure",
     "mock_figure",
     "provenance",

@@ -1,4 +1,4 @@
-"""Figures of numbers: power spectra, the simulations, the training."""
+"""Figures of numbers: power spectra, the simulations, the training, the calibration."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,8 +6,12 @@ import matplotlib as mpl
 import numpy as np
 from astropy.table import Table
 from matplotlib.figure import Figure
+from scipy.stats import binom
 
+from analysis import ranks
 from analysis.figures.style import BLACK, BLUE, GREEN, KAPPA, ORANGE, PAGE, RED, SKY, STYLE, caption, colour_limits
+
+COVERAGE = ("coverage68_by_statistic", "coverage68_by_statistic_err")
 
 
 def spectra_figure(
@@ -107,6 +111,52 @@ def simulations_figure(kappa: np.ndarray, evidence: Table, pixel_arcmin: float, 
             axis.set_yscale("log")
         panels[1].legend()
         caption(figure, note)
+    return figure
+
+
+def calibration_figure(
+    tables: Mapping[str, Table], metrics: Mapping, statistics: Sequence[str], *, note: str
+) -> Figure:
+    """Rank histograms of every statistic, expected coverage of the whole map, and intervals that cover.
+
+    Parameters
+    ----------
+    tables : of mocks by kind, `own` and `sky`: a rank by statistic and `tarp`
+    metrics : of `calibration.calibration_summary`, those of `sky` under that name
+    statistics : names of the ranks, at most twelve
+    """
+    n = metrics["n_samples"]
+    kinds = {"own": (BLUE, "o", "own shear"), "sky": (ORANGE, "s", "sky's shear")}
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(PAGE, 0.62 * PAGE), layout="constrained")
+        grid = figure.add_gridspec(3, 6)
+        low, high = binom.ppf((0.005, 0.995), len(tables["own"]), 1 / (n + 1))
+        for number, name in enumerate(statistics):
+            axis = figure.add_subplot(grid[divmod(number, 4)])
+            counts = np.bincount(np.asarray(tables["own"][name]), minlength=n + 1)
+            axis.axhspan(low, high, color="0.9", lw=0)
+            axis.stairs(counts, np.arange(n + 2) - 0.5, color=BLUE)
+            axis.set(ylim=(0, 1.3 * max(high, counts.max())), xticks=(0, n), title=name.replace("_", " "))
+        levels = np.arange(1, n + 1) / (n + 1)
+        tarp = figure.add_subplot(grid[:2, 4:])
+        tarp.fill_between([0, 1], -metrics["tarp_band95"], metrics["tarp_band95"], color="0.9", lw=0)
+        for kind, (color, marker, label) in kinds.items():
+            departure = ranks.expected_coverage(np.asarray(tables[kind]["tarp"]), n) - levels
+            tarp.plot(levels, departure, color=color, marker=marker, ms=3, label=f"{label}, {len(tables[kind])} mocks")
+        tarp.axhline(0, color=BLACK, lw=0.5)
+        tarp.set(xlabel="level", ylabel="expected coverage - level", title="TARP; 95 % band in grey", ylim=(-0.2, 0.2))
+        tarp.legend()
+        covered = figure.add_subplot(grid[2, 4:])
+        covered.axhspan(0.65, 0.71, color="0.9", lw=0)
+        for shift, (kind, (color, marker, _)) in zip((-0.15, 0.15), kinds.items(), strict=True):
+            of = metrics if kind == "own" else metrics[kind]
+            shares, errors = ([of[key][name] for name in statistics] for key in COVERAGE)
+            covered.errorbar(
+                np.arange(len(statistics)) + shift, shares, errors, color=color, marker=marker, ms=2.5, ls=""
+            )
+        covered.axhline(0.68, color=BLACK, lw=0.5)
+        covered.set(xlabel="statistic, in that order", ylabel="in 68 % intervals", xticks=())
+        caption(figure, f"ranks of truths among {n} samples; grey: 99 % of flat histograms | {note}")
     return figure
 
 

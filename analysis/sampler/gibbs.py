@@ -114,7 +114,9 @@ def capped_weight(weight: np.ndarray, rho: float) -> np.ndarray:
 def added_variance(weight: np.ndarray, rho: float) -> np.ndarray:
     """Noise that takes data from their weight to what a split of noise `rho` can hold, as variance; 0 where it can."""
     capped = capped_weight(weight, rho)
-    return np.where(capped < weight, 1 / capped - 1 / np.maximum(weight, capped), 0).astype("float32")
+    lowered, variance = capped < weight, np.zeros_like(weight)
+    variance[lowered] = 1 / capped[lowered] - 1 / weight[lowered]
+    return variance
 
 
 def less_noise(noise: np.ndarray, before: np.ndarray, after: np.ndarray, white: np.ndarray) -> np.ndarray:
