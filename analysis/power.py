@@ -207,6 +207,26 @@ def prior_power(
     return joined_power(theory, periodogram(crops), pixel_arcmin, join_ell)
 
 
+def resampled_power(power: np.ndarray, side: int) -> np.ndarray:
+    """The spectrum of a grid on another of the same pixel scale, by its mean over directions.
+
+    Parameters
+    ----------
+    power : (n, n), pixel variance per mode
+    side : pixels of the other grid
+
+    Returns
+    -------
+    (side, side); below the lowest mode of `power`, and above its highest, its value there
+    """
+    known, wanted = wavenumbers(power.shape, 1.0), wavenumbers((side, side), 1.0)
+    ell, which = np.unique(np.round(known[known > 0], 6), return_inverse=True)
+    mean = np.bincount(which, weights=power[known > 0]) / np.bincount(which)
+    resampled = np.exp(np.interp(wanted, ell, np.log(mean)))
+    resampled[0, 0] = power[0, 0]
+    return resampled
+
+
 def binned_c_ell(maps: np.ndarray, pixel_arcmin: float, edges: np.ndarray) -> np.ndarray:
     """Measured C_ell of maps in bins of ell.
 

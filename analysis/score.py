@@ -34,6 +34,8 @@ from analysis.network import build_network
 from analysis.params import NetworkParams
 from analysis.power import load_power, save_power
 
+THEORY_ELL = (100, 300, 1000, 3000, 10000)
+
 
 @dataclass(frozen=True)
 class Prior:
@@ -48,6 +50,7 @@ class Prior:
     noise_range : smallest and largest noise level of the training
     margin : pixels along the edges of a map in which the network's share fades out
     highest : largest convergence of the training maps, which no mean of clean maps exceeds; None for no bound
+    theory : multipoles and C_ell [sr] of the universe it was trained in (`theory_points`), None where not known
     """
 
     power: np.ndarray
@@ -57,6 +60,7 @@ class Prior:
     noise_range: tuple[float, float] = (0.0, np.inf)
     margin: int = 0
     highest: float | None = None
+    theory: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
 
 def gaussian_score(kappa, sigma, power):
@@ -182,6 +186,17 @@ def check_grid(prior: Prior, shape: tuple[int, int], pixel_arcmin: float) -> Non
         )
 
 
+def theory_points(ell: np.ndarray, c_ell: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Multipoles and C_ell there, enough to tell one universe from another.
+
+    Parameters
+    ----------
+    ell, c_ell : (n_ell,), sr
+    """
+    at = [float(value) for value in THEORY_ELL if ell[0] <= value <= ell[-1]]
+    return tuple(at), tuple(np.exp(np.interp(np.log(at), np.log(ell), np.log(c_ell))).tolist())
+
+
 def denoised(kappa, sigma, score):
     """Mean of the clean map given the noisy one (Tweedie): kappa + sigma^2 score; Remy et al. 2020, eq. 2."""
     return kappa + _per_map(sigma) ** 2 * score
@@ -271,6 +286,7 @@ def save_prior(
         "margin": prior.margin,
         "noise_range": list(prior.noise_range),
         "highest": prior.highest,
+        "theory": prior.theory,
     }
     write_json(folder / "network.json", record)
     save_power(prior.power, folder / "power.npy")
@@ -307,6 +323,7 @@ def load_prior(folder: str | Path, *, side: int | None = None) -> Prior:
             margin=record["margin"],
             noise_range=tuple(record["noise_range"]),
             highest=record["highest"],
+            theory=record["theory"],
         )
     except (OSError, KeyError, TypeError, ValueError, UserWarning) as error:
         reason = " ".join(str(error).split())[:200]

@@ -8,6 +8,7 @@ prior, the likelihood and nothing else, and answer to one call.
 from collections.abc import Callable
 
 from analysis.params import SampleParams
+from analysis.sampler.admission import check_run, check_theory, with_room
 from analysis.sampler.convergence import chain_statistics, convergence_table
 from analysis.sampler.gibbs import gibbs_sampler
 from analysis.sampler.health import Level
@@ -15,7 +16,15 @@ from analysis.sampler.hmc import hmc_sampler
 from analysis.sampler.remy2020 import remy2020_sampler
 from analysis.score import Prior
 
-__all__ = ["Level", "annealer", "chain_statistics", "convergence_table"]
+__all__ = [
+    "Level",
+    "annealer",
+    "chain_statistics",
+    "check_run",
+    "check_theory",
+    "convergence_table",
+    "with_room",
+]
 
 SAMPLERS = {"gibbs": gibbs_sampler, "hmc": hmc_sampler, "remy2020": remy2020_sampler}
 

@@ -1,0 +1,98 @@
+"""What a run must fulfil before hours are spent on it, and room around fields that reach the border of their grid."""
+
+import dataclasses
+import logging
+
+import numpy as np
+
+from analysis.files import BorderError
+from analysis.params import SampleParams
+from analysis.power import resampled_power
+from analysis.score import Prior, check_grid
+from analysis.sky import Observation
+
+log = logging.getLogger(__name__)
+
+THEORY_TOLERANCE = 0.02  # of C_ell: codes of theory differ by less, cosmologies that matter by more
+
+
+def check_run(prior: Prior, observation: Observation, params: SampleParams) -> None:
+    """Make sure that an observation can be sampled with a prior and these noise levels.
+
+    Raises
+    ------
+    BorderError
+        If the grids differ, nothing is observed, the observation is noisier than the first noise level, or a noise
+        level is none that the network was trained on.
+    """
+    check_grid(prior, observation.grid.shape, observation.grid.pixel_arcmin)
+    if not observation.weight.any():
+        raise BorderError(
+            f"{observation.title} has no observed pixel; check that its galaxies lie on the grid and have weights"
+        )
+    noise = observation.weight.max() ** -0.5
+    if noise > params.sigma_start:
+        raise BorderError(
+            f"the least noise of {observation.title} is {noise:.3g} a pixel, above sample.sigma_start"
+            f" ({params.sigma_start:g}): it says nothing of the map; check the unit of its weights or use larger pixels"
+        )
+    low, high = prior.noise_range
+    if prior.network is not None and not (low <= params.sigma_final and params.sigma_start <= high):
+        raise BorderError(
+            f"sample.sigma_final and sigma_start are {params.sigma_final:g} and {params.sigma_start:g}, but the network"
+            f" was trained from {low:g} to {high:g}; stay within, or train it on a wider range"
+        )
+
+
+def check_theory(prior: Prior, ell: np.ndarray, c_ell: np.ndarray) -> None:
+    """Make sure that the network was trained in the universe that the parameters describe.
+
+    Parameters
+    ----------
+    ell, c_ell : (n_ell,), theory of the parameters
+
+    Raises
+    ------
+    BorderError
+        If C_ell differs from that of the training by more than `THEORY_TOLERANCE` anywhere.
+    """
+    if prior.theory is None:
+        return
+    trained_ell, trained = np.asarray(prior.theory, float)
+    off = np.abs(np.exp(np.interp(np.log(trained_ell), np.log(ell), np.log(c_ell))) / trained - 1)
+    if off.max() > THEORY_TOLERANCE:
+        worst = int(np.argmax(off))
+        raise BorderError(
+            f"C_ell of the parameters is {100 * off[worst]:.0f} % off that of the network's training at ell"
+            f" {trained_ell[worst]:.0f}; train the network again, or restore the section theory"
+        )
+
+
+def with_room(prior: Prior, observation: Observation, *, multiple: int) -> tuple[Prior, np.ndarray, np.ndarray, int]:
+    """Prior and data on a grid with room around, where observed pixels come close to the border of the periodic grid.
+
+    Parameters
+    ----------
+    multiple : of pixels that the network can halve
+
+    Returns
+    -------
+    prior : on the larger grid
+    gamma, weight : (2, ny, nx), zero in what was added
+    added : pixels at every side, 0 where nothing is observed within `prior.margin` of the border
+    """
+    side = observation.weight.shape[-1]
+    inner = np.s_[:, prior.margin : side - prior.margin, prior.margin : side - prior.margin]
+    if observation.weight[inner].astype(bool).sum() == observation.weight.astype(bool).sum():
+        return prior, observation.gamma, observation.weight, 0
+    added = prior.margin
+    while (side + 2 * added) % multiple:
+        added += 1
+    log.warning(
+        "%s is observed within %d pixels of the border of its grid: sampled with %d pixels more at every side",
+        observation.title, prior.margin, added,
+    )  # fmt: skip
+    power = resampled_power(prior.power, side + 2 * added)
+    room = ((0, 0), (added, added), (added, added))
+    larger = dataclasses.replace(prior, power=power.astype(prior.power.dtype))
+    return larger, np.pad(observation.gamma, room), np.pad(observation.weight, room), added
