@@ -123,6 +123,7 @@ def checks_table(metrics: Mapping) -> str:
             "less 2 errors ≤ 1",
         ],
         ["score evaluations a sample", f"{metrics['sampler']['evaluations_per_sample']}", "≤ 400"],
+        ["R-hat of band powers and highest peak, worst run", f"{metrics['sampler']['rhat_max']:.2f}", "1"],
         ["runs with a runaway sample", f"{metrics['sampler']['runaway']}", "0"],
         [
             f"MSE ratio / ideal, {spread['n_mocks']} full-field mocks, {spread['n_samples']} samples each",
