@@ -139,12 +139,12 @@ def calibration_figure(
             axis.set(ylim=(0, 1.3 * max(high, counts.max())), xticks=(0, n), title=name.replace("_", " "))
         levels = np.arange(1, n + 1) / (n + 1)
         tarp = figure.add_subplot(grid[:2, 4:])
-        tarp.fill_between([0, 1], -metrics["tarp_band95"], metrics["tarp_band95"], color="0.9", lw=0)
+        tarp.axhspan(-metrics["tarp_band95"], metrics["tarp_band95"], color="0.9", lw=0)
         for kind, (color, marker, label) in kinds.items():
             departure = ranks.expected_coverage(np.asarray(tables[kind]["tarp"]), n) - levels
             tarp.plot(levels, departure, color=color, marker=marker, ms=3, label=f"{label}, {len(tables[kind])} mocks")
         tarp.axhline(0, color=BLACK, lw=0.5)
-        tarp.set(xlabel="level", ylabel="expected coverage - level", title="TARP; 95 % band in grey", ylim=(-0.2, 0.2))
+        tarp.set(xlabel="level", ylabel="expected coverage - level", title="TARP; 95 % band in grey")
         tarp.legend()
         covered = figure.add_subplot(grid[2, 4:])
         covered.axhspan(0.65, 0.71, color="0.9", lw=0)
