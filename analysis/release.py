@@ -50,19 +50,29 @@ def released_calibration(profile: str, folder: Path = RELEASED, root: Path = ROO
     Returns
     -------
     dict
-        `profile`, `metrics`, `tables` of ranks by kind of mock, and `warning`, empty where they are of this code; no
-        entries where none was released
+        `profile`, `metrics`, `tables` of ranks by kind of mock, `warning`, empty where they are of this code, `note` for a
+        figure; no entries where none was released
     """
     if not (folder / profile / "release.json").is_file():
         return {}
-    results = folder / profile / "calibration"
     current = read_json(folder / profile / "release.json")["digest"] == release_digest(profile, root)
     stale = f"code or parameters have changed since the profile {profile} was released; its numbers may no longer hold"
+    return _calibration(folder / profile / "calibration", profile, "" if current else stale)
+
+
+def current_calibration(profile: str) -> dict:
+    """The calibration that lies in `data/`, as `released_calibration` gives another."""
+    return _calibration(DATA / "calibration", profile, "")
+
+
+def _calibration(folder: Path, profile: str, warning: str) -> dict:
+    """Metrics and ranks of a folder."""
     return {
         "profile": profile,
-        "metrics": read_json(results / "metrics.json"),
-        "tables": {kind: load_table(results / f"ranks_{kind}.ecsv") for kind in ("own", "sky")},
-        "warning": "" if current else stale,
+        "metrics": read_json(folder / "metrics.json"),
+        "tables": {kind: load_table(folder / f"ranks_{kind}.ecsv") for kind in ("own", "sky")},
+        "warning": warning,
+        "note": f"profile {profile}" + (f" | {warning}" if warning else ""),
     }
 
 

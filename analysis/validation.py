@@ -32,10 +32,12 @@ from analysis.metrics import (
     spectrum_ratio,
 )
 from analysis.mocks import Mock
-from analysis.params import RunParams, stage_rng
+from analysis.params import Params, RunParams, stage_rng
 from analysis.power import binned_c_ell
 from analysis.results import load_result
+from analysis.sampler import Level, annealer
 from analysis.samples import load_chain, load_convergence, load_samples
+from analysis.score import Prior
 
 log = logging.getLogger(__name__)
 
@@ -230,6 +232,12 @@ def posterior_spread(mocks: Sequence[Mock], samples: np.ndarray, edges: np.ndarr
             "n_samples": samples.shape[1],
         },
     }
+
+
+def sample_prior(prior: Prior, params: Params, *, rng: np.random.Generator) -> tuple[np.ndarray, list[Level]]:
+    """Samples of the prior alone, (validate.prior_samples, ny, nx): what the sampler draws without any data."""
+    blank = np.zeros((2, *prior.power.shape))
+    return annealer(prior, params.sample)(blank, blank, params.validate.prior_samples, rng=rng)
 
 
 def prior_health(

@@ -62,7 +62,7 @@ def _client(params: Params, tasks: int):
         return Client(params.compute.scheduler)
     processes = min(params.compute.processes or os.cpu_count(), tasks)
     os.environ.update(ONE_THREAD)  # a worker is one process on one core
-    return Client(LocalCluster(processes, threads_per_worker=1, dashboard_address=None, silence_logs=logging.ERROR))
+    return Client(LocalCluster(processes, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.ERROR))
 
 
 def _one(kind: str, number: int, work: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 from astropy.table import Table
 
 from analysis import validation
+from analysis.files import BorderError
 from analysis.mocks import Mock
 from analysis.sky import Grid, Observation
 
@@ -50,21 +51,39 @@ def test_spread_of_exact_samples_is_ideal_and_of_narrow_ones_is_not():
     edges = np.geomspace(3000, 9000, 3)
     for spread, ideal in ((1.0, True), (0.5, False)):
         result = validation.posterior_spread(*mocks_and_samples(64, 4, spread), edges)
-        assert (abs(result["calibration"]["mse_ratio_over_ideal"] - 1) < 0.03) is ideal
+        assert (abs(result["spread"]["mse_ratio_over_ideal"] - 1) < 0.03) is ideal
         power = 1 if ideal else (9 + 0.25) / 10
         np.testing.assert_allclose(result["spectrum"]["sample_to_truth"], power, rtol=0.03)
 
 
 def test_prior_health_tells_a_runaway_and_a_lack_of_power():
     maps = 0.02 * np.random.default_rng(3).standard_normal((12, 32, 32))
-    chain = Table({"stein": [0.98, 1.01, 30.0]})
-    same = validation.prior_health(maps, chain, maps, maps.max(), 0.82)
+    chain = Table({"stein": [0.98, 1.01, np.nan], "sigma": [0.5, 0.1, 0.02], "highest": [0.02, 0.3, 0.4]})
+    same = validation.prior_health(maps, chain, maps, maps.max(), 0.82, margin=4)
     assert same["runaway"] == 0
-    assert same["stein_error"] == pytest.approx(0.02)  # the reverse diffusion's last row is not in equilibrium
+    assert same["runaway_sigma"] == 0.1
+    assert same["stein_error"] == pytest.approx(0.02)
     np.testing.assert_allclose(same["band_power_ratio"], 1)
-    other = validation.prior_health(2 * maps, chain, maps, maps.max(), 0.82)
+    assert same["peak_count_excess"] == 0
+    other = validation.prior_health(2 * maps, chain, maps, maps.max(), 0.82, margin=4)
     assert other["runaway"] == 1
     np.testing.assert_allclose(other["band_power_ratio"], 4)
+    assert other["peak_count_excess"] > 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ({"runaway": 1, "runaway_sigma": 0.03}, "a runaway at noise 0.03"),
+        ({"band_power_max_departure": 0.2}, "power 0.20 off"),
+        ({"peak_count_excess": 1.5}, "peak counts 1.50 times"),
+    ],
+)
+def test_a_prior_that_is_none_ends_a_run(fault, told):
+    good = {"runaway": 0, "runaway_sigma": None, "band_power_max_departure": 0.05, "peak_count_excess": 0.5}
+    validation.check_prior(good)
+    with pytest.raises(BorderError, match=told):
+        validation.check_prior(good | fault)
 
 
 def test_clusters_stand_out_of_a_map_that_has_them():

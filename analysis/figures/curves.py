@@ -114,17 +114,16 @@ def simulations_figure(kappa: np.ndarray, evidence: Table, pixel_arcmin: float, 
     return figure
 
 
-def calibration_figure(
-    tables: Mapping[str, Table], metrics: Mapping, statistics: Sequence[str], *, note: str
-) -> Figure:
+def calibration_figure(calibration: Mapping) -> Figure:
     """Rank histograms of every statistic, expected coverage of the whole map, and intervals that cover.
 
     Parameters
     ----------
-    tables : of mocks by kind, `own` and `sky`: a rank by statistic and `tarp`
-    metrics : of `calibration.calibration_summary`, those of `sky` under that name
-    statistics : names of the ranks, at most twelve
+    calibration : `tables` of mocks by kind, `own` and `sky`, a rank by statistic and `tarp`; `metrics` of
+        `calibration.calibration_summary`, those of `sky` under that name; `note`
     """
+    tables, metrics, note = (calibration[key] for key in ("tables", "metrics", "note"))
+    statistics = [name for name in tables["own"].colnames if name in metrics["coverage68_by_statistic"]]
     n = metrics["n_samples"]
     kinds = {"own": (BLUE, "o", "own shear"), "sky": (ORANGE, "s", "sky's shear")}
     with mpl.rc_context(STYLE):

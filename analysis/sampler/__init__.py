@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from analysis.params import SampleParams
 from analysis.sampler.admission import check_run, check_theory, with_room
-from analysis.sampler.convergence import chain_statistics, convergence_table
+from analysis.sampler.convergence import chain_statistics, convergence_table, watched
 from analysis.sampler.gibbs import gibbs_sampler
 from analysis.sampler.health import Level
 from analysis.sampler.hmc import hmc_sampler
@@ -23,6 +23,7 @@ __all__ = [
     "check_run",
     "check_theory",
     "convergence_table",
+    "watched",
     "with_room",
 ]
 

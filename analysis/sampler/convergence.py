@@ -1,14 +1,30 @@
 """Whether chains that started apart have come to agree: R-hat and effective sample size of what a map is used for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from astropy.table import Table
 
+from analysis.maps import central_crops
 from analysis.metrics import multipole_edges
 from analysis.power import binned_c_ell
 
 MIN_DRAWS = 4  # of which split chains have two a half
+
+
+def watched(mask: np.ndarray, pixel_arcmin: float) -> tuple[list[dict[str, np.ndarray]], Callable[[np.ndarray], None]]:
+    """A list, and the `watch` that fills it with the statistics of the chains after each transition.
+
+    Parameters
+    ----------
+    mask : (ny, nx), True where observed; of larger maps the middle is looked at
+    """
+    draws = []
+
+    def watch(kappa: np.ndarray) -> None:
+        draws.append(chain_statistics(central_crops(kappa, len(mask)), mask, pixel_arcmin))
+
+    return draws, watch
 
 
 def chain_statistics(kappa: np.ndarray, mask: np.ndarray, pixel_arcmin: float) -> dict[str, np.ndarray]:
