@@ -50,8 +50,8 @@ def released_calibration(profile: str, folder: Path = RELEASED, root: Path = ROO
     Returns
     -------
     dict
-        `profile`, `metrics`, `tables` of ranks by kind of mock, `warning`, empty where they are of this code, `note` for a
-        figure; no entries where none was released
+        `profile`, `metrics`, `tables` of ranks by kind of mock, `warning`, empty where they are of this code, and
+        `note` for a figure; no entries where none was released
     """
     if not (folder / profile / "release.json").is_file():
         return {}

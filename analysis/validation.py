@@ -257,7 +257,8 @@ def prior_health(
     power = [binned_c_ell(stack, pixel_arcmin, edges) for stack in (samples, maps)]
     means = [bands.mean(axis=0) for bands in power]
     errors = [bands.std(axis=0, ddof=1) / len(bands) ** 0.5 / bands.mean(axis=0) for bands in power]
-    ratio = means[0] / means[1]
+    ratio, error = means[0] / means[1], means[0] / means[1] * np.hypot(*errors)
+    seen = np.isfinite(ratio)  # on a very small grid some bands hold no mode
     inner = [central_crops(stack, maps.shape[-1] - 2 * margin) for stack in (samples, maps)]
     peaks = peak_count_ratio(*inner, PEAK_EDGES)
     minima = peak_count_ratio(-inner[0], -inner[1], MINIMUM_EDGES)
@@ -265,10 +266,10 @@ def prior_health(
     beyond = ~(highest <= RUNAWAY * training_max)
     return {
         "n": len(samples),
-        "ell": centres(edges),
-        "band_power_ratio": ratio,
-        "band_power_ratio_err": ratio * np.hypot(*errors),
-        "band_power_max_departure": np.max(np.abs(ratio - 1)),
+        "ell": centres(edges)[seen],
+        "band_power_ratio": ratio[seen],
+        "band_power_ratio_err": error[seen],
+        "band_power_max_departure": np.max(np.abs(ratio[seen] - 1)),
         "peak_height": PEAK_EDGES[:-1],
         "peak_count_ratio": _or_none(peaks),
         "peak_count_excess": max_excess(*inner, PEAK_EDGES),
