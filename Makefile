@@ -5,6 +5,7 @@
 # make bench    table of times, memory and accuracy
 # make descent  fit of the N-body boxes' sharpening to halofit (10 minutes)
 # make published  statistics of the public MassiveNuS map (needs it)
+# make ablation variants of the network, ten minutes each, and their table (two hours)
 # make release  keep the results of a long run (profile reference or paper) in data/released
 # make lock     newest versions that fit pyproject.toml, with hashes (needs uv)
 # Another Python: make repro PYTHON=python3.12
@@ -15,7 +16,7 @@ READY := $(VENV)/ready
 PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: repro test lint readme bench descent published release lock
+.PHONY: repro test lint readme bench descent published ablation release lock
 
 repro: $(READY)
 	$(RUN) dvc repro
@@ -27,7 +28,7 @@ lint: $(READY)
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 
-readme bench descent published release: $(READY)
+readme bench descent published ablation release: $(READY)
 	$(RUN) python -m analysis $@
 
 lock:

@@ -1,6 +1,7 @@
 """Command line of the project: `python -m analysis run STAGE [key=value ...]` and the tools that `--help` lists."""
 
 import argparse
+import os
 import sys
 
 from analysis.files import BorderError
@@ -34,6 +35,11 @@ def _parser() -> argparse.ArgumentParser:
     descent.set_defaults(command=_descent)
     published = commands.add_parser("published", help="measure the public MassiveNuS map, for the evidence")
     published.set_defaults(command=_published)
+    ablation = commands.add_parser("ablation", help="train variants of the network for one budget, and compare them")
+    ablation.add_argument("--profile", default="reference", help="simulations and settings to start from")
+    ablation.add_argument("--minutes", type=float, default=10.0, help="of training a variant, on one core")
+    ablation.add_argument("--jobs", type=int, default=os.cpu_count(), help="variants at once")
+    ablation.set_defaults(command=_ablation)
     release = commands.add_parser("release", help="keep the results of a long run in data/released")
     release.set_defaults(command=_release)
     return parser
@@ -83,6 +89,13 @@ def _published(options: argparse.Namespace) -> None:
     from analysis import published
 
     published.main()
+
+
+def _ablation(options: argparse.Namespace) -> None:
+    """Compare variants of the network."""
+    from analysis import ablation
+
+    ablation.main(options.profile, options.minutes, options.jobs)
 
 
 def _release(options: argparse.Namespace) -> None:

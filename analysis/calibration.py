@@ -16,9 +16,11 @@ from analysis.baselines import wiener_filter
 from analysis.clusters import aperture_mass
 from analysis.lensing import reduced_shear, shear_from_convergence
 from analysis.maps import MapSet, central_crops
+from analysis.metrics import NEAR_BOUND
 from analysis.params import stage_rng
 from analysis.posterior import gaussian_posterior_draws
 from analysis.power import binned_c_ell
+from analysis.score import Prior
 
 KINDS = ("own", "sky")
 BANDS = 6
@@ -113,7 +115,7 @@ def summaries(mock: CutOut, wiener: np.ndarray, margin: int, pixel_arcmin: float
     return measure
 
 
-def calibrate_mock(mock: CutOut, samples: np.ndarray, power: np.ndarray, margin: int, pixel_arcmin: float, *, rng):
+def calibrate_mock(mock: CutOut, samples: np.ndarray, prior: Prior, *, rng: np.random.Generator) -> dict[str, float]:
     """Ranks of one mock's truth among its samples, and the errors of one sample and of their mean.
 
     The reference point of TARP is a draw of the Gaussian posterior: it depends on data and chance, not on the truth.
@@ -121,10 +123,11 @@ def calibrate_mock(mock: CutOut, samples: np.ndarray, power: np.ndarray, margin:
     Returns
     -------
     dict
-        rank by statistic and `tarp`, `mse_one`, `mse_mean`, `box`
+        rank by statistic and `tarp`, `mse_one`, `mse_mean`, `box`, and `strays`
     """
-    gaussian = gaussian_posterior_draws(mock.gamma, mock.weight, power, 1, rng=rng)[0]
-    measure = summaries(mock, wiener_filter(mock.gamma, mock.weight, power), margin, pixel_arcmin, rng=rng)
+    gaussian = gaussian_posterior_draws(mock.gamma, mock.weight, prior.power, 1, rng=rng)[0]
+    wiener = wiener_filter(mock.gamma, mock.weight, prior.power)
+    measure = summaries(mock, wiener, prior.margin, prior.pixel_arcmin, rng=rng)
     truth, drawn = measure(mock.truth), measure(samples)
     seen = mock.weight[0] > 0
     one = np.mean(np.var((samples - mock.truth)[:, seen], axis=-1))
@@ -133,9 +136,19 @@ def calibrate_mock(mock: CutOut, samples: np.ndarray, power: np.ndarray, margin:
         "tarp": ranks.tarp_rank(mock.truth[seen], samples[:, seen], gaussian[seen]),
         "mse_one": float(one),
         "mse_mean": float(mean),
-        "highest": float(samples.max()),
+        "strays": strays(samples, mock.truth, prior.highest),
         "box": mock.box,
     }
+
+
+def strays(samples: np.ndarray, truth: np.ndarray, highest: float | None) -> int:
+    """Number of samples that went up to the bound of a prior though nothing in the truth is half as high.
+
+    -1 where that cannot be said: a truth with such a peak, a prior without a bound.
+    """
+    if highest is None or truth.max() > highest / 2:
+        return -1
+    return int(np.sum(samples.max(axis=(-2, -1)) > NEAR_BOUND * highest))
 
 
 def calibration_summary(table: Table, n: int, *, seed: int) -> dict:
@@ -160,7 +173,7 @@ def calibration_summary(table: Table, n: int, *, seed: int) -> dict:
     def mse_ratio(chosen: np.ndarray) -> float:
         return float(one[chosen].sum() / mean[chosen].sum() * (n + 1) / (2 * n))
 
-    everything = np.arange(len(table))
+    everything, known = np.arange(len(table)), table["strays"][table["strays"] >= 0]
     return {
         "sbc_min_p_holm": min(p_values.values()),
         "sbc_p_holm": p_values,
@@ -176,6 +189,7 @@ def calibration_summary(table: Table, n: int, *, seed: int) -> dict:
         },
         "mse_ratio_over_ideal": mse_ratio(everything),
         "mse_ratio_over_ideal_err": error(mse_ratio),
+        "stray_share": float(np.mean(known)) / n if len(known) else None,
         "n_mocks": len(table),
         "n_boxes": len(np.unique(boxes)),
         "n_samples": n,

@@ -58,8 +58,8 @@ def load_maps(folder: str | Path, split: str) -> MapSet:
     return MapSet(stored.astype(np.float32) * np.float32(about["scale"]), np.array(about["boxes"][split]))
 
 
-def crops(maps: np.ndarray, pixels: int, *, rng: np.random.Generator) -> np.ndarray:
-    """One random crop of each map, under a random one of the eight symmetries of the square.
+def crops(maps: np.ndarray, pixels: int, *, rng: np.random.Generator, turned: bool = True) -> np.ndarray:
+    """One random crop of each map, under a random one of the eight symmetries of the square, or as it lies.
 
     Parameters
     ----------
@@ -73,8 +73,11 @@ def crops(maps: np.ndarray, pixels: int, *, rng: np.random.Generator) -> np.ndar
     out = np.empty((len(maps), pixels, pixels), maps.dtype)
     for i, kappa in enumerate(maps):
         y, x = (rng.integers(0, side - pixels + 1) for side in kappa.shape)
-        crop = np.rot90(kappa[y : y + pixels, x : x + pixels], rng.integers(4))
-        out[i] = crop.T if rng.random() < 0.5 else crop
+        crop = kappa[y : y + pixels, x : x + pixels]
+        if turned:
+            crop = np.rot90(crop, rng.integers(4))
+            crop = crop.T if rng.random() < 0.5 else crop
+        out[i] = crop
     return out
 
 

@@ -13,6 +13,8 @@ from scipy.ndimage import maximum_filter
 from analysis.power import binned_c_ell
 
 RUNAWAY = 1.5  # times the training maximum
+NEAR_BOUND = 0.9  # of the training maximum, which no denoised map exceeds
+QUANTILES = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 
 
 def remy_rmse(estimate: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
@@ -155,6 +157,11 @@ def multipole_edges(pixels: int, pixel_arcmin: float) -> np.ndarray:
     return np.geomspace(4 * np.pi / (pixels * radians), 0.5 * np.pi / radians, bins + 1)
 
 
+def centres(edges: np.ndarray) -> np.ndarray:
+    """Geometric centres of bins."""
+    return np.sqrt(edges[1:] * edges[:-1])
+
+
 def peak_heights(maps: np.ndarray) -> np.ndarray:
     """Heights of every peak of maps: pixels that none of their eight neighbours exceeds; edges do not count.
 
@@ -182,6 +189,22 @@ def peak_count_ratio(samples: np.ndarray, maps: np.ndarray, edges: Sequence[floa
     """
     counts = [np.histogram(peak_heights(stack), edges)[0] / len(stack) for stack in (samples, maps)]
     return np.divide(counts[0], counts[1], out=np.full(len(counts[0]), np.nan), where=counts[1] > 0)
+
+
+def peak_errors(estimate: np.ndarray, truth: np.ndarray, mask: np.ndarray, *, lowest: float) -> np.ndarray:
+    """An estimate less the truth at the pixels of the truth's peaks.
+
+    Parameters
+    ----------
+    estimate, truth : (ny, nx)
+    mask : (ny, nx), where peaks count
+    lowest : height from which a peak counts
+
+    Returns
+    -------
+    (n_peaks,)
+    """
+    return (estimate - truth)[mask & (truth >= lowest) & (truth == maximum_filter(truth, size=3))]
 
 
 def runaway(samples: np.ndarray, training_max: float) -> bool:

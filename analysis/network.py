@@ -19,7 +19,8 @@ def build_network(params: NetworkParams) -> keras.Model:
     Parameters
     ----------
     params : `widths` (channels at full resolution, at half of it, and so on), residual `blocks` a scale, `skips` (sum,
-        or the paper's concatenation), `normalisation` (none, batch or group) and `spectral_norm` (kernels of unit
+        or the paper's concatenation), `conditioning` (scale and shift of every block's channels, or the noise level
+        as one more channel of the input), `normalisation` (none, batch or group) and `spectral_norm` (kernels of unit
         norm, but for the last convolution)
 
     Returns
@@ -38,7 +39,10 @@ def build_network(params: NetworkParams) -> keras.Model:
 
     widths = params.widths
     joined = layers.Add if params.skips == "sum" else layers.Concatenate
-    x = convolution(widths[0], 3)(maps)
+    x = maps
+    if params.conditioning == "channel":
+        x = layers.Concatenate()([maps, 0.0 * maps[..., :1] + layers.Reshape((1, 1, 1))(noise)])
+    x = convolution(widths[0], 3)(x)
     skips = []
     for width in widths[:-1]:
         for _ in range(params.blocks):
@@ -75,9 +79,11 @@ def _building_blocks(params: NetworkParams):
     def block(x, level, width: int):
         shortcut = x if x.shape[-1] == width else convolution(width, 1)(x)
         y = convolution(width, 3)(layers.Activation("swish")(normalised(x)))
-        scale_shift = layers.Reshape((1, 1, 2 * width))(layers.Dense(2 * width, kernel_initializer="zeros")(level))
-        scale, shift = scale_shift[..., :width], scale_shift[..., width:]
-        y = normalised(y) * (1.0 + scale) + shift
+        y = normalised(y)
+        if params.conditioning == "scale_shift":
+            scale_shift = layers.Reshape((1, 1, 2 * width))(layers.Dense(2 * width, kernel_initializer="zeros")(level))
+            scale, shift = scale_shift[..., :width], scale_shift[..., width:]
+            y = y * (1.0 + scale) + shift
         y = convolution(width, 3)(layers.Activation("swish")(y))
         # halving the variance of a sum of two keeps a deep stack of blocks of order one
         return (shortcut + y) * 0.5**0.5

@@ -14,6 +14,7 @@ import yaml
 from analysis.params import ROOT, Params
 
 DIGITS = 16
+PIPELINES = ("dvc.yaml", "data/benchmark/dvc.yaml")  # the second is not part of a plain `dvc repro`
 
 
 def code_cells(notebook: Path) -> list[str]:
@@ -54,14 +55,24 @@ def import_closure(notebook: Path, root: Path = ROOT) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in found)
 
 
+def pipeline_stages(root: Path = ROOT) -> dict[str, dict]:
+    """Every stage by name, of those of `PIPELINES` that are there."""
+    paths = [root / path for path in PIPELINES if (root / path).is_file()]
+    return {
+        name: stage
+        for path in paths
+        for name, stage in yaml.safe_load(path.read_text(encoding="utf-8"))["stages"].items()
+    }
+
+
 def stage_keys(stage: str, root: Path = ROOT) -> list[str]:
-    """Keys of `params.yaml` that `dvc.yaml` names for a stage.
+    """Keys of `params.yaml` that a pipeline file names for a stage.
 
     For an item of a matrix (`sample@cosmos`) templates stand for that item; for all of it (`sample`)
     they widen to the section around them.
     """
     name, _, item = stage.partition("@")
-    entry = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"][name]
+    entry = pipeline_stages(root)[name]
     keys = entry.get("do", entry)["params"]
     if item:
         return [re.sub(r"\$\{[^}]*\}", item, key) for key in keys]

@@ -8,7 +8,7 @@ import yaml
 from analysis.files import BorderError, atomic, read_json
 from analysis.maps import SPLITS
 from analysis.params import DATA, ROOT
-from analysis.release import released_calibration
+from analysis.release import released_calibration, released_validation
 
 FIGURE_OF = {
     "simulations": "simulations",
@@ -32,7 +32,8 @@ def main() -> None:
     path = ROOT / "README.md"
     times = {file.stem: read_json(file) for file in sorted((DATA / "timings").glob("*.json"))}
     stages = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
-    metrics, released = read_json(DATA / "validation" / "metrics.json"), released_calibration("reference")
+    metrics = read_json(DATA / "validation" / "metrics.json")
+    released = {"calibration": released_calibration("reference"), "validation": released_validation("reference")}
     text = filled(path.read_text(encoding="utf-8"), stages, metrics, times, released)
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -47,18 +48,21 @@ def filled(text: str, stages: str, metrics: Mapping, times: Mapping[str, Mapping
     stages : dvc.yaml
     metrics : data/validation/metrics.json
     times : data/timings, by stage or item
-    released : of `release.released_calibration`
+    released : `calibration` and `validation` of the profile reference, as `release` gives them
 
     Raises
     ------
     BorderError
         If a marker names no table, or a table has no marker.
     """
+    longer = released["validation"]
+    runs = {"quick": metrics} | ({"reference": longer["metrics"]} if longer else {})
+    warning = f"\n\nWarning: {longer['warning']}." if longer.get("warning") else ""
     tables = {
         "stages": lambda: stage_table(yaml.safe_load(stages)["stages"], times),
-        "accuracy": lambda: accuracy_table(metrics),
-        "checks": lambda: checks_table(metrics),
-        "calibration": lambda: calibration_table(released, metrics["calibration"]),
+        "accuracy": lambda: accuracy_table(runs) + warning,
+        "checks": lambda: checks_table(runs),
+        "calibration": lambda: calibration_table(released["calibration"], metrics["calibration"]),
         "simulations": lambda: simulations_table(metrics),
     }
     found = set(re.findall(r"<!-- begin (\w+) -->", text))
@@ -82,70 +86,84 @@ def stage_table(stages: Mapping, times: Mapping[str, Mapping]) -> str:
         desc = definition.get("do", definition)["desc"]
         seconds, memory = _cost(items)
         rows.append([notebook, desc, figure, seconds, memory])
-    rows.append(["all", "", "", *_cost(times)])
+    rows.append(["all", "", "", *_cost({name: cost for name, cost in times.items() if name.split("_")[0] in stages})])
     return _table(["stage = notebook", "what it makes", "figure", "time [s]", "memory [GB]"], rows)
 
 
-def accuracy_table(metrics: Mapping) -> str:
-    """Error and correlation of every method on the test mocks, by both conventions."""
+def accuracy_table(runs: Mapping[str, Mapping]) -> str:
+    """Error and correlation of every method on the test mocks, by both conventions, for every run."""
     rows = []
-    for method, name in METHODS.items():
-        row = [name]
-        for convention in ("accuracy", "accuracy_in_mask"):
-            values = metrics[convention][method]
-            row += [
-                f"{100 * values['rmse']:.3f} ± {100 * values['rmse_err']:.3f}",
-                f"{values['pearson']:.3f} ± {values['pearson_err']:.3f}",
-            ]
-        rows.append(row)
-    infinite = ["posterior mean, many samples"]
-    for convention in ("accuracy", "accuracy_in_mask"):
-        values = metrics[convention]["posterior_mean"]
-        infinite += [
-            f"{100 * values['rmse_infinite']:.3f} ± {100 * values['rmse_infinite_err']:.3f}",
-            f"{values['pearson_infinite']:.3f} ± {values['pearson_infinite_err']:.3f}",
+    for profile, metrics in runs.items():
+        found = [[f"`{profile}`: {name}", *_accuracy(metrics, method, "")] for method, name in METHODS.items()]
+        rows += [
+            *found,
+            [f"`{profile}`: posterior mean, many samples", *_accuracy(metrics, "posterior_mean", "_infinite")],
         ]
-    header = ["method", "RMSE [0.01]", "r", "RMSE in mask [0.01]", "r in mask"]
-    return _table(header, [*rows, infinite])
+    return _table(["method", "RMSE [0.01]", "r", "RMSE in mask [0.01]", "r in mask"], rows)
 
 
-def checks_table(metrics: Mapping) -> str:
-    """What was asked, and what was found."""
+def _accuracy(metrics: Mapping, method: str, kind: str) -> list[str]:
+    """RMSE and r of a method by both conventions, with their errors."""
+    found = []
+    for convention in ("accuracy", "accuracy_in_mask"):
+        values = metrics[convention][method]
+        for quantity, scale in (("rmse", 100), ("pearson", 1)):
+            value, error = values[f"{quantity}{kind}"], values[f"{quantity}{kind}_err"]
+            found.append(f"{scale * value:.3f} ± {scale * error:.3f}")
+    return found
+
+
+def checks_table(runs: Mapping[str, Mapping]) -> str:
+    """What was asked, and what was found by every run."""
+    found = [_checks(metrics) for metrics in runs.values()]
+    rows = [[check, *[values[check][0] for values in found], asked] for check, (_, asked) in found[0].items()]
+    return _table(["check", *[f"`{profile}`" for profile in runs], "asked"], rows)
+
+
+def _checks(metrics: Mapping) -> dict[str, tuple[str, str]]:
+    """What was found and what was asked, by check."""
     denoising = [metrics["train"][f"error_{sigma}"] for sigma in ("0.01", "0.02", "0.04", "0.08")]
-    ratio, error = (metrics["accuracy"][f"rmse_ratio_to_wiener{suffix}"] for suffix in ("", "_err"))
+    ratio, own, same = (
+        f"{metrics[kind]['rmse_ratio_to_wiener']:.3f} ± {metrics[kind]['rmse_ratio_to_wiener_err']:.3f}"
+        for kind in ("accuracy", "accuracy_own", "accuracy_same")
+    )
+    errors = [metrics["peaks"]["rms_error"][method] for method in ("posterior_mean_infinite", "wiener")]
+    heights = "none" if None in errors else ", ".join(f"{100 * error:.2f}" for error in errors)
     cosmos, spread, prior, stacks = (metrics[key] for key in ("cosmos", "spread", "prior", "clusters"))
     peaks = " ".join("none" if ratio is None else f"{ratio:.2f}" for ratio in prior["peak_count_ratio"])
-    rows = [
-        ["denoising RMSE / Gaussian score's at σ = .01, .02, .04, .08", " ".join(f"{e:.3f}" for e in denoising), "< 1"],
-        [
-            "RMSE of the posterior mean / Wiener filter's, many samples",
-            f"{ratio:.3f} ± {error:.3f}",
-            "less 2 errors ≤ 1",
-        ],
-        ["score evaluations a sample", f"{metrics['sampler']['evaluations_per_sample']}", "≤ 400"],
-        ["R-hat of band powers and highest peak, worst run", f"{metrics['sampler']['rhat_max']:.2f}", "1"],
-        ["runs with a runaway sample", f"{metrics['sampler']['runaway']}", "0"],
-        [
-            f"MSE ratio / ideal, {spread['n_mocks']} full-field mocks, {spread['n_samples']} samples each",
-            f"{spread['mse_ratio_over_ideal']:.3f}",
-            "1",
-        ],
-        ["power of samples / truth, worst band", f"{metrics['spectrum']['max_departure']:.2f} off", "0"],
-        ["prior alone: power / held-out maps, worst band", f"{prior['band_power_max_departure']:.2f} off", "≤ 0.10"],
-        ["prior alone: highest peak / training maximum", f"{prior['max_over_training_max']:.2f}", "< 1.5"],
-        ["prior alone: peaks / held-out maps', from low to high", peaks, "1"],
-        [
-            f"COSMOS: S/N, {stacks['cosmos']['n']} X-ray clusters stacked",
-            f"{cosmos['cluster_stack_snr']:.1f}",
-            "> 5",
-        ],
-        ["the same, sampled with the Gaussian prior", f"{cosmos['cluster_stack_snr_gaussian']:.1f}", ""],
-        ["the same, exact Wiener filter", f"{stacks['cosmos']['wiener']:.1f}", ""],
-        ["the same, B-mode control", f"{cosmos['cluster_stack_snr_bmode']:.1f}", "< 2"],
-        ["bright galaxies: posterior mean", f"{stacks['cosmos_bright']['posterior_mean']:.1f}", ""],
-        ["bright galaxies: exact Wiener filter", f"{stacks['cosmos_bright']['wiener']:.1f}", ""],
-    ]
-    return _table(["check", "found", "asked"], rows)
+    return {
+        "denoising RMSE / Gaussian score's at σ = .01, .02, .04, .08": (" ".join(f"{e:.3f}" for e in denoising), "< 1"),
+        "full-field mocks, samples of each": (f"{spread['n_mocks']}, {spread['n_samples']}", ""),
+        "RMSE of the posterior mean / Wiener filter's, many samples": (ratio, "less 2 errors ≤ 1"),
+        "the same, some of the truths: sampler's own shear, sky's": (f"{own}, {same}", ""),
+        f"rms error at the truths' peaks ≥ {metrics['peaks']['lowest']} [0.01]: many samples, Wiener": (
+            heights,
+            "less than Wiener's",
+        ),
+        "score evaluations a sample": (f"{metrics['sampler']['evaluations_per_sample']}", "≤ 400"),
+        "R-hat of band powers and highest peak, worst run": (f"{metrics['sampler']['rhat_max']:.2f}", "1"),
+        "runs with a runaway sample": (f"{metrics['sampler']['runaway']}", "0"),
+        "MSE ratio / ideal": (f"{spread['mse_ratio_over_ideal']:.3f}", "1"),
+        "power of samples / truth, worst band": (f"{metrics['spectrum']['max_departure']:.2f} off", "0"),
+        "prior alone: power / held-out maps, worst band": (f"{prior['band_power_max_departure']:.2f} off", "≤ 0.10"),
+        "prior alone: samples at the bound (held-out maps there)": (
+            f"{_percent(prior['at_bound'])} ({_percent(prior['at_bound_held_out'])})",
+            "the same",
+        ),
+        "prior alone: peaks / held-out maps', from low to high": (peaks, "1"),
+        "the same over what is allowed, worst": (f"{prior['peak_count_excess']:.2f}", "≤ 1"),
+        "COSMOS: S/N of the stacked X-ray clusters": (f"{cosmos['cluster_stack_snr']:.1f}", "> 5"),
+        "the same, sampled with the Gaussian prior": (f"{cosmos['cluster_stack_snr_gaussian']:.1f}", ""),
+        "the same, exact Wiener filter": (f"{stacks['cosmos']['wiener']:.1f}", ""),
+        "the same, B-mode control": (f"{cosmos['cluster_stack_snr_bmode']:.1f}", "< 2"),
+        "bright galaxies: posterior mean": (f"{stacks['cosmos_bright']['posterior_mean']:.1f}", ""),
+        "bright galaxies: exact Wiener filter": (f"{stacks['cosmos_bright']['wiener']:.1f}", ""),
+    }
+
+
+def _percent(share: float | None) -> str:
+    """A share in percent, or that there is none."""
+    return "none" if share is None else f"{100 * share:.2f} %"
 
 
 def calibration_table(released: Mapping, current: Mapping) -> str:
@@ -158,6 +176,11 @@ def calibration_table(released: Mapping, current: Mapping) -> str:
             f"`reference`, {longer['sky']['n_mocks']} with the sky's shear": longer["sky"],
         } | runs
     rows = [
+        [
+            "samples that stray up to the bound of the prior",
+            *[_percent(m["stray_share"]) for m in runs.values()],
+            "",
+        ],
         ["N-body boxes of the truths", *[f"{m['n_boxes']}" for m in runs.values()], "≥ 16"],
         ["smallest p of flat ranks, after Holm", *[f"{m['sbc_min_p_holm']:.3g}" for m in runs.values()], "≥ 0.01"],
         [

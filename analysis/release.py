@@ -13,20 +13,22 @@ from analysis.params import DATA, ROOT, load_params
 from analysis.power import load_table
 from analysis.provenance import DIGITS, code_cells, import_closure, stage_keys
 
-STAGES = ("simulations", "train", "calibrate")  # what a calibration rests on
+STAGES = {  # what each kept part rests on
+    "calibration": ("simulations", "train", "calibrate"),
+    "validation": ("simulations", "mocks", "train", "prior", "sample", "baselines", "calibrate", "validate"),
+}
 RELEASED = DATA / "released"
-KEPT = (
-    "calibration/metrics.json",
-    "calibration/ranks_own.ecsv",
-    "calibration/ranks_sky.ecsv",
-)
+KEPT = {
+    "calibration": ("metrics.json", "ranks_own.ecsv", "ranks_sky.ecsv"),
+    "validation": ("metrics.json",),
+}
 
 
-def release_digest(profile: str, root: Path = ROOT) -> str:
-    """Digest of the code of the stages in `STAGES` and of what a profile sets for them."""
-    notebooks = [root / "notebooks" / f"{stage}.ipynb" for stage in STAGES]
+def release_digest(part: str, profile: str, root: Path = ROOT) -> str:
+    """Digest of the code of the stages that a part rests on (`STAGES`) and of what a profile sets for them."""
+    notebooks = [root / "notebooks" / f"{stage}.ipynb" for stage in STAGES[part]]
     names = {name for notebook in notebooks for name in import_closure(notebook, root)}
-    keys = sorted({key for stage in STAGES for key in stage_keys(stage, root)})
+    keys = sorted({key for stage in STAGES[part] for key in stage_keys(stage, root)})
     settings = [
         yaml.safe_load((root / "conf" / name).read_text(encoding="utf-8"))
         for name in ("config.yaml", f"profile/{profile}.yaml")
@@ -53,11 +55,26 @@ def released_calibration(profile: str, folder: Path = RELEASED, root: Path = ROO
         `profile`, `metrics`, `tables` of ranks by kind of mock, `warning`, empty where they are of this code, and
         `note` for a figure; no entries where none was released
     """
-    if not (folder / profile / "release.json").is_file():
+    warning = _warning("calibration", profile, folder, root)
+    return {} if warning is None else _calibration(folder / profile / "calibration", profile, warning)
+
+
+def released_validation(profile: str, folder: Path = RELEASED, root: Path = ROOT) -> dict:
+    """Every metric of the released run of a profile as `metrics`, and a `warning` as above; no entries without one."""
+    warning = _warning("validation", profile, folder, root)
+    if warning is None:
         return {}
-    current = read_json(folder / profile / "release.json")["digest"] == release_digest(profile, root)
+    return {"metrics": read_json(folder / profile / "validation" / "metrics.json"), "warning": warning}
+
+
+def _warning(part: str, profile: str, folder: Path, root: Path) -> str | None:
+    """That code or parameters have moved since a part was released, empty if not; None if it was not released."""
+    record = folder / profile / "release.json"
+    digest = read_json(record)["digest"].get(part) if record.is_file() else None
+    if digest is None:
+        return None
     stale = f"code or parameters have changed since the profile {profile} was released; its numbers may no longer hold"
-    return _calibration(folder / profile / "calibration", profile, "" if current else stale)
+    return "" if digest == release_digest(part, profile, root) else stale
 
 
 def current_calibration(profile: str) -> dict:
@@ -77,19 +94,38 @@ def _calibration(folder: Path, profile: str, warning: str) -> dict:
 
 
 def main() -> None:
-    """Keep the results of the profile that lies in `data/`.
+    """Keep the results of the profile that lies in `data/`: its calibration, and its validation if that belongs to it.
 
     Raises
     ------
     BorderError
-        If one of them is missing.
+        If there is no calibration.
     """
     profile = load_params().profile
-    missing = [name for name in KEPT if not (DATA / name).is_file()]
+    release(profile, DATA, RELEASED)
+
+
+def release(profile: str, data: Path, folder: Path, root: Path = ROOT) -> None:
+    """Copy what is kept of a run into the folder of releases, with the digests of what it rests on.
+
+    A long run may end with its calibration: a validation that gathered another one is of another run, and left out.
+    """
+    missing = [name for name in KEPT["calibration"] if not (data / "calibration" / name).is_file()]
     if missing:
-        raise BorderError(f"data/{missing[0]} is missing; run `dvc repro` with the profile {profile} first")
-    for name in KEPT:
-        target = RELEASED / profile / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(DATA / name, target)
-    write_json(RELEASED / profile / "release.json", {"digest": release_digest(profile)})
+        raise BorderError(
+            f"data/calibration/{missing[0]} is missing; run `dvc repro calibrate` with the profile {profile} first"
+        )
+    gathered = data / "validation" / "metrics.json"
+    calibration = read_json(data / "calibration" / "metrics.json")
+    parts = ["calibration"]
+    if gathered.is_file() and read_json(gathered)["calibration"] == calibration:
+        parts.append("validation")
+    shutil.rmtree(folder / profile, ignore_errors=True)
+    for part in parts:
+        for name in KEPT[part]:
+            target = folder / profile / part / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(data / part / name, target)
+    write_json(
+        folder / profile / "release.json", {"digest": {part: release_digest(part, profile, root) for part in parts}}
+    )

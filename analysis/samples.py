@@ -45,6 +45,12 @@ def chain_table(levels: Sequence) -> Table:
     return Table([asdict(level) for level in levels])
 
 
+def stein_error(chain: Table) -> float | None:
+    """Largest departure from Stein's identity over the levels of a ladder that know their score; None without any."""
+    departures = np.abs(np.asarray(chain["stein"], float) - 1)
+    return float(np.nanmax(departures)) if np.isfinite(departures).any() else None
+
+
 def load_samples(path: str | Path) -> np.ndarray:
     """Samples of a field, (n, ny, nx).
 

@@ -10,17 +10,19 @@ moves samples by no more than itself; as a free residual it would be amplified b
 hold (seen: the mean of maps off by a third of their rms). The gate c is the rms of the maps, closed smoothly at large
 sigma, where the noisy field is Gaussian and theory exact. Remy et al. 2020, eqs. 3, 5 and 6.
 
-The taper t leaves the margin of the grid to the Gaussian prior. Sampling lives on a torus, whose seam no crop of a
-simulation has: with the network in charge there, peaks on the seam grow without bound (seen: kappa of 1.9).
+Sampling lives on a torus, whose seam no crop of a simulation has: with the network in charge there, peaks on the seam
+grow without bound (seen: kappa of 1.9). So in the margin of the grid the denoised map fades from the network's to the
+Gaussian model's. It has to be the denoised map: m itself knows long waves badly, for they hardly matter to what is
+denoised, and where m were faded they would turn into short ones that do (seen: three times the power at the width
+of the margin).
 
 The clean map that a noisy one stands for, on average, is no higher than the highest of the training maps: where the
-network says so, it is outside what it learnt, and m is lowered by the excess. Without that bound one chain in a hundred
-runs away, from a peak near the top of the training's (seen: kappa of 1e6).
+network says so, it is outside what it learnt, and the denoised map is lowered to that bound.
 """
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -31,10 +33,12 @@ from keras import ops
 from analysis.backend import filtered
 from analysis.files import BorderError, atomic, read_json, write_json
 from analysis.network import build_network
-from analysis.params import NetworkParams
+from analysis.params import NetworkParams, TrainParams
 from analysis.power import load_power, save_power
 
 THEORY_ELL = (100, 300, 1000, 3000, 10000)
+SIGNIFICANT = 3.0  # times the rms that the Gaussian model expects
+ORIGINAL_SIGMA = 0.2  # spread of the noise levels of Remy et al. 2020
 
 
 @dataclass(frozen=True)
@@ -84,19 +88,28 @@ def gaussian_score(kappa, sigma, power):
     return -filtered(kappa, 1.0 / (ops.cast(power, kappa.dtype) + _per_map(sigma) ** 2))
 
 
-def gaussian_error(sigma, power):
+def gaussian_error(sigma, power, modes: np.ndarray | float = 1.0):
     """Error of the Gaussian denoiser, in units of the noise: sqrt(mean over modes of S / (S + sigma^2)).
 
     Parameters
     ----------
     sigma : (n,), as the maps
+    modes : (ny, nx), a filter of the error
 
     Returns
     -------
     (n,), between 0 and 1
     """
     power = ops.cast(power, sigma.dtype)
-    return ops.sqrt(ops.mean(power / (power + _per_map(sigma) ** 2), axis=(-2, -1)))
+    squared = ops.cast(np.square(modes), sigma.dtype)
+    return ops.sqrt(ops.mean(squared * power / (power + _per_map(sigma) ** 2), axis=(-2, -1)))
+
+
+def long_waves(shape: tuple[int, int]) -> np.ndarray:
+    """The filter B = 1 / k, k at least the fundamental mode, of unit mean square; (ny, nx)."""
+    k = np.hypot(*np.meshgrid(*(side * np.fft.fftfreq(side) for side in shape), indexing="ij"))
+    waves = 1.0 / np.maximum(k, 1.0)
+    return waves / np.sqrt(np.mean(waves**2))
 
 
 def gate(sigma, power, gate_sigma: float):
@@ -105,7 +118,7 @@ def gate(sigma, power, gate_sigma: float):
 
 
 def margin_taper(shape: tuple[int, int], margin: int) -> np.ndarray:
-    """Share of the network at each pixel: 0 in the outer half of the margin, rising smoothly to 1 at its inner edge.
+    """Share of the network in the denoised map: 0 in the outer half of the margin, rising smoothly to 1 at its edge.
 
     Parameters
     ----------
@@ -156,18 +169,26 @@ def shifted_mean(prior: Prior, kappa, sigma, *, training: bool = False):
         return ops.zeros_like(kappa)
     power = ops.cast(prior.power, kappa.dtype)
     variance = ops.mean(power)
-    wiener = denoised(kappa, sigma, gaussian_score(kappa, sigma, power))
-    wiener_rms = ops.sqrt(ops.mean(power**2 / (power + _per_map(sigma) ** 2), axis=(-2, -1)))
-    inputs = [kappa / _per_map(ops.sqrt(variance + sigma**2)), wiener / _per_map(wiener_rms)]
+    inputs = [kappa / _per_map(ops.sqrt(variance + sigma**2)), wiener_significance(kappa, sigma, power)]
     noise = ops.log(sigma / ops.sqrt(variance))[:, None]
     out = prior.network([ops.stack(inputs, axis=-1), noise], training=training)[..., 0]
-    taper = ops.cast(margin_taper((int(kappa.shape[-2]), int(kappa.shape[-1])), prior.margin), kappa.dtype)
-    mean = _per_map(gate(sigma, power, prior.gate_sigma)) * taper * out
-    if prior.highest is None:
+    mean = _per_map(gate(sigma, power, prior.gate_sigma)) * out
+    if prior.margin == 0 and prior.highest is None:
         return mean
-    clean = denoised(kappa, sigma, gaussian_score(kappa - mean, sigma, power))
-    excess = ops.maximum(clean - prior.highest, 0.0)
-    return mean - filtered(excess, power / _per_map(sigma) ** 2 + 1.0)  # lowers the denoised map by the excess
+    inverse = power / _per_map(sigma) ** 2 + 1.0  # of how much of the mean reaches the denoised map
+    taper = ops.cast(margin_taper((int(kappa.shape[-2]), int(kappa.shape[-1])), prior.margin), kappa.dtype)
+    share = taper * filtered(mean, 1.0 / inverse)
+    if prior.highest is not None:
+        clean = denoised(kappa, sigma, gaussian_score(kappa, sigma, power)) + share
+        share = share - ops.maximum(clean - prior.highest, 0.0)
+    return filtered(share, inverse)
+
+
+def wiener_significance(kappa, sigma, power):
+    """The Wiener-denoised map over the rms that the Gaussian model expects of it; (n, ny, nx)."""
+    power = ops.cast(power, kappa.dtype)
+    rms = ops.sqrt(ops.mean(power**2 / (power + _per_map(sigma) ** 2), axis=(-2, -1)))
+    return denoised(kappa, sigma, gaussian_score(kappa, sigma, power)) / _per_map(rms)
 
 
 def check_grid(prior: Prior, shape: tuple[int, int], pixel_arcmin: float) -> None:
@@ -205,22 +226,37 @@ def denoised(kappa, sigma, score):
 class ScoreMatching(keras.Model):
     """Denoising score matching of one network in priors of several grids, trained by `fit` on clean maps.
 
-    Every map gets its own noise level, log-uniform in the prior's range. The loss of a level is measured in units of
-    the Gaussian model's: 1 is what theory alone reaches, and each level counts the same.
+    Every map gets its own noise level, log-uniform in the range of the training (or as the original's). The loss of a
+    level is measured in units of the Gaussian model's: each level counts the same, and 1 is what theory alone reaches
+    on Gaussian fields.
 
-        loss = mean of |u + sigma score(kappa + sigma u)|^2 / e(sigma)^2,   e the error of the Gaussian denoiser
+        loss = mean of  t w |r|^2 / e(sigma)^2  and, b times, of  |B t r|^2 / e_B(sigma)^2,
+        r = u + sigma score(kappa + sigma u),   e and e_B the errors of the Gaussian denoiser, before and after B
+
+    The weights depend on nothing but place and what the network sees, and B is linear: what there is to learn stays
+    the same wherever t is not 0.
+
+    w = 1 + a max(|z| - 3, 0), z the Wiener-denoised map over its rms. Peaks are few pixels, and an error there is
+    carried from cycle to cycle of the sampler (seen with a = 0: peaks of 0.8 that grow threefold).
+
+    B goes as 1 / k, and the modes of every octave count the same. Long waves are few modes, invisible in the error of
+    pixels, and no data hold the longest: an error there adds up over cycles (seen with b = 0: a mean that is wrong
+    by 0.0003 in each denoised map, and by 0.004 in samples).
+
+    t is the taper of the margin, over its mean. The network itself is not tapered: it would learn to undo that, and
+    where the taper is small its gain would make samples run away (seen: in every fourth calibration mock).
 
     Source: Vincent 2011; Remy et al. 2020, eq. 3.
     """
 
-    def __init__(self, priors: Sequence[Prior], *, seed: int):
+    def __init__(self, priors: Sequence[Prior], params: TrainParams, *, seed: int):
         super().__init__()
         self.network = priors[0].network
-        self.priors = priors
+        self.priors, self.params = priors, params
         self.noise = keras.random.SeedGenerator(seed)
 
     def call(self, stacks, training=False):
-        """Residuals (u + sigma score) / e of freshly noised maps, all in one row.
+        """Residuals of freshly noised maps over the Gaussian model's, times the root of their weights, in one row.
 
         Parameters
         ----------
@@ -234,26 +270,52 @@ class ScoreMatching(keras.Model):
         )
 
     def _residual(self, prior: Prior, kappa, training: bool):
-        n = ops.shape(kappa)[0]
-        low, high = np.log(prior.noise_range)
-        sigma = ops.exp(keras.random.uniform((n,), low, high, seed=self.noise))
+        sigma = self._levels(ops.shape(kappa)[0])
         u = keras.random.normal(ops.shape(kappa), seed=self.noise)
         noisy = kappa + _per_map(sigma) * u
-        residual = u + _per_map(sigma) * prior_score(prior, noisy, sigma, training=training)
-        return residual / _per_map(gaussian_error(sigma, prior.power))
+        untapered = replace(prior, margin=0)
+        residual = u + _per_map(sigma) * prior_score(untapered, noisy, sigma, training=training)
+        taper = margin_taper(prior.power.shape, prior.margin)
+        excess = ops.maximum(ops.abs(wiener_significance(noisy, sigma, prior.power)) - SIGNIFICANT, 0.0)
+        weight = ops.cast(taper / taper.mean(), kappa.dtype) * (1.0 + self.params.peak_weight * excess)
+        parts = [(residual * ops.sqrt(weight), 1.0, np.ones(taper.shape))]
+        if self.params.long_weight:
+            long = long_waves(taper.shape)
+            inside = residual * ops.cast(taper / np.sqrt(np.mean(taper**2)), kappa.dtype)
+            parts.append((filtered(inside, ops.cast(long, kappa.dtype)), self.params.long_weight, long))
+        share = len(parts) / sum(part[1] for part in parts)  # the mean over all parts is to be 1 for the Gaussian model
+        return ops.stack(
+            [part * (share * weight) ** 0.5 / self._unit(sigma, prior.power, modes) for part, weight, modes in parts]
+        )
+
+    def _unit(self, sigma, power, modes: np.ndarray):
+        """What a residual is measured in: the Gaussian model's after a filter, or the noise."""
+        if self.params.level_unit == "noise":
+            return 1.0
+        return _per_map(gaussian_error(sigma, power, modes))
+
+    def _levels(self, n):
+        """A noise level for each of n maps."""
+        low, high = self.params.sigma_min, self.params.sigma_max
+        if self.params.noise == "half_normal":
+            return ops.clip(ORIGINAL_SIGMA * ops.abs(keras.random.normal((n,), seed=self.noise)), low, high)
+        return ops.exp(keras.random.uniform((n,), np.log(low), np.log(high), seed=self.noise))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Mean square of the residual."""
         return ops.mean(ops.square(y_pred))
 
 
-def denoising_error(score: Callable, maps: np.ndarray, sigma: float, *, rng: np.random.Generator, batch: int = 8):
+def denoising_error(
+    score: Callable, maps: np.ndarray, sigma: float, *, rng: np.random.Generator, margin: int = 0, batch: int = 8
+) -> np.ndarray:
     """Mean square error of the denoised maps at one noise level, on noise that only `rng` decides.
 
     Parameters
     ----------
     score : (kappa (n, ny, nx), sigma (n,)) -> (n, ny, nx)
     maps : (n, ny, nx), clean
+    margin : pixels along the edges that do not count
 
     Returns
     -------
@@ -265,7 +327,8 @@ def denoising_error(score: Callable, maps: np.ndarray, sigma: float, *, rng: np.
         noisy = clean + sigma * rng.standard_normal(clean.shape).astype("float32")
         level = np.full(len(clean), sigma, "float32")
         error = np.asarray(denoised(noisy, level, score(noisy, level))) - clean
-        errors.append(np.mean(error**2, axis=(-2, -1)))
+        inner = np.s_[..., margin : error.shape[-2] - margin, margin : error.shape[-1] - margin]
+        errors.append(np.mean(error[inner] ** 2, axis=(-2, -1)))
     return np.concatenate(errors)
 
 

@@ -41,7 +41,11 @@ class CropBatches(keras.utils.PyDataset):
 
     def _stack(self, side: int, rng: np.random.Generator) -> np.ndarray:
         number = round(self.params.batch * (self.sides[0] / side) ** 2)
-        return crops(self.maps[rng.integers(len(self.maps), size=number)], side, rng=rng)
+        chosen = self.maps[rng.integers(len(self.maps), size=number)]
+        stack = crops(chosen, side, rng=rng, turned=self.params.symmetries)
+        if self.params.amplitude_jitter:
+            stack *= np.exp(self.params.amplitude_jitter * rng.standard_normal((number, 1, 1), "float32"))
+        return stack
 
 
 class LevelValidation(keras.callbacks.Callback):
@@ -123,28 +127,10 @@ def train_prior(
     Returns
     -------
     prior : on the grid, with the running average of the weights
-    history : per epoch the loss (1 is the Gaussian score's) and `error_<sigma>`, RMSE over the Gaussian's
+    history : per epoch the weighted loss (`ScoreMatching`) and `error_<sigma>`, RMSE over the Gaussian score's
     """
-    keras.utils.set_random_seed(seed)
-    prior = Prior(
-        power=powers[0].astype("float32"),
-        pixel_arcmin=grid.pixel_arcmin,
-        network=build_network(params.network),
-        gate_sigma=params.gate_sigma,
-        margin=params.margin,
-        noise_range=(params.sigma_min, params.sigma_max),
-    )
-    priors = [dataclasses.replace(prior, power=power.astype("float32")) for power in powers]
-    model = ScoreMatching(priors, seed=seed)
-    batches = CropBatches(maps, [len(power) for power in powers], params, seed=seed)
-    model(batches[0][0])  # builds it, so that a checkpoint can be restored before the first step
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0,
-        params.epochs * params.steps_per_epoch,
-        warmup_target=params.learning_rate,
-        warmup_steps=min(200, params.steps_per_epoch),
-    )
-    model.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0, use_ema=True, ema_momentum=params.ema_momentum))
+    model, batches = untrained(maps, powers, grid, params, seed=seed)
+    prior = model.priors[0]
     checkpoint = log_folder / "checkpoint"
     log_folder.mkdir(parents=True, exist_ok=True)
     epochs = EpochLog(log_folder / "history.jsonl", resumed=checkpoint.exists() and any(checkpoint.iterdir()))
@@ -159,8 +145,37 @@ def train_prior(
     return dataclasses.replace(prior, highest=float(maps.max())), epochs.history()
 
 
+def untrained(
+    maps: np.ndarray, powers: Sequence[np.ndarray], grid: GridParams, params: TrainParams, *, seed: int
+) -> tuple[ScoreMatching, CropBatches]:
+    """A new network in priors of every grid, compiled, and its batches; the arguments are those of `train_prior`."""
+    keras.utils.set_random_seed(seed)
+    prior = Prior(
+        power=powers[0].astype("float32"),
+        pixel_arcmin=grid.pixel_arcmin,
+        network=build_network(params.network),
+        gate_sigma=params.gate_sigma,
+        margin=params.margin,
+        noise_range=(params.sigma_min, params.sigma_max),
+    )
+    priors = [dataclasses.replace(prior, power=power.astype("float32")) for power in powers]
+    model = ScoreMatching(priors, params, seed=seed)
+    batches = CropBatches(maps, [len(power) for power in powers], params, seed=seed)
+    model(batches[0][0])  # builds it, so that a checkpoint can be restored before the first step
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0,
+        params.epochs * params.steps_per_epoch,
+        warmup_target=params.learning_rate,
+        warmup_steps=min(200, params.steps_per_epoch),
+    )
+    model.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0, use_ema=True, ema_momentum=params.ema_momentum))
+    return model, batches
+
+
 def level_errors(prior: Prior, maps: np.ndarray, sigmas: Sequence[float], *, seed: int) -> list[float]:
     """Denoising RMSE of the prior's score over the Gaussian score's at each noise level, on the same noise.
+
+    Of the pixels where the network is in charge, inside the prior's margin.
 
     Parameters
     ----------
@@ -182,7 +197,8 @@ def _relative_error(prior: Prior, maps: np.ndarray, seed: int) -> Callable[[floa
     kept: dict[float, float] = {}
 
     def error(of: Callable, sigma: float) -> float:
-        return float(np.mean(denoising_error(of, maps, sigma, rng=np.random.default_rng([seed, round(1e6 * sigma)]))))
+        rng = np.random.default_rng([seed, round(1e6 * sigma)])
+        return float(np.mean(denoising_error(of, maps, sigma, rng=rng, margin=prior.margin)))
 
     def relative_error(sigma: float) -> float:
         if sigma not in kept:

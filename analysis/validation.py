@@ -1,10 +1,11 @@
-"""What the `validate` stage reports: accuracy on mocks, health of prior and sampler, clusters of the real field.
+"""What the `validate` stage reports: accuracy on mocks, health of the sampler, clusters of the real field.
 
 Every number of `data/validation/metrics.json` is made here, and `DEFINITIONS` says what each means.
 """
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -12,17 +13,16 @@ import numpy as np
 from astropy.table import Table
 
 from analysis.clusters import stack_snr
-from analysis.files import BorderError, read_json
-from analysis.maps import central_crops
+from analysis.files import read_json
 from analysis.metrics import (
-    RUNAWAY,
+    QUANTILES,
+    centres,
     in_mask_pearson,
     in_mask_rmse,
     mean_and_error,
     mean_of_infinitely_many,
     mse_ratio_over_ideal,
-    peak_count_ratio,
-    peak_heights,
+    peak_errors,
     pearson_of_infinitely_many,
     ratio_of_rms,
     remy_pearson,
@@ -31,20 +31,14 @@ from analysis.metrics import (
     sampling_variance,
     spectrum_ratio,
 )
-from analysis.mocks import Mock
-from analysis.params import Params, RunParams, stage_rng
-from analysis.power import binned_c_ell
+from analysis.mocks import Mock, mock_observation
+from analysis.params import RunParams, stage_rng
 from analysis.results import load_result
-from analysis.sampler import Level, annealer
-from analysis.samples import load_chain, load_convergence, load_samples
-from analysis.score import Prior
+from analysis.samples import load_chain, load_convergence, load_samples, stein_error
 
 log = logging.getLogger(__name__)
 
-PEAK_EDGES = (0.02, 0.04, 0.06, 0.08, 0.12, 0.2, 0.4)
-MINIMUM_EDGES = (0.005, 0.01, 0.015, 0.02, 0.03)
-BANDS = 8
-QUANTILES = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
+HIGH_PEAK = 0.06
 CONVENTIONS = {"accuracy": (remy_rmse, remy_pearson), "accuracy_in_mask": (in_mask_rmse, in_mask_pearson)}
 
 DEFINITIONS = {
@@ -52,6 +46,10 @@ DEFINITIONS = {
     "accuracy.*.pearson": "correlation of masked maps over the whole array (Remy+23), mean over test mocks",
     "accuracy_in_mask.*.rmse": "RMSE over observed pixels, each map less its mean there; mean over test mocks",
     "accuracy_in_mask.*.pearson": "correlation over observed pixels alone, mean over test mocks",
+    "accuracy_own.*.rmse": "as accuracy.*.rmse, of mocks whose shear is the sampler's own periodic operator's",
+    "accuracy_same.*.rmse": "as accuracy.*.rmse, of the same truths as accuracy_own, with the sky's shear",
+    "accuracy_same.*.pearson": "as accuracy.*.pearson, of these",
+    "accuracy_own.*.pearson": "as accuracy.*.pearson, of the same mocks",
     "accuracy*.*.*_err": "standard error of that mean over mocks",
     "accuracy*.posterior_mean.rmse_infinite": "rmse without the noise of a finite number of samples, sqrt(MSE - V/n)",
     "accuracy*.posterior_mean.pearson_infinite": "pearson without that noise, r sqrt(var / (var - V/n))",
@@ -67,6 +65,7 @@ DEFINITIONS = {
     "calibration*_err": "standard error, mocks drawn anew box by box",
     "calibration*.coverage68_by_statistic_err.*": "standard error, mocks drawn anew box by box",
     "calibration*.mse_ratio_over_ideal": "MSE of one sample over MSE of the mean of n, over 2n/(n+1); 1 is exact",
+    "calibration*.stray_share": "share of samples that reach 0.9 of the prior's bound though the truth has not half",
     "calibration*.n_mocks": "small mocks: those of `sky` with the reduced shear of a wider map, else the sampler's own",
     "calibration*.n_boxes": "N-body boxes of their truths, none of which training saw",
     "calibration*.n_samples": "posterior samples a mock",
@@ -87,6 +86,9 @@ DEFINITIONS = {
     "one_point.quantile": "shares of observed pixels below `sample` and `truth`",
     "one_point.sample": "convergence below which that share of pixels lies in posterior samples of the test mocks",
     "one_point.truth": "the same in their true maps",
+    "peaks.lowest": "height from which in-mask peaks of the truths count",
+    "peaks.n": "such peaks of all test mocks",
+    "peaks.rms_error.*": "rms error of a method at these pixels; infinite: without the noise of few samples",
     "prior.band_power_ratio": "power of samples of the prior alone over that of held-out maps, by bins of `ell`",
     "prior.band_power_max_departure": "largest departure of that ratio from 1",
     "prior.band_power_ratio_err": "standard error of that ratio",
@@ -102,6 +104,8 @@ DEFINITIONS = {
     "prior.one_point": "convergence below which that share of pixels of the samples lies, margin left out",
     "prior.one_point_held_out": "the same of held-out maps",
     "prior.runaway_sigma": "noise level at which a sample first exceeded 1.5 times the training maximum; null if none",
+    "prior.at_bound": "share of samples of the prior alone that reach 0.9 of the training maximum inside the margin",
+    "prior.at_bound_held_out": "the same of held-out maps",
     "prior.runaway": "1 if a sample is not finite or exceeds 1.5 times the training maximum",
     "prior.stein_error": "largest departure of E[(kappa - m).score] from -(modes) over noise levels, relative",
     "sampler.acceptance": "mean share of accepted trajectories, over levels and runs",
@@ -126,7 +130,7 @@ DEFINITIONS = {
     "spectrum.sample_to_truth": "power of masked posterior samples over that of the masked truths",
     "theory.*": "rms of the convergence expected of theory, all multipoles up to theory.ell_max",
     "train.parameters": "weights of the network",
-    "train.error_*": "denoising RMSE of the score over the Gaussian score's at that noise level, held-out box",
+    "train.error_*": "denoising RMSE over the Gaussian score's at that noise level, held-out box, no margin",
 }
 
 
@@ -143,6 +147,16 @@ def sample_mocks(anneal: Callable, mocks: Sequence[Mock], chains: int, *, seed: 
         rng = stage_rng(seed, "validate", mock.name)
         samples.append(anneal(mock.observation.gamma, mock.observation.weight, chains, rng=rng)[0])
     return np.stack(samples)
+
+
+def own_mocks(mocks: Sequence[Mock], *, seed: int) -> list[Mock]:
+    """The same truths and noise levels, with noise of their own and the shear of the sampler's periodic operator."""
+    own = []
+    for mock in mocks:
+        rng = stage_rng(seed, "validate", "own", mock.name)
+        observed = mock_observation(mock.truth, mock.observation, rng=rng, wide=False, reduced=False)[1]
+        own.append(replace(mock, name=f"own_{mock.name}", observation=observed))
+    return own
 
 
 def accuracy_table(mocks: Sequence[Mock], estimates: Mapping[str, np.ndarray], samples: np.ndarray) -> Table:
@@ -207,6 +221,31 @@ def accuracy(table: Table, convention: str) -> dict:
     return result | {"rmse_ratio_to_wiener": ratio, "rmse_ratio_to_wiener_err": error}
 
 
+def peak_accuracy(mocks: Sequence[Mock], estimates: Mapping[str, np.ndarray], samples: np.ndarray) -> dict:
+    """Error of each method at the peaks of the truths; in-mask peaks of at least `HIGH_PEAK`.
+
+    Parameters
+    ----------
+    mocks : of one mask
+    estimates : (mocks, ny, nx) a method
+    samples : (mocks, n, ny, nx), of the posterior whose mean is `posterior_mean`
+    """
+    mask = mocks[0].observation.mask
+
+    def at_peaks(maps: Sequence[np.ndarray]) -> np.ndarray:
+        errors = [peak_errors(one, mock.truth, mask, lowest=HIGH_PEAK) for one, mock in zip(maps, mocks, strict=True)]
+        return np.concatenate(errors)
+
+    squares = {method: at_peaks(maps) ** 2 for method, maps in estimates.items()}
+    variance = samples.var(axis=1, ddof=1) / samples.shape[1]
+    squares["posterior_mean_infinite"] = squares["posterior_mean"] - at_peaks(
+        [one + mock.truth for one, mock in zip(variance, mocks, strict=True)]
+    )
+    n = len(squares["posterior_mean"])
+    rms = {method: float(np.sqrt(max(np.mean(values), 0))) if n else None for method, values in squares.items()}
+    return {"lowest": HIGH_PEAK, "n": n, "rms_error": rms}
+
+
 def posterior_spread(mocks: Sequence[Mock], samples: np.ndarray, edges: np.ndarray) -> dict:
     """Whether posterior samples of mocks are as rough as the truths, as skewed, and as far from them as they should.
 
@@ -234,94 +273,6 @@ def posterior_spread(mocks: Sequence[Mock], samples: np.ndarray, edges: np.ndarr
     }
 
 
-def sample_prior(prior: Prior, params: Params, *, rng: np.random.Generator) -> tuple[np.ndarray, list[Level]]:
-    """Samples of the prior alone, (validate.prior_samples, ny, nx): what the sampler draws without any data."""
-    blank = np.zeros((2, *prior.power.shape))
-    return annealer(prior, params.sample)(blank, blank, params.validate.prior_samples, rng=rng)
-
-
-def prior_health(
-    samples: np.ndarray, chain: Table, maps: np.ndarray, training_max: float, pixel_arcmin: float, *, margin: int = 0
-) -> dict:
-    """Samples of the prior alone against held-out maps of the same size.
-
-    Parameters
-    ----------
-    samples : (n, ny, nx)
-    chain : diagnostics of their noise levels
-    maps : (m, ny, nx), held out
-    margin : pixels along the edges, left to the Gaussian prior, where peaks and values are not compared
-    """
-    fundamental = 2 * np.pi / (maps.shape[-1] * np.deg2rad(pixel_arcmin / 60))
-    edges = np.geomspace(max(300, 0.99 * fundamental), 0.5 * np.pi / np.deg2rad(pixel_arcmin / 60), BANDS + 1)
-    power = [binned_c_ell(stack, pixel_arcmin, edges) for stack in (samples, maps)]
-    means = [bands.mean(axis=0) for bands in power]
-    errors = [bands.std(axis=0, ddof=1) / len(bands) ** 0.5 / bands.mean(axis=0) for bands in power]
-    ratio, error = means[0] / means[1], means[0] / means[1] * np.hypot(*errors)
-    seen = np.isfinite(ratio)  # on a very small grid some bands hold no mode
-    inner = [central_crops(stack, maps.shape[-1] - 2 * margin) for stack in (samples, maps)]
-    peaks = peak_count_ratio(*inner, PEAK_EDGES)
-    minima = peak_count_ratio(-inner[0], -inner[1], MINIMUM_EDGES)
-    highest = np.asarray(chain["highest"])
-    beyond = ~(highest <= RUNAWAY * training_max)
-    return {
-        "n": len(samples),
-        "ell": centres(edges)[seen],
-        "band_power_ratio": ratio[seen],
-        "band_power_ratio_err": error[seen],
-        "band_power_max_departure": np.max(np.abs(ratio[seen] - 1)),
-        "peak_height": PEAK_EDGES[:-1],
-        "peak_count_ratio": _or_none(peaks),
-        "peak_count_excess": max_excess(*inner, PEAK_EDGES),
-        "minimum_depth": MINIMUM_EDGES[:-1],
-        "minimum_count_ratio": _or_none(minima),
-        "quantile": QUANTILES,
-        "one_point": np.quantile(inner[0], QUANTILES),
-        "one_point_held_out": np.quantile(inner[1], QUANTILES),
-        "max_over_training_max": samples.max() / training_max,
-        "runaway": int(runaway(samples, training_max)),
-        "runaway_sigma": float(chain["sigma"][np.argmax(beyond)]) if beyond.any() else None,
-        "stein_error": stein_error(chain),
-    }
-
-
-def max_excess(samples: np.ndarray, maps: np.ndarray, edges: Sequence[float]) -> float:
-    """Largest departure of a bin of peak counts from held-out maps', over what is allowed: 15 % and 3 Poisson errors.
-
-    Below 1 every bin passes.
-    """
-    counts = [np.histogram(peak_heights(stack), edges)[0] for stack in (samples, maps)]
-    expected = counts[1] * len(samples) / len(maps)
-    poisson = np.sqrt(expected * (1 + len(samples) / len(maps)))
-    return float(np.max(np.abs(counts[0] - expected) / (0.15 * expected + 3 * np.maximum(poisson, 1))))
-
-
-def check_prior(health: Mapping) -> None:
-    """End a run whose prior is none.
-
-    Raises
-    ------
-    BorderError
-        If unconditional samples ran away, or their power or peaks are not the simulations'.
-    """
-    faults = [
-        (health["runaway"] or health["runaway_sigma"] is not None, f"a runaway at noise {health['runaway_sigma']}"),
-        (health["band_power_max_departure"] > 0.1, f"power {health['band_power_max_departure']:.2f} off, beyond 0.1"),
-        (health["peak_count_excess"] > 1, f"peak counts {health['peak_count_excess']:.2f} times what is allowed"),
-    ]
-    told = [what for wrong, what in faults if wrong]
-    if told:
-        raise BorderError(
-            f"samples of the prior alone are not like the simulations ({'; '.join(told)}); train longer, on more maps"
-            " or with a larger network, or set validate.prior_fatal to false to go on"
-        )
-
-
-def _or_none(values: np.ndarray) -> list[float | None]:
-    """Numbers, None for those that are NaN."""
-    return [None if np.isnan(value) else float(value) for value in values]
-
-
 def sampler_health(folder: Path, names: Sequence[str], mock_samples: np.ndarray, training_max: float) -> dict:
     """Cost and health of the runs of `sample.fields` whose samples a folder holds, runaways of the test mocks too."""
     samples = [load_samples(folder / f"{name}.fits") for name in names]
@@ -335,12 +286,6 @@ def sampler_health(folder: Path, names: Sequence[str], mock_samples: np.ndarray,
         "ess_min": min(float(np.min(table["ess"])) for table in agreement),
         "runaway": sum(runaway(maps, training_max) for maps in [*samples, *mock_samples]),
     }
-
-
-def stein_error(chain: Table) -> float | None:
-    """Largest departure from Stein's identity over the levels of a ladder that know their score; None without any."""
-    departures = np.abs(np.asarray(chain["stein"], float) - 1)
-    return float(np.nanmax(departures)) if np.isfinite(departures).any() else None
 
 
 def cluster_stacks(maps: Mapping[str, np.ndarray], placed: Table, mask: np.ndarray, *, seed: int) -> dict:
@@ -404,6 +349,7 @@ def stage_metrics(data: Path, fields: Sequence[str]) -> dict:
         "simulations": "simulations",
         "mocks": "mocks",
         "train": "score",
+        "prior": "prior",
         "calibration": "calibration",
     }
     return {
@@ -412,11 +358,6 @@ def stage_metrics(data: Path, fields: Sequence[str]) -> dict:
             for name, values in observation.items()
         }
     } | {stage: read_json(data / folder / "metrics.json") for stage, folder in folders.items()}
-
-
-def centres(edges: np.ndarray) -> np.ndarray:
-    """Geometric centres of bins."""
-    return np.sqrt(edges[1:] * edges[:-1])
 
 
 def definitions(metrics: Mapping) -> dict[str, str]:

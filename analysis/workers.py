@@ -69,11 +69,9 @@ def _one(kind: str, number: int, work: Path) -> None:
     """Sample one mock and keep its ranks."""
     params, prior, anneal, maps, weight = _setting()
     rng = stage_rng(params.seed, "calibrate", kind, str(number))
-    margin = params.train.margin
-    mock = cut_out(maps, weight, params.train.crop_pixels, margin, kind, rng=rng)
+    mock = cut_out(maps, weight, params.train.crop_pixels, prior.margin, kind, rng=rng)
     samples = np.asarray(anneal(mock.gamma, mock.weight, params.calibrate.samples, rng=rng)[0], float)
-    row = calibrate_mock(mock, samples, prior.power, margin, prior.pixel_arcmin, rng=rng)
-    write_json(_path(work, kind, number), row)
+    write_json(_path(work, kind, number), calibrate_mock(mock, samples, prior, rng=rng))
 
 
 @lru_cache(maxsize=1)

@@ -11,12 +11,14 @@ from analysis.calibration import (
     calibration_summary,
     cut_out,
     piece_of_field,
+    strays,
     summaries,
 )
 from analysis.lensing import shear_from_convergence
 from analysis.maps import MapSet
 from analysis.posterior import gaussian_posterior_draws
 from analysis.power import gaussian_field, wavenumbers
+from analysis.score import Prior
 
 SIDE, MARGIN, PIXEL = 32, 4, 0.82
 POWER = 4e-3 * (np.maximum(wavenumbers((SIDE, SIDE), PIXEL), 500) / 500) ** -1.5
@@ -91,11 +93,23 @@ def test_exact_samples_pass_and_narrow_ones_fail(spread, calibrated):
         mock = cut_out(MapSet(truth, np.array([seed])), field_weight(), SIDE, MARGIN, "own", rng=rng)
         samples = gaussian_posterior_draws(mock.gamma, mock.weight, POWER, 19, rng=rng)
         samples = samples.mean(axis=0) + spread * (samples - samples.mean(axis=0))
-        rows.append(calibrate_mock(mock, samples, POWER, MARGIN, PIXEL, rng=rng))
+        rows.append(calibrate_mock(mock, samples, Prior(POWER, PIXEL, margin=MARGIN), rng=rng))
     summary = calibration_summary(Table(rows), 19, seed=1)
     assert summary["n_boxes"] == 120
+    assert summary["stray_share"] is None
+    known = Table([row | {"strays": number} for row, number in zip(rows, [-1, 0, 3] * 40, strict=True)])
+    assert calibration_summary(known, 19, seed=1)["stray_share"] == pytest.approx(1.5 / 19)
     assert (abs(summary["coverage68"] - 0.68) < 3.3 * summary["coverage68_err"]) == calibrated
     assert (abs(summary["mse_ratio_over_ideal"] - 1) < 3.3 * summary["mse_ratio_over_ideal_err"]) == calibrated
     assert (summary["tarp_max_deviation"] < summary["tarp_band95"]) == calibrated
     if calibrated:
         assert summary["sbc_min_p_holm"] > 1e-3
+
+
+def test_samples_that_go_up_to_the_bound_alone_are_strays():
+    samples = np.zeros((3, 8, 8))
+    samples[1, 0, 0] = 0.95
+    truth = np.full((8, 8), 0.1)
+    assert strays(samples, truth, 1.0) == 1
+    assert strays(samples, truth + 0.5, 1.0) == -1  # a truth that comes near
+    assert strays(samples, truth, None) == -1

@@ -66,6 +66,8 @@ def test_crops_are_pieces_of_the_maps_under_all_eight_symmetries():
     found = {tuple(crop.ravel()) for crop in drawn}
     assert found <= pieces
     assert len(found) == len(pieces) == 72
+    as_they_lie = crops(np.repeat(kappa, 200, axis=0), 4, rng=np.random.default_rng(2), turned=False)
+    assert len({tuple(crop.ravel()) for crop in as_they_lie}) == 9
 
 
 def test_central_crop_is_the_middle():

@@ -97,3 +97,13 @@ def test_spectrum_of_a_gaussian_field_against_its_own_power_is_one():
     a, b = (gaussian_field(power, 200, rng=np.random.default_rng(seed)) for seed in (6, 7))
     ratio = metrics.spectrum_ratio(a, b, np.ones((64, 64)), 0.82, metrics.multipole_edges(64, 0.82))
     np.testing.assert_allclose(ratio, 1, atol=0.06)
+
+
+def test_an_estimate_is_compared_at_the_peaks_of_the_truth():
+    truth, estimate = np.zeros((2, 16, 16))
+    truth[4, 4], truth[4, 10], truth[10, 4], truth[10, 10] = 0.1, 0.2, 0.05, 0.3
+    estimate[4, 4], estimate[4, 11] = 0.12, 0.5  # the second beside the peak, where it does not count
+    mask = np.ones((16, 16), bool)
+    mask[10, 10] = False
+    errors = metrics.peak_errors(estimate, truth, mask, lowest=0.06)
+    np.testing.assert_allclose(errors, [0.02, -0.2])

@@ -9,8 +9,10 @@ import yaml
 
 from analysis.files import BorderError
 from analysis.params import ROOT
-from analysis.readme import filled
-from analysis.release import released_calibration
+from analysis.readme import METHODS, filled
+from analysis.release import released_calibration, released_validation
+
+NOTHING = {"calibration": {}, "validation": {}}
 
 
 def committed(path):
@@ -25,14 +27,15 @@ def test_numbers_are_those_of_the_committed_metrics():
     times = {path.removeprefix("data/timings/").removesuffix(".json"): json.loads(committed(path)) for path in files}
     metrics = json.loads(committed("data/validation/metrics.json"))
     readme = committed("README.md")
-    made = filled(readme, committed("dvc.yaml"), metrics, times, released_calibration("reference"))
+    released = {"calibration": released_calibration("reference"), "validation": released_validation("reference")}
+    made = filled(readme, committed("dvc.yaml"), metrics, times, released)
     assert made == readme, "run `make readme` and commit README.md"
 
 
 def test_a_lost_marker_is_told():
     text = (ROOT / "README.md").read_text(encoding="utf-8").replace("<!-- begin accuracy -->", "")
     with pytest.raises(BorderError, match="accuracy, calibration, checks, simulations, stages"):
-        filled(text, "stages: {}", {}, {}, {})
+        filled(text, "stages: {}", {}, {}, NOTHING)
 
 
 def test_files_that_readme_names_exist_or_are_made():
@@ -40,3 +43,16 @@ def test_files_that_readme_names_exist_or_are_made():
     outputs = json.dumps(yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8")))
     for link in re.findall(r"\]\(([^)#]+)\)", text):
         assert (ROOT / link).exists() or link in outputs, link
+
+
+def test_a_released_run_has_a_column_of_its_own_and_its_warning():
+    metrics = json.loads(committed("data/validation/metrics.json"))
+    longer = metrics | {"peaks": {"lowest": metrics["peaks"]["lowest"], "n": 0, "rms_error": dict.fromkeys(METHODS)}}
+    longer["peaks"]["rms_error"] |= {"posterior_mean_infinite": None}
+    released = NOTHING | {"validation": {"metrics": longer, "warning": "something has changed"}}
+    text = filled(committed("README.md"), committed("dvc.yaml"), metrics, {}, released)
+    assert "| check | `quick` | `reference` | asked |" in text
+    assert "Warning: something has changed." in text
+    assert text.count("| `reference`: Wiener filter, exact |") == 1
+    peaks = next(line for line in text.splitlines() if line.startswith("| rms error at the truths' peaks"))
+    assert peaks.split("|")[3].strip() == "none"

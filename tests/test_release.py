@@ -6,25 +6,30 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from analysis.files import write_json
+from analysis.files import BorderError, write_json
 from analysis.params import ROOT
 from analysis.power import save_table
-from analysis.release import release_digest, released_calibration
+from analysis.release import release, released_calibration, released_validation
 
 
 @pytest.fixture
 def project(tmp_path):
-    """A copy of what a digest is made of, with a released calibration."""
+    """A copy of what a digest is made of, with a released run."""
     for name in ("analysis", "notebooks", "conf"):
         ignored = shutil.ignore_patterns("__pycache__", "executed")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
-    results = tmp_path / "released" / "reference" / "calibration"
+    results = tmp_path / "data"
     for kind in ("own", "sky"):
-        save_table(Table({"band_0": np.arange(3)}), results / f"ranks_{kind}.ecsv")
-    write_json(results / "metrics.json", {"n_mocks": 3})
-    write_json(results.parent / "release.json", {"digest": release_digest("reference", tmp_path)})
+        save_table(Table({"band_0": np.arange(3)}), results / "calibration" / f"ranks_{kind}.ecsv")
+    write_json(results / "calibration" / "metrics.json", {"n_mocks": 3})
+    write_json(results / "validation" / "metrics.json", {"calibration": {"n_mocks": 3}, "prior": {"n": 256}})
+    keep(tmp_path)
     return tmp_path
+
+
+def keep(project):
+    release("reference", project / "data", project / "released", project)
 
 
 def found(project, profile="reference"):
@@ -35,7 +40,23 @@ def test_what_was_released_is_found_without_a_warning(project):
     assert found(project)["warning"] == ""
     assert found(project)["metrics"] == {"n_mocks": 3}
     assert list(found(project)["tables"]["sky"]["band_0"]) == [0, 1, 2]
+    assert released_validation("reference", project / "released", project)["metrics"]["prior"] == {"n": 256}
     assert found(project, "quick") == {}
+
+
+def test_the_validation_of_another_run_is_left_out(project):
+    write_json(project / "data" / "calibration" / "metrics.json", {"n_mocks": 4})
+    keep(project)
+    assert found(project)["metrics"] == {"n_mocks": 4}
+    assert released_validation("reference", project / "released", project) == {}
+    assert not (project / "released" / "reference" / "validation").exists()
+
+
+def test_without_a_calibration_nothing_is_released(project):
+    (project / "data" / "calibration" / "ranks_sky.ecsv").unlink()
+    with pytest.raises(BorderError, match=r"ranks_sky\.ecsv is missing; run `dvc repro calibrate`"):
+        keep(project)
+    assert found(project)["warning"] == ""
 
 
 @pytest.mark.parametrize(
@@ -59,3 +80,10 @@ def test_what_no_stage_of_the_release_reads_is_no_change(project):
         assert before in path.read_text()
         path.write_text(path.read_text().replace(before, before + "_"))
     assert found(project)["warning"] == ""
+
+
+def test_a_change_of_what_judges_is_no_change_of_the_calibration(project):
+    path = project / "analysis" / "validation.py"
+    path.write_text(path.read_text().replace("HIGH_PEAK = 0.06", "HIGH_PEAK = 0.07"))
+    assert found(project)["warning"] == ""
+    assert "changed since" in released_validation("reference", project / "released", project)["warning"]

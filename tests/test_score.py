@@ -11,10 +11,24 @@ import pytest
 from analysis.files import BorderError
 from analysis.network import build_network
 from analysis.params import ROOT, load_params
-from analysis.power import wavenumbers
-from analysis.score import Prior, check_grid, denoised, gaussian_score, load_prior, prior_score, save_prior
+from analysis.power import gaussian_field, wavenumbers
+from analysis.score import (
+    Prior,
+    ScoreMatching,
+    check_grid,
+    denoised,
+    gaussian_error,
+    gaussian_score,
+    load_prior,
+    long_waves,
+    margin_taper,
+    prior_score,
+    save_prior,
+    wiener_significance,
+)
 
-SETTINGS = dataclasses.replace(load_params().train.network, widths=[4, 8, 16], blocks=1)
+TRAIN = load_params().train
+SETTINGS = dataclasses.replace(TRAIN.network, widths=[4, 8, 16], blocks=1)
 POWER = 4e-3 * (np.maximum(wavenumbers((16, 16), 0.82), 500) / 500) ** -1.5
 
 
@@ -47,6 +61,90 @@ def shifted(one):
     rng = np.random.default_rng(3)
     one.network.set_weights([w + 0.1 * rng.standard_normal(w.shape) for w in one.network.get_weights()])
     return one
+
+
+def residuals(one, maps, seed=1, **settings):
+    """Weighted residuals that the training squares, as maps."""
+    model = ScoreMatching([one], dataclasses.replace(TRAIN, **{"long_weight": 0.0, **settings}), seed=seed)
+    found = np.asarray(model((maps,)))
+    return found.reshape((-1, *maps.shape) if found.size > maps.size else maps.shape)
+
+
+def test_the_taper_weights_the_loss_and_leaves_the_network_alone():
+    maps = gaussian_field(POWER, 4, rng=np.random.default_rng(1)).astype("float32")
+    free = shifted(prior())
+    tapered = dataclasses.replace(free, margin=6)
+    taper = margin_taper((16, 16), 6)
+    found = residuals(tapered, maps, peak_weight=0.0)
+    assert taper.min() == 0
+    assert taper.max() == 1
+    np.testing.assert_allclose(found, residuals(free, maps, peak_weight=0.0) * np.sqrt(taper / taper.mean()), atol=1e-5)
+
+
+def test_the_loss_of_a_new_network_is_one_whatever_the_weights():
+    maps = gaussian_field(POWER, 256, rng=np.random.default_rng(2)).astype("float32")
+    for weights in ({"peak_weight": 0.0}, {"peak_weight": 3.0}, {"peak_weight": 0.0, "long_weight": 2.0}):
+        squares = residuals(prior(), maps, **weights) ** 2
+        by_map = squares.mean(axis=(0, 2, 3)) if squares.ndim == 4 else squares.mean(axis=(1, 2))
+        assert abs(by_map.mean() - 1) < 4 * by_map.std() / 16, weights
+
+
+def test_the_weight_of_a_peak_grows_with_its_significance():
+    maps = gaussian_field(POWER, 4, rng=np.random.default_rng(3)).astype("float32")
+    maps[:, 8, 8] += 1.0
+    level = {"sigma_min": 0.0199, "sigma_max": 0.0201}
+    ratio = residuals(prior(), maps, peak_weight=2.0, **level) / residuals(prior(), maps, peak_weight=0.0, **level)
+    significance = np.abs(wiener_significance(maps, np.full(4, 0.02, "float32"), POWER))
+    np.testing.assert_allclose(ratio[:, 8, 8] ** 2, 1 + 2 * (significance[:, 8, 8] - 3), rtol=0.1)  # and noise
+    assert np.mean(ratio[significance < 1] == 1) > 0.9
+
+
+def test_an_error_of_the_mean_counts_more_with_a_weight_for_long_waves():
+    waves = long_waves((16, 16))
+    assert np.mean(waves**2) == pytest.approx(1)
+    assert waves[0, 0] == waves[0, 1] == pytest.approx(4 * waves[0, 4])
+    maps = np.zeros((64, 16, 16), "float32")
+    level = {"sigma_min": 0.0499, "sigma_max": 0.0501}
+    biased = maps + np.float32(0.01)
+    plain, long = (
+        [np.mean(residuals(prior(), one, long_weight=weight, **level) ** 2) for one in (maps, biased)]
+        for weight in (0.0, 1.0)
+    )
+    assert long[1] - long[0] > 2 * (plain[1] - plain[0]) > 0
+
+
+def test_levels_are_log_uniform_or_half_normal():
+    maps = np.zeros((4096, 2, 2), "float32")
+    white = Prior(np.full((2, 2), 1e-12, "float32"), 0.82)  # a model without power: what is left is the noise itself
+    levels = {}
+    for noise in ("log_uniform", "half_normal"):
+        model = ScoreMatching([white], dataclasses.replace(TRAIN, noise=noise), seed=4)
+        levels[noise] = np.asarray(model._levels(len(maps)))
+    low, high = TRAIN.sigma_min, TRAIN.sigma_max
+    fraction = np.log(levels["log_uniform"] / low) / np.log(high / low)
+    np.testing.assert_allclose(np.quantile(fraction, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.03)
+    np.testing.assert_allclose(np.quantile(levels["half_normal"], [0.3829, 0.6827]), [0.1, 0.2], rtol=0.06)
+    assert levels["half_normal"].min() >= low
+
+
+def test_a_level_counts_in_units_of_the_gaussian_error_or_of_the_noise():
+    maps = gaussian_field(POWER, 4, rng=np.random.default_rng(5)).astype("float32")
+    level = {"sigma_min": 0.0499, "sigma_max": 0.0501}
+    gaussian, noise = (residuals(prior(), maps, level_unit=unit, **level) for unit in ("gaussian", "noise"))
+    np.testing.assert_allclose(
+        noise / gaussian, float(gaussian_error(np.array([0.05], "float32"), POWER)[0]), rtol=2e-3
+    )
+
+
+def test_in_the_margin_the_denoised_map_fades_to_the_gaussian_models():
+    kappa = 0.02 * np.random.default_rng(6).standard_normal((2, 16, 16)).astype("float32")
+    sigma = np.array([0.02, 0.1], "float32")
+    free = shifted(prior())
+    models = (free, dataclasses.replace(free, network=None), dataclasses.replace(free, margin=6))
+    network, gaussian, faded = (np.asarray(denoised(kappa, sigma, prior_score(one, kappa, sigma))) for one in models)
+    taper = margin_taper((16, 16), 6)
+    assert np.abs(network - gaussian).max() > 1e-3
+    np.testing.assert_allclose(faded, gaussian + taper * (network - gaussian), atol=1e-5)
 
 
 def test_no_denoised_map_exceeds_the_highest_of_the_training_maps():
@@ -105,13 +203,24 @@ def test_a_prior_of_another_grid_is_told(shape, pixel_arcmin):
 
 @pytest.mark.parametrize("normalisation", ["none", "batch", "group"])
 @pytest.mark.parametrize("spectral_norm", [False, True])
-@pytest.mark.parametrize("skips", ["sum", "concatenate"])
-def test_network_takes_maps_of_any_size(normalisation, spectral_norm, skips):
-    settings = dataclasses.replace(SETTINGS, normalisation=normalisation, spectral_norm=spectral_norm, skips=skips)
+@pytest.mark.parametrize(("skips", "conditioning"), [("sum", "scale_shift"), ("concatenate", "channel")])
+def test_network_takes_maps_of_any_size(normalisation, spectral_norm, skips, conditioning):
+    settings = dataclasses.replace(
+        SETTINGS, normalisation=normalisation, spectral_norm=spectral_norm, skips=skips, conditioning=conditioning
+    )
     network = build_network(settings)
     out = network([np.ones((2, 24, 32, 2), "float32"), np.ones((2, 1), "float32")])
     assert out.shape == (2, 24, 32, 1)
     assert np.all(np.asarray(out) == 0)
+
+
+@pytest.mark.parametrize("conditioning", ["scale_shift", "channel"])
+def test_network_is_told_the_noise_level(conditioning):
+    settings = dataclasses.replace(SETTINGS, conditioning=conditioning)
+    network = shifted(dataclasses.replace(prior(), network=build_network(settings))).network
+    maps = np.ones((2, 16, 16, 2), "float32")
+    low, high = np.asarray(network([maps, np.array([[-1.0], [1.0]], "float32")]))
+    assert np.abs(high - low).max() > 1e-3
 
 
 def test_both_backends_give_the_same_score(tmp_path):

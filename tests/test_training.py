@@ -49,6 +49,14 @@ def test_batch_and_epoch_decide_the_crops():
     assert len(first) == params.steps_per_epoch
 
 
+def test_amplitudes_of_crops_scatter_where_asked():
+    maps = np.ones((4, 32, 32), "float32")
+    params = dataclasses.replace(PARAMS, batch=400, amplitude_jitter=0.2)
+    amplitudes = np.log(CropBatches(maps, (8,), params, seed=1)[0][0][0][:, 0, 0])
+    assert abs(amplitudes.std() - 0.2) < 0.04
+    assert np.all(CropBatches(maps, (8,), PARAMS, seed=1)[0][0][0] == 1)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     maps = skewed_maps(64, 2)

@@ -60,7 +60,7 @@ def training_figure(loss: Sequence[float], errors: Mapping[float, Sequence[float
 
     Parameters
     ----------
-    loss : (epochs,), 1 is the Gaussian score's
+    loss : (epochs,), weighted; 1 is the Gaussian score's on Gaussian fields
     errors : (epochs,), by noise level
     """
     sigmas = np.array(list(errors))
@@ -70,7 +70,7 @@ def training_figure(loss: Sequence[float], errors: Mapping[float, Sequence[float
         figure = Figure(figsize=(PAGE, 0.36 * PAGE), layout="constrained")
         left, right = figure.subplots(1, 2)
         left.plot(epochs, loss, color=BLACK, marker="o", ms=3)
-        left.set(xlabel="epoch", ylabel="loss / Gaussian score's", title="training maps")
+        left.set(xlabel="epoch", ylabel="weighted loss", title="training maps")
         right.axhline(1, color=BLACK, lw=0.5, label="Gaussian score")
         for epoch, color, marker in ((0, SKY, "s"), (len(loss) - 1, BLUE, "o")):
             right.semilogx(sigmas, values[:, epoch], color=color, marker=marker, ms=3, label=f"epoch {epoch + 1}")

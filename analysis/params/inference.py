@@ -14,6 +14,7 @@ class NetworkParams:
     widths: Annotated[list[Count], Field(min_length=2)]
     blocks: Count
     skips: Literal["sum", "concatenate"]
+    conditioning: Literal["scale_shift", "channel"]
     normalisation: Literal["none", "batch", "group"]
     spectral_norm: bool
 
@@ -25,7 +26,7 @@ class NetworkParams:
 
 @record
 class TrainParams:
-    """Denoising score matching of the network, on crops of the grid's side and of a smaller one."""
+    """Denoising score matching of the network, on crops of the grid's side and of a smaller one, weighted by pixel."""
 
     input: str
     epochs: Count
@@ -34,6 +35,12 @@ class TrainParams:
     learning_rate: Positive
     sigma_min: Positive
     sigma_max: Positive
+    noise: Literal["log_uniform", "half_normal"]
+    level_unit: Literal["gaussian", "noise"]
+    peak_weight: Annotated[float, Field(ge=0)]
+    long_weight: Annotated[float, Field(ge=0)]
+    symmetries: bool
+    amplitude_jitter: Annotated[float, Field(ge=0)]
     ema_momentum: Annotated[float, Field(ge=0, lt=1)]
     gate_sigma: Positive
     margin: Annotated[int, Field(ge=0)]
@@ -121,6 +128,15 @@ class SampleParams:
 
 
 @record
+class PriorParams:
+    """Samples of the prior alone, the held-out maps that they should look like, and whether they may end the run."""
+
+    samples: Annotated[int, Field(ge=2)]
+    against: Literal["validation", "test"]
+    fatal: bool
+
+
+@record
 class BaselinesParams:
     """Kaiser-Squires smoothing scales to try, and Gaussian realisations to draw."""
 
@@ -130,11 +146,10 @@ class BaselinesParams:
 
 @record
 class ValidateParams:
-    """Chains a mock, samples of the prior alone and whether they may end the run, redshift limit of the stacks."""
+    """Chains a mock, mocks that are sampled once more with the sampler's own shear, redshift limit of the stacks."""
 
     chains: Annotated[int, Field(ge=2)]
-    prior_samples: Annotated[int, Field(ge=2)]
-    prior_fatal: bool
+    own: Annotated[int, Field(ge=2)]
     cluster_redshift_max: Positive
 
 
@@ -145,6 +160,17 @@ class CalibrateParams:
     own: Annotated[int, Field(ge=2)]
     sky: Annotated[int, Field(ge=2)]
     samples: Annotated[int, Field(ge=2)]
+
+
+@record
+class BenchmarkParams:
+    """A field for every sampler; maps of several sides and several numbers of chains for the growth of the cost."""
+
+    pixels: Count
+    chains: Annotated[int, Field(ge=2)]
+    sides: Annotated[list[Count], Field(min_length=2)]
+    side_chains: Annotated[int, Field(ge=2)]
+    chain_numbers: Annotated[list[Count], Field(min_length=1)]
 
 
 @record

@@ -11,8 +11,10 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from analysis.files import BorderError
 from analysis.params.inference import (
     BaselinesParams,
+    BenchmarkParams,
     CalibrateParams,
     FiguresParams,
+    PriorParams,
     SampleParams,
     TrainParams,
     ValidateParams,
@@ -50,10 +52,12 @@ class Params:
     catalogue: CatalogueParams
     mocks: MocksParams
     train: TrainParams
+    prior: PriorParams
     sample: SampleParams
     baselines: BaselinesParams
     calibrate: CalibrateParams
     validate: ValidateParams
+    benchmark: BenchmarkParams
     figures: FiguresParams
     compute: ComputeParams
 

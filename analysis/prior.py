@@ -1,0 +1,114 @@
+"""The prior alone: what the sampler draws without any data, against held-out maps of the same size."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from astropy.table import Table
+
+from analysis.files import BorderError
+from analysis.maps import central_crops
+from analysis.metrics import NEAR_BOUND, QUANTILES, RUNAWAY, centres, peak_count_ratio, peak_heights, runaway
+from analysis.params import Params
+from analysis.power import binned_c_ell
+from analysis.sampler import Level, annealer
+from analysis.samples import stein_error
+from analysis.score import Prior
+
+PEAK_EDGES = (0.02, 0.04, 0.06, 0.08, 0.12, 0.2, 0.4)
+MINIMUM_EDGES = (0.005, 0.01, 0.015, 0.02, 0.03)
+BANDS = 8
+
+
+def sample_prior(prior: Prior, params: Params, *, rng: np.random.Generator) -> tuple[np.ndarray, list[Level]]:
+    """Samples of the prior alone, (prior.samples, ny, nx): what the sampler draws without any data."""
+    blank = np.zeros((2, *prior.power.shape))
+    return annealer(prior, params.sample)(blank, blank, params.prior.samples, rng=rng)
+
+
+def prior_health(
+    samples: np.ndarray, chain: Table, maps: np.ndarray, training_max: float, pixel_arcmin: float, *, margin: int = 0
+) -> dict:
+    """Samples of the prior alone against held-out maps of the same size.
+
+    Parameters
+    ----------
+    samples : (n, ny, nx)
+    chain : diagnostics of their noise levels
+    maps : (m, ny, nx), held out
+    margin : pixels along the edges, left to the Gaussian prior, where peaks and values are not compared
+    """
+    fundamental = 2 * np.pi / (maps.shape[-1] * np.deg2rad(pixel_arcmin / 60))
+    edges = np.geomspace(max(300, 0.99 * fundamental), 0.5 * np.pi / np.deg2rad(pixel_arcmin / 60), BANDS + 1)
+    power = [binned_c_ell(stack, pixel_arcmin, edges) for stack in (samples, maps)]
+    means = [bands.mean(axis=0) for bands in power]
+    errors = [bands.std(axis=0, ddof=1) / len(bands) ** 0.5 / bands.mean(axis=0) for bands in power]
+    ratio, error = means[0] / means[1], means[0] / means[1] * np.hypot(*errors)
+    seen = np.isfinite(ratio)  # on a very small grid some bands hold no mode
+    inner = [central_crops(stack, maps.shape[-1] - 2 * margin) for stack in (samples, maps)]
+    peaks = peak_count_ratio(*inner, PEAK_EDGES)
+    minima = peak_count_ratio(-inner[0], -inner[1], MINIMUM_EDGES)
+    at_bound = [float(np.mean(stack.max(axis=(-2, -1)) > NEAR_BOUND * training_max)) for stack in inner]
+    highest = np.asarray(chain["highest"])
+    beyond = ~(highest <= RUNAWAY * training_max)
+    return {
+        "n": len(samples),
+        "ell": centres(edges)[seen],
+        "band_power_ratio": ratio[seen],
+        "band_power_ratio_err": error[seen],
+        "band_power_max_departure": np.max(np.abs(ratio[seen] - 1)),
+        "peak_height": PEAK_EDGES[:-1],
+        "peak_count_ratio": _or_none(peaks),
+        "peak_count_excess": max_excess(*inner, PEAK_EDGES),
+        "minimum_depth": MINIMUM_EDGES[:-1],
+        "minimum_count_ratio": _or_none(minima),
+        "quantile": QUANTILES,
+        "one_point": np.quantile(inner[0], QUANTILES),
+        "one_point_held_out": np.quantile(inner[1], QUANTILES),
+        "max_over_training_max": samples.max() / training_max,
+        "at_bound": at_bound[0],
+        "at_bound_held_out": at_bound[1],
+        "runaway": int(runaway(samples, training_max)),
+        "runaway_sigma": float(chain["sigma"][np.argmax(beyond)]) if beyond.any() else None,
+        "stein_error": stein_error(chain),
+    }
+
+
+def max_excess(samples: np.ndarray, maps: np.ndarray, edges: Sequence[float]) -> float:
+    """Largest departure of a bin of peak counts from held-out maps', over what is allowed: 15 % and 3 Poisson errors.
+
+    Below 1 every bin passes.
+    """
+    counts = [np.histogram(peak_heights(stack), edges)[0] for stack in (samples, maps)]
+    expected = counts[1] * len(samples) / len(maps)
+    poisson = np.sqrt(expected * (1 + len(samples) / len(maps)))
+    return float(np.max(np.abs(counts[0] - expected) / (0.15 * expected + 3 * np.maximum(poisson, 1))))
+
+
+def check_prior(health: Mapping) -> None:
+    """End a run whose prior is none.
+
+    Raises
+    ------
+    BorderError
+        If unconditional samples ran away, or up to the bound in 1 % of them more than held-out maps and 3 Poisson
+        errors, or their power or peaks are not the simulations'.
+    """
+    allowed = health["at_bound_held_out"] + 0.01
+    allowed += 3 * (allowed / health["n"]) ** 0.5
+    faults = [
+        (health["runaway"] or health["runaway_sigma"] is not None, f"a runaway at noise {health['runaway_sigma']}"),
+        (health["band_power_max_departure"] > 0.1, f"power {health['band_power_max_departure']:.2f} off, beyond 0.1"),
+        (health["at_bound"] > allowed, f"{100 * health['at_bound']:.0f} % of samples at the bound"),
+        (health["peak_count_excess"] > 1, f"peak counts {health['peak_count_excess']:.2f} times what is allowed"),
+    ]
+    told = [what for wrong, what in faults if wrong]
+    if told:
+        raise BorderError(
+            f"samples of the prior alone are not like the simulations ({'; '.join(told)}); train longer, on more maps"
+            " or with a larger network, or set prior.fatal to false to go on"
+        )
+
+
+def _or_none(values: np.ndarray) -> list[float | None]:
+    """Numbers, None for those that are NaN."""
+    return [None if np.isnan(value) else float(value) for value in values]
