@@ -22,19 +22,18 @@ import dvc.exceptions
 import numpy as np
 import yaml
 from astropy.table import Table
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from tqdm import tqdm
 
 from analysis.files import BorderError
 from analysis.maps import load_maps
 from analysis.params import DATA, ROOT, Params, load_params
 from analysis.power import load_power, periodogram, save_table
+from analysis.release import composed
 from analysis.training import untrained
 
 ROWS: dict[str, tuple[str, ...]] = {
     "as it is": (),
-    "as it is, another seed": ("seed=2021",),
+    "as it is, another seed": ("train.seed=2021",),
     "no more weight for peaks": ("train.peak_weight=0.0",),
     "no more weight for long waves": ("train.long_weight=0.0",),
     "batch normalisation": ("train.network.normalisation=batch",),
@@ -92,7 +91,7 @@ def main(profile: str, minutes: float, jobs: int) -> None:
     known = _heard(*DVC, "exp", "list", "--name-only").split() + _waiting()
     missing = [row for row, name in names.items() if name not in known]
     for row in tqdm(missing, desc="timing", disable=not missing):
-        steps = steps_within(60 * minutes, composed(profile, ROWS[row]))
+        steps = steps_within(60 * minutes, row_params(profile, row))
         chosen = [f"profile={profile}", *JUDGED, *ROWS[row], f"train.epochs={EPOCHS}", f"train.steps_per_epoch={steps}"]
         settings = [word for value in chosen for word in ("--set-param", value)]
         _run(*DVC, "exp", "run", "--queue", "--name", names[row], *settings, "prior")
@@ -116,13 +115,11 @@ def experiment_name(profile: str, minutes: float, row: str) -> str:
     return f"ablation-{profile}-" + "".join(letter if letter.isalnum() else "-" for letter in row) + f"-{settings}"
 
 
-def composed(profile: str, overrides: tuple[str, ...]) -> Params:
-    """Parameters of a profile with some of them changed, as `dvc exp run` composes them."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        content = OmegaConf.to_container(compose("config", overrides=[f"profile={profile}", *overrides]), resolve=True)
+def row_params(profile: str, row: str) -> Params:
+    """Parameters of a profile with the choice of a row changed."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "params.yaml"
-        path.write_text(yaml.safe_dump(content), encoding="utf-8")
+        path.write_text(yaml.safe_dump(composed(profile, ROWS[row])), encoding="utf-8")
         return load_params(path)
 
 
@@ -146,7 +143,7 @@ def step_seconds(params: Params) -> float:
             f" {params.grid.pixels}; run `dvc exp run -S profile={params.profile} simulations` first"
         )
     powers = [power, periodogram(maps[..., : params.train.crop_pixels, : params.train.crop_pixels])]
-    model, batches = untrained(maps, powers, params.grid, params.train, seed=params.seed)
+    model, batches = untrained(maps, powers, params.grid, params.train, seed=params.train.seed)
     for index in range(FIRST_STEPS + TIMED_STEPS):
         if index == FIRST_STEPS:
             start = time.perf_counter()

@@ -5,7 +5,7 @@ map's mean over the whole map, sums the error over observed pixels, and correlat
 array; the in-mask metric takes means and sums over observed pixels alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.ndimage import maximum_filter
@@ -110,18 +110,12 @@ def ratio_of_rms(numerator: np.ndarray, denominator: np.ndarray, groups: Sequenc
     numerator, denominator : (mocks,), mean square errors
     groups : (mocks,), the box of each mock
     """
-    groups = np.asarray(groups)
-    names = np.unique(groups)
-    if len(names) < 2:
-        groups = names = np.arange(len(groups))
-    without = np.array([_root_ratio(numerator[groups != g], denominator[groups != g]) for g in names])
-    error = np.sqrt((len(names) - 1) * np.mean((without - without.mean()) ** 2))
-    return _root_ratio(numerator, denominator), float(error)
+    return _jackknife(lambda chosen: _root_ratio(numerator[chosen], denominator[chosen]), groups)
 
 
-def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
-    """Mean over mocks and its standard error."""
-    return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
+def mean_and_error(values: Sequence[float], groups: Sequence) -> tuple[float, float]:
+    """Mean over mocks, and its jackknife error over groups of mocks as in `ratio_of_rms`."""
+    return _jackknife(lambda chosen: float(np.mean(np.asarray(values)[chosen])), groups)
 
 
 def spectrum_ratio(
@@ -212,6 +206,18 @@ def runaway(samples: np.ndarray, training_max: float) -> bool:
     return bool(not np.isfinite(samples).all() or samples.max() > RUNAWAY * training_max)
 
 
+def share_at_bound(maps: np.ndarray, training_max: float) -> float:
+    """Share of maps that come near the highest training pixel, which no denoised map exceeds.
+
+    Where that happens oftener than in true maps, samples ran away and the bound alone held them.
+
+    Parameters
+    ----------
+    maps : (..., ny, nx)
+    """
+    return float(np.mean(maps.max(axis=(-2, -1)) > NEAR_BOUND * training_max))
+
+
 def _centred(values: np.ndarray) -> np.ndarray:
     """Values less their mean."""
     return values - values.mean()
@@ -225,6 +231,17 @@ def _rms(values: np.ndarray) -> float:
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Pearson's r of two arrays of numbers."""
     return float(np.corrcoef(np.ravel(a), np.ravel(b))[0, 1])
+
+
+def _jackknife(statistic: Callable, groups: Sequence) -> tuple[float, float]:
+    """A statistic of chosen mocks, for all of them, and its error by leaving out one group after the other."""
+    groups = np.asarray(groups)
+    names = np.unique(groups)
+    if len(names) < 2:
+        groups = names = np.arange(len(groups))
+    without = np.array([statistic(groups != name) for name in names])
+    error = np.sqrt((len(names) - 1) * np.mean((without - without.mean()) ** 2))
+    return statistic(np.full(len(groups), True)), float(error)
 
 
 def _root_ratio(numerator: np.ndarray, denominator: np.ndarray) -> float:

@@ -26,13 +26,13 @@ def build_network(params: NetworkParams) -> keras.Model:
     Returns
     -------
     keras.Model
-        (maps (n, ny, nx, 2), noise (n, 1)) -> (n, ny, nx, 1); `noise` is a number of order one that grows with
+        (maps (n, ny, nx, 3), noise (n, 1)) -> (n, ny, nx, 1); `noise` is a number of order one that grows with
         the logarithm of the noise level.
 
     Source: Remy et al. 2020, section 3; Ho et al. 2020 for the conditioning.
     """
     convolution, block = _building_blocks(params)
-    maps = keras.Input((None, None, 2), name="maps")
+    maps = keras.Input((None, None, 3), name="maps")
     noise = keras.Input((1,), name="noise")
     level = layers.Dense(64, activation="swish")(noise)
     level = layers.Dense(64, activation="swish")(level)

@@ -14,9 +14,10 @@ from collections.abc import Callable
 import numpy as np
 from keras import ops
 
-from analysis.backend import filtered
+from analysis.backend import compiled, filtered
 from analysis.lensing import convergence_from_shear, shear_from_convergence
-from analysis.score import Prior, denoised, prior_score
+from analysis.power import gaussian_field
+from analysis.score import Prior, denoised, inside_margin, prior_score
 
 
 def likelihood_score(kappa, sigma, gamma, weight):
@@ -111,6 +112,43 @@ def conjugate_gradients(operator: Callable, preconditioner: Callable, target, *,
 
     state = (ops.zeros_like(target), target, z, start)
     return ops.while_loop(unfinished, step, state, maximum_iterations=iterations)[0]
+
+
+def gaussian_margin(power: np.ndarray, margin: int) -> Callable:
+    """A function (maps, rng) that draws the margin of maps anew: Gaussian, given the pixels inside, which stay.
+
+    The constrained realisation  g + S R^T (R S R^T)^-1 R (kappa - g)  of a Gaussian field g of power S, R the pixels
+    inside. Where the maps have the power S, the outcome has it too, and it is periodic.
+
+    Parameters
+    ----------
+    power : (ny, nx), pixel variance per mode
+    margin : pixels along the edges; 0 leaves the maps as they are
+
+    Source: Hoffman & Ribak 1991.
+    """
+    if margin == 0:
+        return lambda maps, rng: maps
+    inside = inside_margin(power.shape, margin)
+    power = power.astype("float32")
+
+    @compiled
+    def correction(difference):
+        solved = conjugate_gradients(
+            lambda x: inside * filtered(inside * x, power),
+            lambda x: inside * filtered(inside * x, 1.0 / power),
+            inside * difference,
+            iterations=200,
+            tolerance=1e-4,
+        )
+        return filtered(solved, power)
+
+    def redrawn(maps: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        field = gaussian_field(power, len(maps), rng=rng).astype("float32")
+        drawn = field + np.asarray(correction(maps.astype("float32") - field))
+        return np.where(inside > 0, maps, drawn).astype("float32")
+
+    return redrawn
 
 
 def gaussian_posterior_solve(target, weight, power, *, iterations: int = 500, tolerance: float = 1e-8):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from analysis.files import sha256
 from analysis.params import ROOT, Params
 
 DIGITS = 16
@@ -106,6 +107,25 @@ def code_hash(stage: str, params: Params, root: Path = ROOT) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
 
+def work_folder(stage: str, params: Params, root: Path = ROOT) -> Path:
+    """Where a stage keeps what is finished of a run: another folder for other code, parameters or data.
+
+    Parameters
+    ----------
+    stage : str
+        One that is no matrix.
+    """
+    files = [
+        file
+        for path in _data(stage, params, root)
+        for file in sorted([root / path, *(root / path).rglob("*")])
+        if file.is_file()
+    ]
+    content = [(file.relative_to(root).as_posix(), sha256(file)) for file in files]
+    data = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:DIGITS]
+    return root / ".work" / stage / f"{code_hash(stage, params, root)}-{data}"
+
+
 def cards(stage: str, params: Params, source: str) -> dict[str, str | int]:
     """FITS cards that say how a file was made.
 
@@ -158,6 +178,13 @@ def _names(node: ast.AST, package: str) -> list[str]:
     above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
     base = ".".join([*above, *([node.module] if node.module else [])])
     return [base, *(f"{base}.{alias.name}" for alias in node.names)]
+
+
+def _data(stage: str, params: Params, root: Path) -> list[str]:
+    """What a stage depends on but for code, which `code_hash` knows."""
+    deps = pipeline_stages(root)[stage]["deps"]
+    named = [re.sub(r"\$\{([^}]*)\}", lambda match: str(_value(params, match[1])), path) for path in deps]
+    return [path for path in named if not path.startswith(("analysis/", "notebooks/"))]
 
 
 def _value(params: Params, key: str) -> object:

@@ -4,7 +4,7 @@ For exact samples of the posterior the rank of the truth among n of them, 0 to n
 calibration (Talts et al. 2018) of any statistic of the map.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from scipy.stats import chisquare
@@ -79,12 +79,12 @@ def tarp_rank(truth: np.ndarray, samples: np.ndarray, reference: np.ndarray) -> 
     return int(rank(np.sum((truth - reference) ** 2), np.sum((samples - reference) ** 2, axis=-1)))
 
 
-def bootstrap_error(statistic, groups: Sequence, *, rng: np.random.Generator) -> float:
+def bootstrap_error(statistic: Callable, groups: Sequence, *, rng: np.random.Generator) -> float | np.ndarray:
     """Standard error of a statistic of mocks that share N-body boxes: boxes are drawn anew, with all their mocks.
 
     Parameters
     ----------
-    statistic : of the numbers of the mocks to use, (m,), some of them more than once
+    statistic : of the numbers of the mocks to use, (m,), some of them more than once; a number or an array
     groups : (mocks,), the box of each mock
     """
     groups = np.asarray(groups)
@@ -95,4 +95,4 @@ def bootstrap_error(statistic, groups: Sequence, *, rng: np.random.Generator) ->
         statistic(np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))]))
         for _ in range(RESAMPLINGS)
     ]
-    return float(np.std(values, ddof=1))
+    return np.std(values, axis=0, ddof=1)[()]

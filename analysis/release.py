@@ -3,7 +3,9 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import yaml
@@ -11,10 +13,10 @@ import yaml
 from analysis.files import BorderError, read_json, write_json
 from analysis.params import DATA, ROOT, load_params
 from analysis.power import load_table
-from analysis.provenance import DIGITS, code_cells, import_closure, stage_keys
+from analysis.provenance import DIGITS, code_cells, code_hash, import_closure, stage_keys
 
 STAGES = {  # what each kept part rests on
-    "calibration": ("simulations", "train", "calibrate"),
+    "calibration": ("simulations", "train", "prior", "calibrate"),
     "validation": ("simulations", "mocks", "train", "prior", "sample", "baselines", "calibrate", "validate"),
 }
 RELEASED = DATA / "released"
@@ -24,26 +26,28 @@ KEPT = {
 }
 
 
+def composed(profile: str, overrides: Sequence[str] = (), root: Path = ROOT) -> dict:
+    """What `dvc exp run` writes into params.yaml for a profile with some parameters changed."""
+    from hydra import compose, initialize_config_dir  # half a second to import, and only here
+    from omegaconf import OmegaConf
+
+    with initialize_config_dir(str(root / "conf"), version_base=None):
+        content = compose("config", overrides=[f"profile={profile}", *overrides])
+    return OmegaConf.to_container(content, resolve=True)
+
+
 def release_digest(part: str, profile: str, root: Path = ROOT) -> str:
     """Digest of the code of the stages that a part rests on (`STAGES`) and of what a profile sets for them."""
+    settings = composed(profile, root=root)
     notebooks = [root / "notebooks" / f"{stage}.ipynb" for stage in STAGES[part]]
     names = {name for notebook in notebooks for name in import_closure(notebook, root)}
     keys = sorted({key for stage in STAGES[part] for key in stage_keys(stage, root)})
-    settings = [
-        yaml.safe_load((root / "conf" / name).read_text(encoding="utf-8"))
-        for name in ("config.yaml", f"profile/{profile}.yaml")
-    ]
     content = {
         "notebooks": [code_cells(notebook) for notebook in notebooks],
         "code": {name: (root / name).read_text(encoding="utf-8") for name in names},
-        "params": {key: [reduce(_entry, key.split("."), level) for level in settings] for key in keys},
+        "params": {key: reduce(getitem, key.split("."), settings) for key in keys},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:DIGITS]
-
-
-def _entry(section: dict | None, key: str):
-    """An entry of a section, None where there is none."""
-    return section.get(key) if isinstance(section, dict) else None
 
 
 def released_calibration(profile: str, folder: Path = RELEASED, root: Path = ROOT) -> dict:
@@ -94,22 +98,34 @@ def _calibration(folder: Path, profile: str, warning: str) -> dict:
 
 
 def main() -> None:
-    """Keep the results of the profile that lies in `data/`: its calibration, and its validation if that belongs to it.
+    """Keep the results that lie in `data/`: the calibration, and the validation if it belongs to it."""
+    release(ROOT / "params.yaml", DATA, RELEASED)
+
+
+def release(path: Path, data: Path, folder: Path, root: Path = ROOT) -> None:
+    """Copy what is kept of a run into the folder of releases, with the digests of what it rests on.
+
+    A long run may end with its calibration: a validation that gathered another one is of another run, and left out.
+
+    Parameters
+    ----------
+    path : params.yaml of the run
 
     Raises
     ------
     BorderError
-        If there is no calibration.
+        If there is no calibration, or code or parameters are not those that made it, or not the profile's.
     """
-    profile = load_params().profile
-    release(profile, DATA, RELEASED)
-
-
-def release(profile: str, data: Path, folder: Path, root: Path = ROOT) -> None:
-    """Copy what is kept of a run into the folder of releases, with the digests of what it rests on.
-
-    A long run may end with its calibration: a validation that gathered another one is of another run, and left out.
-    """
+    params = load_params(path)
+    profile, settings = params.profile, yaml.safe_load(path.read_text(encoding="utf-8"))
+    changed = [
+        key for key, value in composed(profile, root=root).items() if key != "compute" and settings[key] != value
+    ]
+    if changed:
+        raise BorderError(
+            f"params.yaml departs from the profile {profile} in {', '.join(changed)}; only a profile is released:"
+            f" change conf/profile/{profile}.yaml, or compose it with `dvc exp run -S profile={profile}`"
+        )
     missing = [name for name in KEPT["calibration"] if not (data / "calibration" / name).is_file()]
     if missing:
         raise BorderError(
@@ -117,10 +133,17 @@ def release(profile: str, data: Path, folder: Path, root: Path = ROOT) -> None:
         )
     gathered = data / "validation" / "metrics.json"
     calibration = read_json(data / "calibration" / "metrics.json")
+    if calibration["code"] != code_hash("calibrate", params, root):
+        raise BorderError(
+            "code or parameters have changed since data/calibration was made; run `dvc repro calibrate` first"
+        )
     parts = ["calibration"]
-    if gathered.is_file() and read_json(gathered)["calibration"] == calibration:
-        parts.append("validation")
-    shutil.rmtree(folder / profile, ignore_errors=True)
+    if gathered.is_file():
+        metrics = read_json(gathered)
+        if metrics["calibration"] == calibration and metrics["code"] == code_hash("validate", params, root):
+            parts.append("validation")
+    for part in KEPT:
+        shutil.rmtree(folder / profile / part, ignore_errors=True)
     for part in parts:
         for name in KEPT[part]:
             target = folder / profile / part / name

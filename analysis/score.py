@@ -2,7 +2,7 @@
 
 A map kappa with white noise of standard deviation sigma added follows p_sigma. Its score, grad log p_sigma, is
 
-    score = -(S + sigma^2)^-1 (kappa - m),   m = c(sigma) t f(kappa, Wiener-denoised kappa, sigma).
+    score = -(S + sigma^2)^-1 (kappa - m),   m = c(sigma) f(kappa, Wiener-denoised kappa, sigma).
 
 Without the network, m = 0, it is exact for a Gaussian field of power S. The network f shifts the mean towards which the
 Gaussian model shrinks a map: the analytic score plus a neural residual (S + sigma^2)^-1 m. Written so, an error of f
@@ -10,11 +10,12 @@ moves samples by no more than itself; as a free residual it would be amplified b
 hold (seen: the mean of maps off by a third of their rms). The gate c is the rms of the maps, closed smoothly at large
 sigma, where the noisy field is Gaussian and theory exact. Remy et al. 2020, eqs. 3, 5 and 6.
 
-Sampling lives on a torus, whose seam no crop of a simulation has: with the network in charge there, peaks on the seam
-grow without bound (seen: kappa of 1.9). So in the margin of the grid the denoised map fades from the network's to the
-Gaussian model's. It has to be the denoised map: m itself knows long waves badly, for they hardly matter to what is
-denoised, and where m were faded they would turn into short ones that do (seen: three times the power at the width
-of the margin).
+Sampling lives on a torus, whose seam no crop of a simulation has: with a network that has seen crops alone, peaks on
+the seam grow without bound (seen: kappa of 1.9). So the prior is one of maps whose margin is Gaussian, of power S,
+given what the simulation has inside: periodic maps, which can be drawn to learn from (`posterior.gaussian_margin`), and
+the network is told where the margin is. A network that fades out at sampling is no prior at all (seen, where the mean
+fades: three times the power at the width of the margin; where the denoised map does: a fifth of the variance lost, and
+a tenth of the power of the whole map).
 
 The clean map that a noisy one stands for, on average, is no higher than the highest of the training maps: where the
 network says so, it is outside what it learnt, and the denoised map is lowered to that bound.
@@ -22,7 +23,7 @@ network says so, it is outside what it learnt, and the denoised map is lowered t
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -52,7 +53,7 @@ class Prior:
     network : residual network, or None for the Gaussian prior alone
     gate_sigma : noise level at which the gate is half closed
     noise_range : smallest and largest noise level of the training
-    margin : pixels along the edges of a map in which the network's share fades out
+    margin : pixels along the edges of a map that are Gaussian, given those inside
     highest : largest convergence of the training maps, which no mean of clean maps exceeds; None for no bound
     theory : multipoles and C_ell [sr] of the universe it was trained in (`theory_points`), None where not known
     """
@@ -117,26 +118,11 @@ def gate(sigma, power, gate_sigma: float):
     return ops.sqrt(ops.mean(ops.cast(power, sigma.dtype))) / (1.0 + (sigma / gate_sigma) ** 4)
 
 
-def margin_taper(shape: tuple[int, int], margin: int) -> np.ndarray:
-    """Share of the network in the denoised map: 0 in the outer half of the margin, rising smoothly to 1 at its edge.
-
-    Parameters
-    ----------
-    shape : (ny, nx)
-    margin : pixels
-
-    Returns
-    -------
-    (ny, nx), between 0 and 1
-    """
-    if margin == 0:
-        return np.ones(shape)
-    ramps = []
-    for side in shape:
-        depth = np.minimum(np.arange(side), np.arange(side)[::-1]) + 0.5
-        t = np.clip(2 * depth / margin - 1, 0, 1)
-        ramps.append(t**2 * (3 - 2 * t))
-    return np.outer(*ramps)
+def inside_margin(shape: tuple[int, int], margin: int) -> np.ndarray:
+    """1 for pixels inside the margin, 0 for those in it; (ny, nx)."""
+    mask = np.zeros(shape, "float32")
+    mask[margin : shape[0] - margin, margin : shape[1] - margin] = 1.0
+    return mask
 
 
 def prior_score(prior: Prior, kappa, sigma, *, training: bool = False):
@@ -159,7 +145,7 @@ def prior_score(prior: Prior, kappa, sigma, *, training: bool = False):
 def shifted_mean(prior: Prior, kappa, sigma, *, training: bool = False):
     """The mean m towards which the Gaussian model shrinks a noisy map: the network's share of the score, 0 without one.
 
-    The network sees the map and its Wiener-denoised self, both scaled to order one, and the noise level.
+    The network sees the map and its Wiener-denoised self, both scaled to order one, the margin, and the noise level.
 
     Returns
     -------
@@ -169,19 +155,16 @@ def shifted_mean(prior: Prior, kappa, sigma, *, training: bool = False):
         return ops.zeros_like(kappa)
     power = ops.cast(prior.power, kappa.dtype)
     variance = ops.mean(power)
-    inputs = [kappa / _per_map(ops.sqrt(variance + sigma**2)), wiener_significance(kappa, sigma, power)]
+    inside = ops.zeros_like(kappa) + inside_margin(tuple(int(side) for side in kappa.shape[-2:]), prior.margin)
+    inputs = [kappa / _per_map(ops.sqrt(variance + sigma**2)), wiener_significance(kappa, sigma, power), inside]
     noise = ops.log(sigma / ops.sqrt(variance))[:, None]
     out = prior.network([ops.stack(inputs, axis=-1), noise], training=training)[..., 0]
     mean = _per_map(gate(sigma, power, prior.gate_sigma)) * out
-    if prior.margin == 0 and prior.highest is None:
+    if prior.highest is None:
         return mean
+    clean = denoised(kappa, sigma, gaussian_score(kappa - mean, sigma, power))
     inverse = power / _per_map(sigma) ** 2 + 1.0  # of how much of the mean reaches the denoised map
-    taper = ops.cast(margin_taper((int(kappa.shape[-2]), int(kappa.shape[-1])), prior.margin), kappa.dtype)
-    share = taper * filtered(mean, 1.0 / inverse)
-    if prior.highest is not None:
-        clean = denoised(kappa, sigma, gaussian_score(kappa, sigma, power)) + share
-        share = share - ops.maximum(clean - prior.highest, 0.0)
-    return filtered(share, inverse)
+    return mean - filtered(ops.maximum(clean - prior.highest, 0.0), inverse)
 
 
 def wiener_significance(kappa, sigma, power):
@@ -230,11 +213,10 @@ class ScoreMatching(keras.Model):
     level is measured in units of the Gaussian model's: each level counts the same, and 1 is what theory alone reaches
     on Gaussian fields.
 
-        loss = mean of  t w |r|^2 / e(sigma)^2  and, b times, of  |B t r|^2 / e_B(sigma)^2,
+        loss = mean of  w |r|^2 / e(sigma)^2  and, b times, of  |B r|^2 / e_B(sigma)^2,
         r = u + sigma score(kappa + sigma u),   e and e_B the errors of the Gaussian denoiser, before and after B
 
-    The weights depend on nothing but place and what the network sees, and B is linear: what there is to learn stays
-    the same wherever t is not 0.
+    The weight depends on nothing but what the network sees, and B is linear: what there is to learn stays the same.
 
     w = 1 + a max(|z| - 3, 0), z the Wiener-denoised map over its rms. Peaks are few pixels, and an error there is
     carried from cycle to cycle of the sampler (seen with a = 0: peaks of 0.8 that grow threefold).
@@ -242,9 +224,6 @@ class ScoreMatching(keras.Model):
     B goes as 1 / k, and the modes of every octave count the same. Long waves are few modes, invisible in the error of
     pixels, and no data hold the longest: an error there adds up over cycles (seen with b = 0: a mean that is wrong
     by 0.0003 in each denoised map, and by 0.004 in samples).
-
-    t is the taper of the margin, over its mean. The network itself is not tapered: it would learn to undo that, and
-    where the taper is small its gain would make samples run away (seen: in every fourth calibration mock).
 
     Source: Vincent 2011; Remy et al. 2020, eq. 3.
     """
@@ -273,16 +252,13 @@ class ScoreMatching(keras.Model):
         sigma = self._levels(ops.shape(kappa)[0])
         u = keras.random.normal(ops.shape(kappa), seed=self.noise)
         noisy = kappa + _per_map(sigma) * u
-        untapered = replace(prior, margin=0)
-        residual = u + _per_map(sigma) * prior_score(untapered, noisy, sigma, training=training)
-        taper = margin_taper(prior.power.shape, prior.margin)
+        residual = u + _per_map(sigma) * prior_score(prior, noisy, sigma, training=training)
         excess = ops.maximum(ops.abs(wiener_significance(noisy, sigma, prior.power)) - SIGNIFICANT, 0.0)
-        weight = ops.cast(taper / taper.mean(), kappa.dtype) * (1.0 + self.params.peak_weight * excess)
-        parts = [(residual * ops.sqrt(weight), 1.0, np.ones(taper.shape))]
+        weight = 1.0 + self.params.peak_weight * excess
+        parts = [(residual * ops.sqrt(weight), 1.0, np.ones(prior.power.shape))]
         if self.params.long_weight:
-            long = long_waves(taper.shape)
-            inside = residual * ops.cast(taper / np.sqrt(np.mean(taper**2)), kappa.dtype)
-            parts.append((filtered(inside, ops.cast(long, kappa.dtype)), self.params.long_weight, long))
+            long = long_waves(prior.power.shape)
+            parts.append((filtered(residual, ops.cast(long, kappa.dtype)), self.params.long_weight, long))
         share = len(parts) / sum(part[1] for part in parts)  # the mean over all parts is to be 1 for the Gaussian model
         return ops.stack(
             [part * (share * weight) ** 0.5 / self._unit(sigma, prior.power, modes) for part, weight, modes in parts]

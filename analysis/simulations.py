@@ -16,12 +16,14 @@ from analysis.expansion import comoving_distance
 from analysis.files import BorderError, atomic
 from analysis.lightcone import convergence_map, plane_distances, simulate_box
 from analysis.maps import SPLITS, MapSet
-from analysis.params import GridParams, SimulationsParams, TheoryParams, stage_rng
+from analysis.params import MOST_BOXES, GridParams, SimulationsParams, TheoryParams, stage_rng
 from analysis.sources import source_distribution
 from analysis.suites import Suite, suite
 from analysis.suites.rebin import crops_of, rebinned
 
 log = logging.getLogger(__name__)
+
+FIRST_BOX = dict(zip(SPLITS, (0, MOST_BOXES, 2 * MOST_BOXES), strict=True))
 
 
 def simulated_maps(
@@ -61,9 +63,11 @@ def side_of(split: str, params: SimulationsParams) -> int:
 
 
 def box_split(params: SimulationsParams) -> dict[str, range]:
-    """Which N-body boxes make the maps of each split: disjoint ranges of box numbers."""
-    ends = np.cumsum([0, *(getattr(params.nbody.boxes, split) for split in SPLITS)]).tolist()
-    return {split: range(ends[i], ends[i + 1]) for i, split in enumerate(SPLITS)}
+    """Which N-body boxes make the maps of each split: disjoint ranges of box numbers.
+
+    More boxes of one split leave those of the others what they are: tests stay tests.
+    """
+    return {split: range(first, first + getattr(params.nbody.boxes, split)) for split, first in FIRST_BOX.items()}
 
 
 def nbody_maps(
@@ -160,7 +164,7 @@ def suite_maps(native: Suite, params: SimulationsParams, grid: GridParams) -> di
 
 def _finished(work: Path, box: int) -> Path:
     """Where the maps of a finished box wait for the others."""
-    return work / f"box_{box:03d}.npy"
+    return work / f"box_{box:04d}.npy"
 
 
 def _make_box(work: Path, box: int, split: str, *settings) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from analysis.backend import compiled
 from analysis.maps import crops
 from analysis.network import build_network
 from analysis.params import GridParams, TrainParams
+from analysis.posterior import gaussian_margin
 from analysis.score import Prior, ScoreMatching, denoising_error, prior_score
 
 log = logging.getLogger(__name__)
@@ -21,15 +22,17 @@ VALIDATION_SIGMA = (0.001, 0.0025, 0.005, 0.01, 0.014, 0.02, 0.028, 0.04, 0.057,
 
 
 class CropBatches(keras.utils.PyDataset):
-    """Batches of random crops of the training maps; batch and epoch number decide every crop.
+    """Batches of random crops of the training maps, their margin redrawn; batch and epoch number decide every crop.
 
-    A batch holds a stack of crops of every side in `sides`: `params.batch` of the first, of the others as many as have
-    the same number of pixels.
+    A batch holds a stack of crops for every grid in `powers`: `params.batch` of the first, of the others as many as
+    have the same number of pixels.
     """
 
-    def __init__(self, maps: np.ndarray, sides: Sequence[int], params: TrainParams, *, seed: int):
+    def __init__(self, maps: np.ndarray, powers: Sequence[np.ndarray], params: TrainParams, *, seed: int):
         super().__init__()
-        self.maps, self.sides, self.params, self.seed = maps, sides, params, seed
+        self.maps, self.params, self.seed = maps, params, seed
+        self.sides = [len(power) for power in powers]
+        self.redrawn = [gaussian_margin(power, params.margin) for power in powers]
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -37,7 +40,8 @@ class CropBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[tuple[np.ndarray, ...]]:
         rng = np.random.default_rng([self.seed, self.epoch, index])
-        return (tuple(self._stack(side, rng) for side in self.sides),)
+        stacks = zip(self.sides, self.redrawn, strict=True)
+        return (tuple(redrawn(self._stack(side, rng), rng) for side, redrawn in stacks),)
 
     def _stack(self, side: int, rng: np.random.Generator) -> np.ndarray:
         number = round(self.params.batch * (self.sides[0] / side) ** 2)
@@ -120,7 +124,7 @@ def train_prior(
     Parameters
     ----------
     maps : (n, side, side), clean training maps; crops are drawn from them
-    validation_maps : (m, ny, nx), clean, of the grid's size
+    validation_maps : (m, ny, nx), clean, of the grid's size, with a margin as the prior's
     powers : (ny, nx) each, pixel variance per mode of the grid, then of every other side of crop to train on
     log_folder : where TensorBoard's events and the checkpoint of an unfinished training live
 
@@ -160,7 +164,7 @@ def untrained(
     )
     priors = [dataclasses.replace(prior, power=power.astype("float32")) for power in powers]
     model = ScoreMatching(priors, params, seed=seed)
-    batches = CropBatches(maps, [len(power) for power in powers], params, seed=seed)
+    batches = CropBatches(maps, powers, params, seed=seed)
     model(batches[0][0])  # builds it, so that a checkpoint can be restored before the first step
     rate = keras.optimizers.schedules.CosineDecay(
         0.0,

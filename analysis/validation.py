@@ -29,6 +29,7 @@ from analysis.metrics import (
     remy_rmse,
     runaway,
     sampling_variance,
+    share_at_bound,
     spectrum_ratio,
 )
 from analysis.mocks import Mock, mock_observation
@@ -50,7 +51,7 @@ DEFINITIONS = {
     "accuracy_same.*.rmse": "as accuracy.*.rmse, of the same truths as accuracy_own, with the sky's shear",
     "accuracy_same.*.pearson": "as accuracy.*.pearson, of these",
     "accuracy_own.*.pearson": "as accuracy.*.pearson, of the same mocks",
-    "accuracy*.*.*_err": "standard error of that mean over mocks",
+    "accuracy*.*.*_err": "jackknife error of that mean over test boxes, over mocks where there is one box",
     "accuracy*.posterior_mean.rmse_infinite": "rmse without the noise of a finite number of samples, sqrt(MSE - V/n)",
     "accuracy*.posterior_mean.pearson_infinite": "pearson without that noise, r sqrt(var / (var - V/n))",
     "accuracy*.rmse_ratio_to_wiener": "sqrt(sum MSE_inf of the posterior mean / sum MSE of the Wiener map) over mocks",
@@ -62,8 +63,10 @@ DEFINITIONS = {
     "calibration*.coverage68": "share of truths in central 68 % intervals, mean over statistics",
     "calibration*.coverage95": "the same of central 95 % intervals",
     "calibration*.coverage68_by_statistic.*": "coverage68 of one statistic",
-    "calibration*_err": "standard error, mocks drawn anew box by box",
-    "calibration*.coverage68_by_statistic_err.*": "standard error, mocks drawn anew box by box",
+    "calibration*_err": "standard error, mocks drawn anew by box, one by one where there is one box",
+    "calibration*.coverage68_by_statistic_err.*": "standard error, mocks drawn anew by box, one by one if it is one",
+    "calibration.code": "digest of the code and parameters of the stage calibrate",
+    "code": "digest of the code and parameters of the stage validate",
     "calibration*.mse_ratio_over_ideal": "MSE of one sample over MSE of the mean of n, over 2n/(n+1); 1 is exact",
     "calibration*.stray_share": "share of samples that reach 0.9 of the prior's bound though the truth has not half",
     "calibration*.n_mocks": "small mocks: those of `sky` with the reduced shear of a wider map, else the sampler's own",
@@ -91,7 +94,7 @@ DEFINITIONS = {
     "peaks.rms_error.*": "rms error of a method at these pixels; infinite: without the noise of few samples",
     "prior.band_power_ratio": "power of samples of the prior alone over that of held-out maps, by bins of `ell`",
     "prior.band_power_max_departure": "largest departure of that ratio from 1",
-    "prior.band_power_ratio_err": "standard error of that ratio",
+    "prior.band_power_ratio_err": "standard error of that ratio, held-out maps bootstrapped by box",
     "prior.ell": "geometric centres of the bins",
     "prior.n": "samples of the prior alone",
     "prior.max_over_training_max": "highest convergence of samples of the prior alone over that of the training maps",
@@ -106,6 +109,8 @@ DEFINITIONS = {
     "prior.runaway_sigma": "noise level at which a sample first exceeded 1.5 times the training maximum; null if none",
     "prior.at_bound": "share of samples of the prior alone that reach 0.9 of the training maximum inside the margin",
     "prior.at_bound_held_out": "the same of held-out maps",
+    "prior.at_bound_allowed": "beyond this share a run may not go on: 1 % and 3 Poisson errors above held-out maps'",
+    "prior.band_power_excess": "largest departure of that ratio from 1, less two errors, over the 0.1 that is allowed",
     "prior.runaway": "1 if a sample is not finite or exceeds 1.5 times the training maximum",
     "prior.stein_error": "largest departure of E[(kappa - m).score] from -(modes) over noise levels, relative",
     "sampler.acceptance": "mean share of accepted trajectories, over levels and runs",
@@ -113,6 +118,9 @@ DEFINITIONS = {
     "sampler.rhat_max": "largest rank-normalised R-hat of band powers and highest peak, over runs; 1 if chains agree",
     "sampler.ess_min": "smallest effective number of draws of the same, from sample.further transitions a chain",
     "sampler.runaway": "runs of sample.fields, and test mocks, with a sample beyond 1.5 times the training maximum",
+    "sampler.at_bound": "share of samples, of the run with the largest, that reach 0.9 of the training maximum",
+    "sampler.at_bound_mocks": "the same of all samples of the test mocks",
+    "sampler.at_bound_truths": "the same of their truths",
     "sampler.stein_error": "as prior.stein_error, worst over runs",
     "spread.mse_ratio_over_ideal": "MSE of one sample over MSE of the mean of n, over 2n/(n+1), full-field test mocks",
     "spread.n_mocks": "full-field test mocks",
@@ -209,13 +217,13 @@ def accuracy(table: Table, convention: str) -> dict:
         rows = table[table["method"] == method]
         result[str(method)] = {}
         for quantity in ("rmse", "pearson"):
-            mean, error = mean_and_error(rows[f"{convention}.{quantity}"])
+            mean, error = mean_and_error(rows[f"{convention}.{quantity}"], rows["box"])
             result[str(method)] |= {quantity: mean, f"{quantity}_err": error}
     ours, wiener = (table[table["method"] == method] for method in ("posterior_mean", "wiener"))
     mse = [np.asarray(rows[f"{convention}.mse_infinite"]) for rows in (ours, wiener)]
-    infinite, error = mean_and_error(np.sqrt(np.maximum(mse[0], 0)))
+    infinite, error = mean_and_error(np.sqrt(np.maximum(mse[0], 0)), ours["box"])
     result["posterior_mean"] |= {"rmse_infinite": infinite, "rmse_infinite_err": error}
-    infinite, error = mean_and_error(ours[f"{convention}.pearson_infinite"])
+    infinite, error = mean_and_error(ours[f"{convention}.pearson_infinite"], ours["box"])
     result["posterior_mean"] |= {"pearson_infinite": infinite, "pearson_infinite_err": error}
     ratio, error = ratio_of_rms(*mse, ours["box"])
     return result | {"rmse_ratio_to_wiener": ratio, "rmse_ratio_to_wiener_err": error}
@@ -273,8 +281,11 @@ def posterior_spread(mocks: Sequence[Mock], samples: np.ndarray, edges: np.ndarr
     }
 
 
-def sampler_health(folder: Path, names: Sequence[str], mock_samples: np.ndarray, training_max: float) -> dict:
-    """Cost and health of the runs of `sample.fields` whose samples a folder holds, runaways of the test mocks too."""
+def sampler_health(
+    folder: Path, names: Sequence[str], mocks: Sequence[Mock], mock_samples: np.ndarray, training_max: float
+) -> dict:
+    """Cost and health of the runs of `sample.fields` whose samples a folder holds; runaways of the test mocks too."""
+    truths = np.stack([mock.truth for mock in mocks])
     samples = [load_samples(folder / f"{name}.fits") for name in names]
     chains = [load_chain(folder / f"{name}.fits") for name in names]
     agreement = [load_convergence(folder / f"{name}.fits") for name in names]
@@ -285,6 +296,9 @@ def sampler_health(folder: Path, names: Sequence[str], mock_samples: np.ndarray,
         "rhat_max": max(float(np.max(table["rhat"])) for table in agreement),
         "ess_min": min(float(np.min(table["ess"])) for table in agreement),
         "runaway": sum(runaway(maps, training_max) for maps in [*samples, *mock_samples]),
+        "at_bound": max(share_at_bound(maps, training_max) for maps in samples),
+        "at_bound_mocks": share_at_bound(mock_samples, training_max),
+        "at_bound_truths": share_at_bound(truths, training_max),
     }
 
 

@@ -67,7 +67,7 @@ def _client(params: Params, tasks: int):
 
 def _one(kind: str, number: int, work: Path) -> None:
     """Sample one mock and keep its ranks."""
-    params, prior, anneal, maps, weight = _setting()
+    params, prior, anneal, maps, weight = _setting(work.name)
     rng = stage_rng(params.seed, "calibrate", kind, str(number))
     mock = cut_out(maps, weight, params.train.crop_pixels, prior.margin, kind, rng=rng)
     samples = np.asarray(anneal(mock.gamma, mock.weight, params.calibrate.samples, rng=rng)[0], float)
@@ -75,8 +75,11 @@ def _one(kind: str, number: int, work: Path) -> None:
 
 
 @lru_cache(maxsize=1)
-def _setting():
-    """What every mock needs, read once a process: parameters, prior, sampler, test maps, weights of the field."""
+def _setting(run: str):
+    """What every mock of a run needs, read once a process: parameters, prior, sampler, test maps, the field's weights.
+
+    Workers may outlive a run; the next has another name, that of the folder of its code, parameters and data.
+    """
     params = load_params()
     prior = load_prior(DATA / "score", side=params.train.crop_pixels)
     weight = load_observation(DATA / "observation" / f"{params.mocks.field}.fits").weight

@@ -1,5 +1,7 @@
 """Calibration mocks: cut-outs that hide nothing of the truth but their noise, and ranks that find a bad posterior."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -68,7 +70,30 @@ def test_pieces_lie_in_the_field():
     assert everywhere[:, MARGIN:-MARGIN, MARGIN:-MARGIN].all()
 
 
-def test_statistics_are_chosen_without_the_truth():
+def test_places_are_chosen_without_the_truth():
+    mock = cut_out(maps(), field_weight(), SIDE, MARGIN, "own", rng=np.random.default_rng(2))
+    wiener = np.random.default_rng(3).standard_normal((SIDE, SIDE))
+    fixed = np.random.default_rng(5).standard_normal((SIDE, SIDE))
+    for seed in range(5):
+        measured = [
+            summaries(one, wiener, MARGIN, PIXEL, rng=np.random.default_rng(seed))(fixed)
+            for one in (mock, dataclasses.replace(mock, truth=mock.truth[::-1].copy()))
+        ]
+        assert measured[0] == measured[1]
+
+
+def test_the_reference_point_of_tarp_does_not_know_the_truth(monkeypatch):
+    mock = cut_out(maps(), field_weight(), SIDE, MARGIN, "own", rng=np.random.default_rng(2))
+    samples = gaussian_posterior_draws(mock.gamma, mock.weight, POWER, 4, rng=np.random.default_rng(3))
+    references = []
+    monkeypatch.setattr("analysis.calibration.ranks.tarp_rank", lambda truth, drawn, point: references.append(point))
+    for truth in (mock.truth, mock.truth[::-1].copy()):
+        one = dataclasses.replace(mock, truth=truth)
+        calibrate_mock(one, samples, Prior(POWER, PIXEL, margin=MARGIN), rng=np.random.default_rng(4))
+    np.testing.assert_array_equal(*references)
+
+
+def test_every_statistic_is_measured():
     mock = cut_out(maps(), field_weight(), SIDE, MARGIN, "own", rng=np.random.default_rng(2))
     wiener = np.random.default_rng(3).standard_normal((SIDE, SIDE))
     measured = summaries(mock, wiener, MARGIN, PIXEL, rng=np.random.default_rng(4))(mock.truth)

@@ -63,6 +63,18 @@ def test_ratio_of_rms_and_its_jackknife():
     assert alone == pytest.approx(np.sqrt(3 * np.mean((without - without.mean()) ** 2)))
 
 
+def test_error_of_a_mean_is_that_of_boxes():
+    mean, error = metrics.mean_and_error([1.0, 1.0, 3.0, 3.0], [5, 5, 6, 6])
+    assert (mean, error) == pytest.approx((2, 1))
+    assert metrics.mean_and_error([1.0, 1.0, 3.0, 3.0], [5, 5, 5, 5])[1] == pytest.approx(1 / 3**0.5)
+
+
+def test_maps_near_the_highest_training_pixel_count():
+    maps = np.zeros((2, 2, 4, 4))
+    maps[0, 0, 1, 1], maps[1, 0, 2, 2] = 0.95, 0.85
+    assert metrics.share_at_bound(maps, 1.0) == 0.25
+
+
 def test_spectrum_ratio_is_the_ratio_of_powers():
     truths = np.random.default_rng(5).standard_normal((3, 16, 16))
     samples = 1.5 * np.stack([truths, truths], axis=1)

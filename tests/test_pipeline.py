@@ -26,7 +26,7 @@ from test_archive import serving
 from analysis.maps import load_maps
 from analysis.params import ROOT, load_params
 from analysis.power import gaussian_field, wavenumbers
-from analysis.provenance import cards, code_hash, import_closure, pipeline_stages, stage_keys
+from analysis.provenance import cards, code_hash, import_closure, pipeline_stages, stage_keys, work_folder
 from analysis.sky import field_grid, load_observation
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
@@ -242,6 +242,22 @@ def test_digest_follows_code_notebook_and_own_parameters_only(toy, tmp_path_fact
     changed = digest()
     write_notebook(toy, "theory", ["from analysis import main\nmain.late()"])
     assert digest() != changed
+
+
+def test_what_a_stage_keeps_of_a_run_belongs_to_its_data(toy):
+    params = load_params()
+    write_notebook(toy, "train", ["from analysis import plain"])
+    maps = toy / params.train.input / "train.npy"
+    maps.parent.mkdir(parents=True)
+    maps.write_bytes(b"maps")
+    first = work_folder("train", params, toy)
+    assert first.parent == toy / ".work" / "train"
+    assert work_folder("train", params, toy) == first
+    maps.write_bytes(b"other maps")
+    second = work_folder("train", params, toy)
+    (toy / "data" / "theory").mkdir()
+    (toy / "data" / "theory" / "c_ell.ecsv").write_text("other")
+    assert len({first, second, work_folder("train", params, toy)}) == 3
 
 
 def test_keys_of_an_item_are_its_own():

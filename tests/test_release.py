@@ -4,12 +4,14 @@ import shutil
 
 import numpy as np
 import pytest
+import yaml
 from astropy.table import Table
 
 from analysis.files import BorderError, write_json
-from analysis.params import ROOT
+from analysis.params import ROOT, load_params
 from analysis.power import save_table
-from analysis.release import release, released_calibration, released_validation
+from analysis.provenance import code_hash
+from analysis.release import composed, release, released_calibration, released_validation
 
 
 @pytest.fixture
@@ -22,14 +24,25 @@ def project(tmp_path):
     results = tmp_path / "data"
     for kind in ("own", "sky"):
         save_table(Table({"band_0": np.arange(3)}), results / "calibration" / f"ranks_{kind}.ecsv")
-    write_json(results / "calibration" / "metrics.json", {"n_mocks": 3})
-    write_json(results / "validation" / "metrics.json", {"calibration": {"n_mocks": 3}, "prior": {"n": 256}})
+    settings = composed("reference", root=tmp_path)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    finish(tmp_path, 3)
     keep(tmp_path)
     return tmp_path
 
 
+def finish(project, mocks, *stages):
+    """What the last two stages write, the first alone if only it is named."""
+    params = load_params(project / "params.yaml")
+    calibration = {"n_mocks": mocks, "code": code_hash("calibrate", params, project)}
+    write_json(project / "data" / "calibration" / "metrics.json", calibration)
+    if stages != ("calibrate",):
+        gathered = {"calibration": calibration, "code": code_hash("validate", params, project), "prior": {"n": 256}}
+        write_json(project / "data" / "validation" / "metrics.json", gathered)
+
+
 def keep(project):
-    release("reference", project / "data", project / "released", project)
+    release(project / "params.yaml", project / "data", project / "released", project)
 
 
 def found(project, profile="reference"):
@@ -38,16 +51,16 @@ def found(project, profile="reference"):
 
 def test_what_was_released_is_found_without_a_warning(project):
     assert found(project)["warning"] == ""
-    assert found(project)["metrics"] == {"n_mocks": 3}
+    assert found(project)["metrics"]["n_mocks"] == 3
     assert list(found(project)["tables"]["sky"]["band_0"]) == [0, 1, 2]
     assert released_validation("reference", project / "released", project)["metrics"]["prior"] == {"n": 256}
     assert found(project, "quick") == {}
 
 
 def test_the_validation_of_another_run_is_left_out(project):
-    write_json(project / "data" / "calibration" / "metrics.json", {"n_mocks": 4})
+    finish(project, 4, "calibrate")
     keep(project)
-    assert found(project)["metrics"] == {"n_mocks": 4}
+    assert found(project)["metrics"]["n_mocks"] == 4
     assert released_validation("reference", project / "released", project) == {}
     assert not (project / "released" / "reference" / "validation").exists()
 
@@ -57,6 +70,24 @@ def test_without_a_calibration_nothing_is_released(project):
     with pytest.raises(BorderError, match=r"ranks_sky\.ecsv is missing; run `dvc repro calibrate`"):
         keep(project)
     assert found(project)["warning"] == ""
+
+
+def test_what_other_code_or_parameters_made_is_not_released(project):
+    path = project / "analysis" / "sampler" / "gibbs.py"
+    path.write_text(path.read_text().replace("SHARE = 0.9", "SHARE = 0.8"))
+    with pytest.raises(BorderError, match=r"changed since data/calibration was made; run `dvc repro calibrate` first"):
+        keep(project)
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("own: 400", "own: 40"))
+    with pytest.raises(BorderError, match="departs from the profile reference in calibrate"):
+        keep(project)
+
+
+def test_other_files_of_a_profile_stay(project):
+    other = project / "released" / "reference" / "cosmos.fits"
+    other.write_bytes(b"shear")
+    keep(project)
+    assert other.read_bytes() == b"shear"
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from analysis.score import (
     denoised,
     gaussian_error,
     gaussian_score,
+    inside_margin,
     load_prior,
     long_waves,
-    margin_taper,
     prior_score,
     save_prior,
     wiener_significance,
@@ -68,17 +68,6 @@ def residuals(one, maps, seed=1, **settings):
     model = ScoreMatching([one], dataclasses.replace(TRAIN, **{"long_weight": 0.0, **settings}), seed=seed)
     found = np.asarray(model((maps,)))
     return found.reshape((-1, *maps.shape) if found.size > maps.size else maps.shape)
-
-
-def test_the_taper_weights_the_loss_and_leaves_the_network_alone():
-    maps = gaussian_field(POWER, 4, rng=np.random.default_rng(1)).astype("float32")
-    free = shifted(prior())
-    tapered = dataclasses.replace(free, margin=6)
-    taper = margin_taper((16, 16), 6)
-    found = residuals(tapered, maps, peak_weight=0.0)
-    assert taper.min() == 0
-    assert taper.max() == 1
-    np.testing.assert_allclose(found, residuals(free, maps, peak_weight=0.0) * np.sqrt(taper / taper.mean()), atol=1e-5)
 
 
 def test_the_loss_of_a_new_network_is_one_whatever_the_weights():
@@ -136,15 +125,14 @@ def test_a_level_counts_in_units_of_the_gaussian_error_or_of_the_noise():
     )
 
 
-def test_in_the_margin_the_denoised_map_fades_to_the_gaussian_models():
+def test_the_network_is_told_the_margin():
     kappa = 0.02 * np.random.default_rng(6).standard_normal((2, 16, 16)).astype("float32")
     sigma = np.array([0.02, 0.1], "float32")
     free = shifted(prior())
-    models = (free, dataclasses.replace(free, network=None), dataclasses.replace(free, margin=6))
-    network, gaussian, faded = (np.asarray(denoised(kappa, sigma, prior_score(one, kappa, sigma))) for one in models)
-    taper = margin_taper((16, 16), 6)
-    assert np.abs(network - gaussian).max() > 1e-3
-    np.testing.assert_allclose(faded, gaussian + taper * (network - gaussian), atol=1e-5)
+    scores = [np.asarray(prior_score(one, kappa, sigma)) for one in (free, dataclasses.replace(free, margin=4))]
+    assert np.abs(scores[0] - scores[1]).max() > 1e-3 * np.abs(scores[0]).max()
+    inside = inside_margin((8, 6), 2)
+    assert inside.sum() == inside[2:6, 2:4].sum() == 8
 
 
 def test_no_denoised_map_exceeds_the_highest_of_the_training_maps():
@@ -209,7 +197,7 @@ def test_network_takes_maps_of_any_size(normalisation, spectral_norm, skips, con
         SETTINGS, normalisation=normalisation, spectral_norm=spectral_norm, skips=skips, conditioning=conditioning
     )
     network = build_network(settings)
-    out = network([np.ones((2, 24, 32, 2), "float32"), np.ones((2, 1), "float32")])
+    out = network([np.ones((2, 24, 32, 3), "float32"), np.ones((2, 1), "float32")])
     assert out.shape == (2, 24, 32, 1)
     assert np.all(np.asarray(out) == 0)
 
@@ -218,7 +206,7 @@ def test_network_takes_maps_of_any_size(normalisation, spectral_norm, skips, con
 def test_network_is_told_the_noise_level(conditioning):
     settings = dataclasses.replace(SETTINGS, conditioning=conditioning)
     network = shifted(dataclasses.replace(prior(), network=build_network(settings))).network
-    maps = np.ones((2, 16, 16, 2), "float32")
+    maps = np.ones((2, 16, 16, 3), "float32")
     low, high = np.asarray(network([maps, np.array([[-1.0], [1.0]], "float32")]))
     assert np.abs(high - low).max() > 1e-3
 

@@ -55,6 +55,14 @@ def test_no_box_serves_two_splits(name, tmp_path):
     assert len(boxes) == len(set(boxes)) == sum(getattr(params.simulations.nbody.boxes, s) for s in SPLITS)
 
 
+def test_more_boxes_of_one_split_leave_the_others(tmp_path):
+    params, _ = profile("quick", tmp_path)
+    before = params.simulations
+    boxes = dataclasses.replace(before.nbody.boxes, train=40, validation=10)
+    after = dataclasses.replace(before, nbody=dataclasses.replace(before.nbody, boxes=boxes))
+    assert box_split(after)["test"] == box_split(before)["test"]
+
+
 @pytest.mark.parametrize(("name", "boxes"), [("quick", 6), ("reference", 32), ("paper", 32)])
 def test_profiles_have_independent_boxes(name, boxes, tmp_path):
     params, _ = profile(name, tmp_path)
@@ -74,7 +82,7 @@ def test_maps_of_the_paper_fit_into_half_a_gigabyte(tmp_path):
 
 def test_every_split_has_the_maps_and_boxes_asked_for(tiny, undisturbed):
     params = tiny[0].simulations
-    for number, split in enumerate(SPLITS):
+    for number, split in zip((0, 1000, 2000), SPLITS, strict=True):
         kappa, box = undisturbed[split].kappa, undisturbed[split].box
         assert kappa.shape == (4, 44, 44)
         assert set(box.tolist()) == {number}
@@ -85,7 +93,7 @@ def test_every_split_has_the_maps_and_boxes_asked_for(tiny, undisturbed):
 
 def test_boxes_differ_and_their_numbers_decide_them(tiny, undisturbed):
     params, _, matter, _ = tiny
-    again = box_maps(1, "validation", matter, params.theory, params.simulations, params.grid, 1)
+    again = box_maps(1000, "validation", matter, params.theory, params.simulations, params.grid, 1)
     np.testing.assert_array_equal(again, undisturbed["validation"].kappa)
     assert not np.array_equal(undisturbed["train"].kappa, undisturbed["validation"].kappa)
 
@@ -105,7 +113,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(tiny, undisturbed, tmp
     """)
     (tmp_path / "run.py").write_text(script)
     process = subprocess.Popen([sys.executable, "run.py"], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
-    first = tmp_path / "work" / "box_000.npy"
+    first = tmp_path / "work" / "box_0000.npy"
     for _ in range(600):
         if first.exists() or process.poll() is not None:
             break
@@ -113,7 +121,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(tiny, undisturbed, tmp
     process.kill()
     process.wait()
     assert first.exists()
-    assert not (tmp_path / "work" / "box_002.npy").exists(), "the run was over before it was killed"
+    assert not (tmp_path / "work" / "box_2000.npy").exists(), "the run was over before it was killed"
     stamp = first.stat().st_mtime_ns
     params, _, matter, _ = tiny
     maps = nbody_maps(

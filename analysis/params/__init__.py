@@ -21,6 +21,7 @@ from analysis.params.inference import (
 from analysis.params.load import DATA, ROOT, ComputeParams, Params, ParamsError, load_params, stage_rng
 from analysis.params.sky import CatalogueParams, ColumnFiles, FieldParams, GriddedShear, GridParams, MocksParams
 from analysis.params.universe import (
+    MOST_BOXES,
     DescentParams,
     FilesParams,
     KappatngParams,
@@ -35,6 +36,7 @@ from analysis.params.universe import (
 
 __all__ = [
     "DATA",
+    "MOST_BOXES",
     "ROOT",
     "BaselinesParams",
     "CalibrateParams",

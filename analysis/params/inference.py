@@ -29,6 +29,7 @@ class TrainParams:
     """Denoising score matching of the network, on crops of the grid's side and of a smaller one, weighted by pixel."""
 
     input: str
+    seed: Annotated[int, Field(ge=0)]
     epochs: Count
     steps_per_epoch: Count
     batch: Count

@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from analysis.params.types import Count, Positive, record
 
+MOST_BOXES = 1000  # of a split: its numbers are its own
+
 
 @record
 class SmailParams:
@@ -137,6 +139,8 @@ class SimulationsParams:
         if self.source == "nbody":
             for split in ("train", "validation", "test"):
                 maps, boxes = getattr(self.maps, split), getattr(self.nbody.boxes, split)
+                if boxes > MOST_BOXES:
+                    raise ValueError(f"nbody.boxes.{split} is {boxes}; give at most {MOST_BOXES}")
                 if maps % boxes:
                     raise ValueError(f"maps.{split} is {maps}, which {boxes} boxes cannot share; give a multiple")
         if self.join_ell[0] >= self.join_ell[1]:
