@@ -1,14 +1,19 @@
-"""The prior's score at a noise level: Gaussian theory, plus what the network learnt, by denoising score matching.
+"""The prior's score at a noise level: Gaussian theory, plus what a network learnt.
 
 A map kappa with white noise of standard deviation sigma added follows p_sigma. Its score, grad log p_sigma, is
 
-    score = -(S + sigma^2)^-1 (kappa - m),   m = c(sigma) f(kappa, Wiener-denoised kappa, sigma).
+    score = -(S + sigma^2)^-1 (kappa - m),   m = t kappa + s f(kappa, Wiener-denoised kappa, sigma).
 
 Without the network, m = 0, it is exact for a Gaussian field of power S. The network f shifts the mean towards which the
 Gaussian model shrinks a map: the analytic score plus a neural residual (S + sigma^2)^-1 m. Written so, an error of f
 moves samples by no more than itself; as a free residual it would be amplified by S / sigma^2 in modes that no data
-hold (seen: the mean of maps off by a third of their rms). The gate c is the rms of the maps, closed smoothly at large
-sigma, where the noisy field is Gaussian and theory exact. Remy et al. 2020, eqs. 3, 5 and 6.
+hold (seen: the mean of maps off by a third of their rms). Remy et al. 2020, eqs. 3, 5 and 6.
+
+Where a map stands out by much more than the Gaussian model expects, and than the noise, that model is wrong and the
+noisy map itself is known to be right, but for about sigma. There t goes from 0 to 1 (`local_skip`) and the scale s of
+the network from the rms of the maps to sigma: it has the noise to find, not the peak. (Without, t = 0, an error of 3 %
+in a peak of 40 sigma is an error of a whole sigma, and cycles of a sampler compound it; seen: peaks that grow without
+bound.) The rms is closed smoothly at large sigma, where the noisy field is Gaussian and theory exact (`gate`).
 
 Sampling lives on a torus, whose seam no crop of a simulation has: with a network that has seen crops alone, peaks on
 the seam grow without bound (seen: kappa of 1.9). So the prior is one of maps whose margin is Gaussian, of power S,
@@ -22,7 +27,7 @@ network says so, it is outside what it learnt, and the denoised map is lowered t
 """
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -34,12 +39,11 @@ from keras import ops
 from analysis.backend import filtered
 from analysis.files import BorderError, atomic, read_json, write_json
 from analysis.network import build_network
-from analysis.params import NetworkParams, TrainParams
+from analysis.params import NetworkParams
 from analysis.power import load_power, save_power
 
 THEORY_ELL = (100, 300, 1000, 3000, 10000)
-SIGNIFICANT = 3.0  # times the rms that the Gaussian model expects
-ORIGINAL_SIGMA = 0.2  # spread of the noise levels of Remy et al. 2020
+SKIP_SIGNIFICANCE, SKIP_HEIGHT = 5.0, 2.0  # where half of the map is left as it is: over that rms, and over the noise
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Prior:
     gate_sigma : noise level at which the gate is half closed
     noise_range : smallest and largest noise level of the training
     margin : pixels along the edges of a map that are Gaussian, given those inside
+    skip : whether the network has the noise to find where a map stands out (`local_skip`)
     highest : largest convergence of the training maps, which no mean of clean maps exceeds; None for no bound
     theory : multipoles and C_ell [sr] of the universe it was trained in (`theory_points`), None where not known
     """
@@ -64,6 +69,7 @@ class Prior:
     gate_sigma: float = 1.0
     noise_range: tuple[float, float] = (0.0, np.inf)
     margin: int = 0
+    skip: bool = False
     highest: float | None = None
     theory: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
@@ -86,31 +92,7 @@ def gaussian_score(kappa, sigma, power):
 
     Source: Remy et al. 2020, eq. 5, convolved with the noise.
     """
-    return -filtered(kappa, 1.0 / (ops.cast(power, kappa.dtype) + _per_map(sigma) ** 2))
-
-
-def gaussian_error(sigma, power, modes: np.ndarray | float = 1.0):
-    """Error of the Gaussian denoiser, in units of the noise: sqrt(mean over modes of S / (S + sigma^2)).
-
-    Parameters
-    ----------
-    sigma : (n,), as the maps
-    modes : (ny, nx), a filter of the error
-
-    Returns
-    -------
-    (n,), between 0 and 1
-    """
-    power = ops.cast(power, sigma.dtype)
-    squared = ops.cast(np.square(modes), sigma.dtype)
-    return ops.sqrt(ops.mean(squared * power / (power + _per_map(sigma) ** 2), axis=(-2, -1)))
-
-
-def long_waves(shape: tuple[int, int]) -> np.ndarray:
-    """The filter B = 1 / k, k at least the fundamental mode, of unit mean square; (ny, nx)."""
-    k = np.hypot(*np.meshgrid(*(side * np.fft.fftfreq(side) for side in shape), indexing="ij"))
-    waves = 1.0 / np.maximum(k, 1.0)
-    return waves / np.sqrt(np.mean(waves**2))
+    return -filtered(kappa, 1.0 / (ops.cast(power, kappa.dtype) + per_map(sigma) ** 2))
 
 
 def gate(sigma, power, gate_sigma: float):
@@ -145,7 +127,8 @@ def prior_score(prior: Prior, kappa, sigma, *, training: bool = False):
 def shifted_mean(prior: Prior, kappa, sigma, *, training: bool = False):
     """The mean m towards which the Gaussian model shrinks a noisy map: the network's share of the score, 0 without one.
 
-    The network sees the map and its Wiener-denoised self, both scaled to order one, the margin, and the noise level.
+    m = t kappa + ((1 - t) c + t min(c, sigma)) f, t the `local_skip` and c the `gate`. The network f sees the map and
+    its Wiener-denoised self, both scaled to order one, the margin, and the noise level.
 
     Returns
     -------
@@ -156,22 +139,52 @@ def shifted_mean(prior: Prior, kappa, sigma, *, training: bool = False):
     power = ops.cast(prior.power, kappa.dtype)
     variance = ops.mean(power)
     inside = ops.zeros_like(kappa) + inside_margin(tuple(int(side) for side in kappa.shape[-2:]), prior.margin)
-    inputs = [kappa / _per_map(ops.sqrt(variance + sigma**2)), wiener_significance(kappa, sigma, power), inside]
+    significance = wiener_significance(kappa, sigma, power)
+    inputs = [kappa / per_map(ops.sqrt(variance + sigma**2)), significance, inside]
     noise = ops.log(sigma / ops.sqrt(variance))[:, None]
     out = prior.network([ops.stack(inputs, axis=-1), noise], training=training)[..., 0]
-    mean = _per_map(gate(sigma, power, prior.gate_sigma)) * out
+    opened = per_map(gate(sigma, power, prior.gate_sigma))
+    if prior.skip:
+        kept = local_skip(significance, sigma, power)
+        mean = kept * kappa + ((1.0 - kept) * opened + kept * ops.minimum(opened, per_map(sigma))) * out
+    else:
+        mean = opened * out
     if prior.highest is None:
         return mean
     clean = denoised(kappa, sigma, gaussian_score(kappa - mean, sigma, power))
-    inverse = power / _per_map(sigma) ** 2 + 1.0  # of how much of the mean reaches the denoised map
+    inverse = power / per_map(sigma) ** 2 + 1.0  # of how much of the mean reaches the denoised map
     return mean - filtered(ops.maximum(clean - prior.highest, 0.0), inverse)
 
 
 def wiener_significance(kappa, sigma, power):
-    """The Wiener-denoised map over the rms that the Gaussian model expects of it; (n, ny, nx)."""
+    """The Wiener-denoised map z over the rms that the Gaussian model expects of it; (n, ny, nx)."""
     power = ops.cast(power, kappa.dtype)
-    rms = ops.sqrt(ops.mean(power**2 / (power + _per_map(sigma) ** 2), axis=(-2, -1)))
-    return denoised(kappa, sigma, gaussian_score(kappa, sigma, power)) / _per_map(rms)
+    return denoised(kappa, sigma, gaussian_score(kappa, sigma, power)) / _wiener_rms(sigma, power)
+
+
+def local_skip(significance, sigma, power):
+    """Share t of a noisy map that is left as it is: t = 1 / (1 + (5 / z)^4 + (2 sigma / d)^4), d the Wiener map.
+
+    Parameters
+    ----------
+    significance : (n, ny, nx), z, as `wiener_significance` gives it
+    sigma : (n,), as the map
+    power : (ny, nx), pixel variance per mode
+
+    Returns
+    -------
+    (n, ny, nx), from 0 to 1
+    """
+    height = significance * _wiener_rms(sigma, power) / per_map(sigma)
+    tiny = 1e-30  # of a map that is zero
+    stands_out = [(significance / SKIP_SIGNIFICANCE) ** 4, (height / SKIP_HEIGHT) ** 4]
+    return 1.0 / (1.0 + sum(1.0 / (share + tiny) for share in stands_out))
+
+
+def _wiener_rms(sigma, power):
+    """Rms of the Wiener-denoised map of a Gaussian field; (n, 1, 1)."""
+    power = ops.cast(power, sigma.dtype)
+    return per_map(ops.sqrt(ops.mean(power**2 / (power + per_map(sigma) ** 2), axis=(-2, -1))))
 
 
 def check_grid(prior: Prior, shape: tuple[int, int], pixel_arcmin: float) -> None:
@@ -203,109 +216,7 @@ def theory_points(ell: np.ndarray, c_ell: np.ndarray) -> tuple[tuple[float, ...]
 
 def denoised(kappa, sigma, score):
     """Mean of the clean map given the noisy one (Tweedie): kappa + sigma^2 score; Remy et al. 2020, eq. 2."""
-    return kappa + _per_map(sigma) ** 2 * score
-
-
-class ScoreMatching(keras.Model):
-    """Denoising score matching of one network in priors of several grids, trained by `fit` on clean maps.
-
-    Every map gets its own noise level, log-uniform in the range of the training (or as the original's). The loss of a
-    level is measured in units of the Gaussian model's: each level counts the same, and 1 is what theory alone reaches
-    on Gaussian fields.
-
-        loss = mean of  w |r|^2 / e(sigma)^2  and, b times, of  |B r|^2 / e_B(sigma)^2,
-        r = u + sigma score(kappa + sigma u),   e and e_B the errors of the Gaussian denoiser, before and after B
-
-    The weight depends on nothing but what the network sees, and B is linear: what there is to learn stays the same.
-
-    w = 1 + a max(|z| - 3, 0), z the Wiener-denoised map over its rms. Peaks are few pixels, and an error there is
-    carried from cycle to cycle of the sampler (seen with a = 0: peaks of 0.8 that grow threefold).
-
-    B goes as 1 / k, and the modes of every octave count the same. Long waves are few modes, invisible in the error of
-    pixels, and no data hold the longest: an error there adds up over cycles (seen with b = 0: a mean that is wrong
-    by 0.0003 in each denoised map, and by 0.004 in samples).
-
-    Source: Vincent 2011; Remy et al. 2020, eq. 3.
-    """
-
-    def __init__(self, priors: Sequence[Prior], params: TrainParams, *, seed: int):
-        super().__init__()
-        self.network = priors[0].network
-        self.priors, self.params = priors, params
-        self.noise = keras.random.SeedGenerator(seed)
-
-    def call(self, stacks, training=False):
-        """Residuals of freshly noised maps over the Gaussian model's, times the root of their weights, in one row.
-
-        Parameters
-        ----------
-        stacks : (n, ny, nx) each, clean maps of the grid of each prior
-        """
-        return ops.concatenate(
-            [
-                ops.reshape(self._residual(prior, kappa, training), (-1,))
-                for prior, kappa in zip(self.priors, stacks, strict=True)
-            ]
-        )
-
-    def _residual(self, prior: Prior, kappa, training: bool):
-        sigma = self._levels(ops.shape(kappa)[0])
-        u = keras.random.normal(ops.shape(kappa), seed=self.noise)
-        noisy = kappa + _per_map(sigma) * u
-        residual = u + _per_map(sigma) * prior_score(prior, noisy, sigma, training=training)
-        excess = ops.maximum(ops.abs(wiener_significance(noisy, sigma, prior.power)) - SIGNIFICANT, 0.0)
-        weight = 1.0 + self.params.peak_weight * excess
-        parts = [(residual * ops.sqrt(weight), 1.0, np.ones(prior.power.shape))]
-        if self.params.long_weight:
-            long = long_waves(prior.power.shape)
-            parts.append((filtered(residual, ops.cast(long, kappa.dtype)), self.params.long_weight, long))
-        share = len(parts) / sum(part[1] for part in parts)  # the mean over all parts is to be 1 for the Gaussian model
-        return ops.stack(
-            [part * (share * weight) ** 0.5 / self._unit(sigma, prior.power, modes) for part, weight, modes in parts]
-        )
-
-    def _unit(self, sigma, power, modes: np.ndarray):
-        """What a residual is measured in: the Gaussian model's after a filter, or the noise."""
-        if self.params.level_unit == "noise":
-            return 1.0
-        return _per_map(gaussian_error(sigma, power, modes))
-
-    def _levels(self, n):
-        """A noise level for each of n maps."""
-        low, high = self.params.sigma_min, self.params.sigma_max
-        if self.params.noise == "half_normal":
-            return ops.clip(ORIGINAL_SIGMA * ops.abs(keras.random.normal((n,), seed=self.noise)), low, high)
-        return ops.exp(keras.random.uniform((n,), np.log(low), np.log(high), seed=self.noise))
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Mean square of the residual."""
-        return ops.mean(ops.square(y_pred))
-
-
-def denoising_error(
-    score: Callable, maps: np.ndarray, sigma: float, *, rng: np.random.Generator, margin: int = 0, batch: int = 8
-) -> np.ndarray:
-    """Mean square error of the denoised maps at one noise level, on noise that only `rng` decides.
-
-    Parameters
-    ----------
-    score : (kappa (n, ny, nx), sigma (n,)) -> (n, ny, nx)
-    maps : (n, ny, nx), clean
-    margin : pixels along the edges that do not count
-
-    Returns
-    -------
-    (n,), per map, unit of `maps` squared
-    """
-    errors = []
-    for start in range(0, len(maps), batch):
-        clean = maps[start : start + batch].astype("float32")
-        noisy = clean + sigma * rng.standard_normal(clean.shape).astype("float32")
-        level = np.full(len(clean), sigma, "float32")
-        error = np.asarray(denoised(noisy, level, score(noisy, level))) - clean
-        inner = np.s_[..., margin : error.shape[-2] - margin, margin : error.shape[-1] - margin]
-        errors.append(np.mean(error[inner] ** 2, axis=(-2, -1)))
-    return np.concatenate(errors)
+    return kappa + per_map(sigma) ** 2 * score
 
 
 def save_prior(
@@ -323,6 +234,7 @@ def save_prior(
         "pixel_arcmin": prior.pixel_arcmin,
         "gate_sigma": prior.gate_sigma,
         "margin": prior.margin,
+        "skip": prior.skip,
         "noise_range": list(prior.noise_range),
         "highest": prior.highest,
         "theory": prior.theory,
@@ -360,6 +272,7 @@ def load_prior(folder: str | Path, *, side: int | None = None) -> Prior:
             network=network,
             gate_sigma=record["gate_sigma"],
             margin=record["margin"],
+            skip=record["skip"],
             noise_range=tuple(record["noise_range"]),
             highest=record["highest"],
             theory=record["theory"],
@@ -371,6 +284,6 @@ def load_prior(folder: str | Path, *, side: int | None = None) -> Prior:
         ) from error
 
 
-def _per_map(values):
+def per_map(values):
     """(n,) -> (n, 1, 1), to multiply maps."""
     return ops.reshape(values, (-1, 1, 1))

@@ -11,10 +11,11 @@ import numpy as np
 
 from analysis.backend import compiled
 from analysis.maps import crops
+from analysis.matching import ScoreMatching, denoising_error
 from analysis.network import build_network
 from analysis.params import GridParams, TrainParams
 from analysis.posterior import gaussian_margin
-from analysis.score import Prior, ScoreMatching, denoising_error, prior_score
+from analysis.score import Prior, prior_score
 
 log = logging.getLogger(__name__)
 
@@ -160,6 +161,7 @@ def untrained(
         network=build_network(params.network),
         gate_sigma=params.gate_sigma,
         margin=params.margin,
+        skip=params.local_skip,
         noise_range=(params.sigma_min, params.sigma_max),
     )
     priors = [dataclasses.replace(prior, power=power.astype("float32")) for power in powers]

@@ -11,20 +11,17 @@ import pytest
 from analysis.files import BorderError
 from analysis.network import build_network
 from analysis.params import ROOT, load_params
-from analysis.power import gaussian_field, wavenumbers
+from analysis.power import wavenumbers
 from analysis.score import (
     Prior,
-    ScoreMatching,
     check_grid,
     denoised,
-    gaussian_error,
     gaussian_score,
     inside_margin,
     load_prior,
-    long_waves,
+    local_skip,
     prior_score,
     save_prior,
-    wiener_significance,
 )
 
 TRAIN = load_params().train
@@ -63,66 +60,28 @@ def shifted(one):
     return one
 
 
-def residuals(one, maps, seed=1, **settings):
-    """Weighted residuals that the training squares, as maps."""
-    model = ScoreMatching([one], dataclasses.replace(TRAIN, **{"long_weight": 0.0, **settings}), seed=seed)
-    found = np.asarray(model((maps,)))
-    return found.reshape((-1, *maps.shape) if found.size > maps.size else maps.shape)
+def test_what_stands_out_of_the_noise_is_left_as_it_is():
+    sigma = np.array([0.02], "float32")
+    ones = np.ones((1, 1, 1), "float32")
+    share = {z: float(local_skip(z * ones, sigma, POWER)[0, 0, 0]) for z in (0.0, 1.0, 3.0, 40.0, 1e6)}
+    assert share[0.0] < 1e-20
+    assert share[1.0] < 2e-3 < share[3.0] < 0.15
+    assert 1 - share[40.0] < 2e-3
+    assert share[1e6] == 1
+    # significant, but lower than the noise
+    assert float(local_skip(20 * ones, np.array([1.0], "float32"), POWER)[0, 0, 0]) < 0.2
 
 
-def test_the_loss_of_a_new_network_is_one_whatever_the_weights():
-    maps = gaussian_field(POWER, 256, rng=np.random.default_rng(2)).astype("float32")
-    for weights in ({"peak_weight": 0.0}, {"peak_weight": 3.0}, {"peak_weight": 0.0, "long_weight": 2.0}):
-        squares = residuals(prior(), maps, **weights) ** 2
-        by_map = squares.mean(axis=(0, 2, 3)) if squares.ndim == 4 else squares.mean(axis=(1, 2))
-        assert abs(by_map.mean() - 1) < 4 * by_map.std() / 16, weights
-
-
-def test_the_weight_of_a_peak_grows_with_its_significance():
-    maps = gaussian_field(POWER, 4, rng=np.random.default_rng(3)).astype("float32")
-    maps[:, 8, 8] += 1.0
-    level = {"sigma_min": 0.0199, "sigma_max": 0.0201}
-    ratio = residuals(prior(), maps, peak_weight=2.0, **level) / residuals(prior(), maps, peak_weight=0.0, **level)
-    significance = np.abs(wiener_significance(maps, np.full(4, 0.02, "float32"), POWER))
-    np.testing.assert_allclose(ratio[:, 8, 8] ** 2, 1 + 2 * (significance[:, 8, 8] - 3), rtol=0.1)  # and noise
-    assert np.mean(ratio[significance < 1] == 1) > 0.9
-
-
-def test_an_error_of_the_mean_counts_more_with_a_weight_for_long_waves():
-    waves = long_waves((16, 16))
-    assert np.mean(waves**2) == pytest.approx(1)
-    assert waves[0, 0] == waves[0, 1] == pytest.approx(4 * waves[0, 4])
-    maps = np.zeros((64, 16, 16), "float32")
-    level = {"sigma_min": 0.0499, "sigma_max": 0.0501}
-    biased = maps + np.float32(0.01)
-    plain, long = (
-        [np.mean(residuals(prior(), one, long_weight=weight, **level) ** 2) for one in (maps, biased)]
-        for weight in (0.0, 1.0)
-    )
-    assert long[1] - long[0] > 2 * (plain[1] - plain[0]) > 0
-
-
-def test_levels_are_log_uniform_or_half_normal():
-    maps = np.zeros((4096, 2, 2), "float32")
-    white = Prior(np.full((2, 2), 1e-12, "float32"), 0.82)  # a model without power: what is left is the noise itself
-    levels = {}
-    for noise in ("log_uniform", "half_normal"):
-        model = ScoreMatching([white], dataclasses.replace(TRAIN, noise=noise), seed=4)
-        levels[noise] = np.asarray(model._levels(len(maps)))
-    low, high = TRAIN.sigma_min, TRAIN.sigma_max
-    fraction = np.log(levels["log_uniform"] / low) / np.log(high / low)
-    np.testing.assert_allclose(np.quantile(fraction, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.03)
-    np.testing.assert_allclose(np.quantile(levels["half_normal"], [0.3829, 0.6827]), [0.1, 0.2], rtol=0.06)
-    assert levels["half_normal"].min() >= low
-
-
-def test_a_level_counts_in_units_of_the_gaussian_error_or_of_the_noise():
-    maps = gaussian_field(POWER, 4, rng=np.random.default_rng(5)).astype("float32")
-    level = {"sigma_min": 0.0499, "sigma_max": 0.0501}
-    gaussian, noise = (residuals(prior(), maps, level_unit=unit, **level) for unit in ("gaussian", "noise"))
-    np.testing.assert_allclose(
-        noise / gaussian, float(gaussian_error(np.array([0.05], "float32"), POWER)[0]), rtol=2e-3
-    )
+def test_where_a_map_stands_out_the_network_moves_it_by_the_noise():
+    """A checkerboard far above the noise, a single mode of power S, and a network that says its sign."""
+    board = 1.0 - 2.0 * (np.indices((1, 16, 16)).sum(axis=0) % 2).astype("float32")
+    sigma, low = np.array([0.01], "float32"), 1.0 - POWER[8, 8] / (POWER[8, 8] + 0.01**2)
+    moved = {}
+    for skip in (False, True):
+        one = Prior(POWER.astype("float32"), 0.82, lambda inputs, training: np.sign(inputs[0][..., :1]), skip=skip)
+        moved[skip] = np.asarray(denoised(200 * board, sigma, prior_score(one, 200 * board, sigma))) - 200 * board
+    np.testing.assert_allclose(moved[True], low * sigma[0] * board, atol=3e-4)
+    np.testing.assert_allclose(moved[False], low * (np.sqrt(POWER.mean()) - 200) * board, rtol=1e-4)
 
 
 def test_the_network_is_told_the_margin():
@@ -149,7 +108,7 @@ def test_no_denoised_map_exceeds_the_highest_of_the_training_maps():
 def test_saved_is_reloaded(tmp_path):
     kappa = 0.02 * np.random.default_rng(4).standard_normal((2, 16, 16)).astype("float32")
     sigma = np.array([0.02, 0.2], "float32")
-    one = dataclasses.replace(shifted(prior()), highest=0.03)
+    one = dataclasses.replace(shifted(prior()), skip=True, highest=0.03)
     save_prior(one, SETTINGS, tmp_path)
     score = np.asarray(prior_score(one, kappa, sigma))
     np.testing.assert_array_equal(np.asarray(prior_score(load_prior(tmp_path), kappa, sigma)), score)

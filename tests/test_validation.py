@@ -76,7 +76,7 @@ def test_every_metric_has_one_definition_and_an_unknown_one_is_told():
     known = {"accuracy": {"wiener": {"rmse": 1.0, "rmse_err": 0.1}}, "cosmos": {"cluster_stack_snr": 5.0}}
     found = validation.definitions(known)
     assert set(found) == {"accuracy.wiener.rmse", "accuracy.wiener.rmse_err", "cosmos.cluster_stack_snr"}
-    assert "standard error" in found["accuracy.wiener.rmse_err"]
+    assert "jackknife" in found["accuracy.wiener.rmse_err"]
     assert validation.definitions({"clusters": {"cosmos": {"n": 5}}}) == {"clusters.cosmos.n": "clusters in the stack"}
     with pytest.raises(KeyError, match=r"cosmos\.beauty"):
         validation.definitions({"cosmos": {"beauty": 1.0}})

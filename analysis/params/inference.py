@@ -44,6 +44,7 @@ class TrainParams:
     amplitude_jitter: Annotated[float, Field(ge=0)]
     ema_momentum: Annotated[float, Field(ge=0, lt=1)]
     gate_sigma: Positive
+    local_skip: bool
     margin: Annotated[int, Field(ge=0)]
     crop_pixels: Count
     network: NetworkParams

@@ -1,0 +1,82 @@
+"""Denoising score matching: a loss of one for Gaussian fields, its weights, and its noise levels."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from analysis.matching import ScoreMatching, gaussian_error, long_waves
+from analysis.network import build_network
+from analysis.params import load_params
+from analysis.power import gaussian_field, wavenumbers
+from analysis.score import Prior, wiener_significance
+
+TRAIN = load_params().train
+SETTINGS = dataclasses.replace(TRAIN.network, widths=[4, 8, 16], blocks=1)
+POWER = 4e-3 * (np.maximum(wavenumbers((16, 16), 0.82), 500) / 500) ** -1.5
+
+
+def prior():
+    return Prior(POWER.astype("float32"), 0.82, build_network(SETTINGS), 0.3, (0.005, 0.5))
+
+
+def residuals(one, maps, seed=1, **settings):
+    """Weighted residuals that the training squares, as maps."""
+    model = ScoreMatching([one], dataclasses.replace(TRAIN, **{"long_weight": 0.0, **settings}), seed=seed)
+    found = np.asarray(model((maps,)))
+    return found.reshape((-1, *maps.shape) if found.size > maps.size else maps.shape)
+
+
+def test_the_loss_of_a_new_network_is_one_whatever_the_weights():
+    maps = gaussian_field(POWER, 256, rng=np.random.default_rng(2)).astype("float32")
+    for weights in ({"peak_weight": 0.0}, {"peak_weight": 3.0}, {"peak_weight": 0.0, "long_weight": 2.0}):
+        squares = residuals(prior(), maps, **weights) ** 2
+        by_map = squares.mean(axis=(0, 2, 3)) if squares.ndim == 4 else squares.mean(axis=(1, 2))
+        assert abs(by_map.mean() - 1) < 4 * by_map.std() / 16, weights
+
+
+def test_the_weight_of_a_peak_grows_with_its_significance():
+    maps = gaussian_field(POWER, 4, rng=np.random.default_rng(3)).astype("float32")
+    maps[:, 8, 8] += 1.0
+    level = {"sigma_min": 0.0199, "sigma_max": 0.0201}
+    ratio = residuals(prior(), maps, peak_weight=2.0, **level) / residuals(prior(), maps, peak_weight=0.0, **level)
+    significance = np.abs(wiener_significance(maps, np.full(4, 0.02, "float32"), POWER))
+    np.testing.assert_allclose(ratio[:, 8, 8] ** 2, 1 + 2 * (significance[:, 8, 8] - 3), rtol=0.1)  # and noise
+    assert np.mean(ratio[significance < 1] == 1) > 0.9
+
+
+def test_an_error_of_the_mean_counts_more_with_a_weight_for_long_waves():
+    waves = long_waves((16, 16))
+    assert np.mean(waves**2) == pytest.approx(1)
+    assert waves[0, 0] == waves[0, 1] == pytest.approx(4 * waves[0, 4])
+    maps = np.zeros((64, 16, 16), "float32")
+    level = {"sigma_min": 0.0499, "sigma_max": 0.0501}
+    biased = maps + np.float32(0.01)
+    plain, long = (
+        [np.mean(residuals(prior(), one, long_weight=weight, **level) ** 2) for one in (maps, biased)]
+        for weight in (0.0, 1.0)
+    )
+    assert long[1] - long[0] > 2 * (plain[1] - plain[0]) > 0
+
+
+def test_levels_are_log_uniform_or_half_normal():
+    maps = np.zeros((4096, 2, 2), "float32")
+    white = Prior(np.full((2, 2), 1e-12, "float32"), 0.82)  # a model without power: what is left is the noise itself
+    levels = {}
+    for noise in ("log_uniform", "half_normal"):
+        model = ScoreMatching([white], dataclasses.replace(TRAIN, noise=noise), seed=4)
+        levels[noise] = np.asarray(model._levels(len(maps)))
+    low, high = TRAIN.sigma_min, TRAIN.sigma_max
+    fraction = np.log(levels["log_uniform"] / low) / np.log(high / low)
+    np.testing.assert_allclose(np.quantile(fraction, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.03)
+    np.testing.assert_allclose(np.quantile(levels["half_normal"], [0.3829, 0.6827]), [0.1, 0.2], rtol=0.06)
+    assert levels["half_normal"].min() >= low
+
+
+def test_a_level_counts_in_units_of_the_gaussian_error_or_of_the_noise():
+    maps = gaussian_field(POWER, 4, rng=np.random.default_rng(5)).astype("float32")
+    level = {"sigma_min": 0.0499, "sigma_max": 0.0501}
+    gaussian, noise = (residuals(prior(), maps, level_unit=unit, **level) for unit in ("gaussian", "noise"))
+    np.testing.assert_allclose(
+        noise / gaussian, float(gaussian_error(np.array([0.05], "float32"), POWER)[0]), rtol=2e-3
+    )
