@@ -85,6 +85,9 @@ def prior_health(
         "runaway": int(runaway(samples, training_max)),
         "runaway_sigma": float(chain["sigma"][np.argmax(beyond)]) if beyond.any() else None,
         "stein_error": stein_error(chain),
+        "level_sigma": np.asarray(chain["sigma"]),
+        "level_stein": _or_none(np.asarray(chain["stein"])),
+        "level_power": np.asarray(chain["power"]),
     }
 
 

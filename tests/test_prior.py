@@ -12,7 +12,14 @@ from analysis.prior import check_prior, prior_health
 def test_prior_health_tells_a_runaway_and_a_lack_of_power():
     maps = 0.02 * np.random.default_rng(3).standard_normal((12, 32, 32))
     held_out = MapSet(maps, np.arange(12) // 4)
-    chain = Table({"stein": [0.98, 1.01, np.nan], "sigma": [0.5, 0.1, 0.02], "highest": [0.02, 0.3, 0.4]})
+    chain = Table(
+        {
+            "stein": [0.98, 1.01, np.nan],
+            "sigma": [0.5, 0.1, 0.02],
+            "highest": [0.02, 0.3, 0.4],
+            "power": np.ones((3, 4)),
+        }
+    )
     judged = {"training_max": maps.max(), "pixel_arcmin": 0.82, "margin": 4}
     same = prior_health(maps, chain, held_out, rng=np.random.default_rng(1), **judged)
     assert same["runaway"] == 0
@@ -34,7 +41,7 @@ def test_peaks_higher_than_any_bin_count():
     low = 0.02 * np.random.default_rng(4).standard_normal((40, 32, 32))
     high = low.copy()
     high[:, 16, 16] = 0.7
-    chain = Table({"stein": [1.0], "sigma": [0.5], "highest": [0.7]})
+    chain = Table({"stein": [1.0], "sigma": [0.5], "highest": [0.7], "power": [[1.0]]})
     found = prior_health(high, chain, MapSet(low, np.arange(40)), 0.8, 0.82, rng=np.random.default_rng(1), margin=4)
     assert found["peak_count_excess"] > 1
     assert found["at_bound"] == 0
@@ -44,7 +51,7 @@ def test_the_error_of_the_power_is_that_of_boxes():
     rng = np.random.default_rng(5)
     amplitude = np.repeat(1 + 0.3 * rng.standard_normal(8), 16)[:, None, None]
     maps = amplitude * rng.standard_normal((128, 32, 32))
-    chain = Table({"stein": [1.0], "sigma": [0.5], "highest": [1.0]})
+    chain = Table({"stein": [1.0], "sigma": [0.5], "highest": [1.0], "power": [[1.0]]})
     errors = [
         np.mean(
             prior_health(maps, chain, MapSet(maps, box), 10.0, 0.82, rng=np.random.default_rng(1))[

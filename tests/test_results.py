@@ -19,7 +19,7 @@ from analysis.sky import Grid, Observation, save_observation
 
 GRID = Grid(32, 2.0, 150.0, 2.0)
 SETTINGS = load_params().figures
-LEVELS = [Level(0.3, 0.2, 0.9, 1.0, 0.5, 17), Level(0.02, 0.0, 1.0, 0.5, 0.2, 30)]
+LEVELS = [Level(0.3, 0.2, 0.9, 1.0, 0.5, 17, (1.0, 0.9)), Level(0.02, 0.0, 1.0, 0.5, 0.2, 30, (1.1, 1.0))]
 
 
 @pytest.fixture

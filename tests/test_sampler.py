@@ -16,6 +16,7 @@ from analysis.posterior import gaussian_posterior_draws, gaussian_posterior_solv
 from analysis.power import gaussian_field, wavenumbers
 from analysis.sampler import annealer
 from analysis.sampler.gibbs import SHARE, added_variance, capped_weight, descent, less_noise, renoised
+from analysis.sampler.health import noisy_power
 from analysis.sampler.hmc import information_ladder, mass, trajectory
 from analysis.sampler.remy2020 import remy2020_sampler
 from analysis.score import Prior, denoised, gate, gaussian_score
@@ -52,6 +53,17 @@ def test_work_along_the_path_is_the_log_ratio(step):
     end = np.asarray(end)
     exact = np.sum(3 * (end - kappa) - np.exp(end) + np.exp(kappa), axis=(1, 2))
     assert np.abs(np.asarray(work) - exact).max() < 30 * step**4
+
+
+def test_power_of_noisy_maps_is_one_in_every_band_for_what_the_prior_expects():
+    power = 4e-3 * (np.maximum(wavenumbers((32, 32), 0.82), 500) / 500) ** -1.5
+    rng = np.random.default_rng(4)
+    maps = gaussian_field(power, 400, rng=rng) + 0.05 * rng.standard_normal((400, 32, 32))
+    found = np.array(noisy_power(maps, 0.05, power))
+    np.testing.assert_allclose(found, 1, atol=0.05)
+    long = np.cos(2 * np.pi * np.arange(32) / 32) * np.ones((1, 32, 1))
+    added = np.array(noisy_power(maps + long, 0.05, power)) - found
+    assert added[0] > 10 > 1e-3 > np.abs(added[2:]).max()
 
 
 @pytest.mark.parametrize("preset", PRESETS)

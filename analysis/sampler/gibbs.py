@@ -36,7 +36,7 @@ from analysis.backend import compiled, filtered
 from analysis.lensing import convergence_from_shear, kaiser_squires_kernel, shear_from_convergence
 from analysis.params import SampleParams
 from analysis.posterior import gaussian_posterior_draws
-from analysis.sampler.health import Level, Watch, report, stein_ratio
+from analysis.sampler.health import Level, Watch, noisy_power, report, stein_ratio
 from analysis.score import Prior, gaussian_score, shifted_mean
 
 SHARE = 0.9  # rho^2 w at most; the split exists below 1
@@ -82,7 +82,7 @@ def gibbs_sampler(prior: Prior, params: SampleParams) -> Callable:
                 return mean
 
             noisy = split(kappa, np.float32(rho), data, capped_weight(weight, rho), white(chains, 2), white(chains))
-            return descend(watched_mean, draw, noisy, ladder), stein
+            return descend(watched_mean, draw, noisy, ladder), stein, noisy_power(noisy, rho, power)
 
         variance = added_variance(weight, rhos[0])
         noise = np.sqrt(variance) * white(chains, 2)
@@ -93,13 +93,13 @@ def gibbs_sampler(prior: Prior, params: SampleParams) -> Callable:
         for number, (rho, ladder) in enumerate(zip(rhos, ladders, strict=True), 1):
             noise = less_noise(noise, variance, added_variance(weight, rho), white(chains, 2))
             variance = added_variance(weight, rho)
-            kappa, stein = cycle(kappa, gamma + noise, rho, ladder)
+            kappa, stein, found = cycle(kappa, gamma + noise, rho, ladder)
             evaluations += len(ladder)
-            level = Level(float(rho), 0.0, 1.0, stein, float(np.max(kappa)), evaluations)
+            level = Level(float(rho), 0.0, 1.0, stein, float(np.max(kappa)), evaluations, found)
             levels.append(report(level, number, len(rhos)))
         samples = np.asarray(kappa)
         for _ in range(further):
-            kappa, _ = cycle(kappa, gamma, rhos[-1], ladders[-1])
+            kappa = cycle(kappa, gamma, rhos[-1], ladders[-1])[0]
             watch(np.asarray(kappa))
         return samples, levels
 

@@ -10,6 +10,8 @@ from analysis.files import BorderError
 
 log = logging.getLogger(__name__)
 
+BANDS = 4
+
 Watch = Callable[[np.ndarray], None] | None  # sees the chains, (n, ny, nx), after a transition
 
 
@@ -25,6 +27,7 @@ class Level:
     stein : E[(kappa - mean) . score] / -(number of modes), 1 in equilibrium; NaN where the score was not at hand
     highest : largest convergence in any chain
     evaluations : network evaluations so far, per chain
+    power : of the noisy chains over S + sigma^2, in `BANDS` bands from long waves to short; 1 on average over data
     """
 
     sigma: float
@@ -33,6 +36,7 @@ class Level:
     stein: float
     highest: float
     evaluations: int
+    power: tuple[float, ...]
 
 
 def stein_ratio(kappa, force) -> float:
@@ -50,6 +54,24 @@ def stein_ratio(kappa, force) -> float:
     # chains centred on their own mean lose one part in their number
     bessel = len(kappa) / (len(kappa) - 1)
     return float(-np.sum(centred * force, axis=(-2, -1)).mean() * bessel / kappa[0].size)
+
+
+def noisy_power(kappa, sigma: float, power: np.ndarray) -> tuple[float, ...]:
+    """Power of maps at a noise level over S + sigma^2, in bands of equal ratio from the longest wave to the shortest.
+
+    Parameters
+    ----------
+    kappa : (n, ny, nx)
+    power : (ny, nx), pixel variance per mode
+    """
+    side = min(power.shape)
+    k = np.hypot(*np.meshgrid(*(side * np.fft.fftfreq(length) for length in power.shape), indexing="ij"))
+    band = np.digitize(k, np.geomspace(1, side / 2, BANDS + 1)[1:-1])
+    found = np.mean(np.abs(np.fft.fft2(kappa, norm="ortho")) ** 2, axis=0)
+    expected = power + sigma**2
+    return tuple(
+        float(found[chosen].sum() / expected[chosen].sum()) for chosen in ((band == i) & (k > 0) for i in range(BANDS))
+    )
 
 
 def check_finite(values, sigma: float) -> None:

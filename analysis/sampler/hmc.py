@@ -16,7 +16,7 @@ from keras import ops
 from analysis.backend import compiled, filtered
 from analysis.params import SampleParams
 from analysis.posterior import annealed_score, diffused_score, gaussian_posterior_draws
-from analysis.sampler.health import Level, Watch, check_finite, report, stein_ratio
+from analysis.sampler.health import Level, Watch, check_finite, noisy_power, report, stein_ratio
 from analysis.score import Prior
 
 # Work of a path through three points x_0, x_1, x_2 with forces s_0, s_1, s_2, both interpolated by parabolas:
@@ -208,14 +208,14 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable:
                 kappa, force, chance = move(number, kappa, force, sigma, step, data, rng)
                 chances.append(chance)
             evaluations += 1 + settings.trajectories * settings.leapfrog_steps
-            level = Level(
-                float(sigma), step, np.mean(chances), stein_ratio(kappa, force), float(np.max(kappa)), evaluations
-            )
+            stein, found = stein_ratio(kappa, force), noisy_power(kappa, sigma, prior.power)
+            level = Level(float(sigma), step, np.mean(chances), stein, float(np.max(kappa)), evaluations, found)
             levels.append(report(level, number + 1, len(ladder)))
         score, equilibrium = families[1][0], (kappa, force)
         kappa = reverse_diffusion(lambda x, sigma: score(x, sigma, *data), kappa, tail)
         evaluations += 2 * settings.ode_steps + 1
-        last = Level(float(tail[-1]), 0.0, 1.0, np.nan, float(np.max(kappa)), evaluations)
+        found = noisy_power(kappa, 0.0, prior.power)
+        last = Level(float(tail[-1]), 0.0, 1.0, np.nan, float(np.max(kappa)), evaluations, found)
         levels.append(report(last, "reverse diffusion", len(ladder)))
         for _ in range(further):
             *equilibrium, _ = move(len(ladder) - 1, *equilibrium, ladder[-1], steps[-1], data, rng)

@@ -17,7 +17,7 @@ from analysis.backend import compiled
 from analysis.lensing import convergence_from_shear
 from analysis.params import SampleParams
 from analysis.posterior import annealed_score
-from analysis.sampler.health import Level, Watch, check_finite, report, stein_ratio
+from analysis.sampler.health import Level, Watch, check_finite, noisy_power, report, stein_ratio
 from analysis.sampler.hmc import reverse_diffusion
 from analysis.score import Prior
 
@@ -65,7 +65,8 @@ def remy2020_sampler(prior: Prior, params: SampleParams, *, steps: int = STEPS) 
             if accepted.min() >= ACCEPTED or number == steps:
                 stein = stein_ratio(kappa, force_of(kappa, np.float32(sigma), *data))
                 share = float(np.mean(accepted) / tried)
-                level = Level(sigma, STEP, share, stein, float(np.max(kappa)), number * EVALUATIONS_A_STEP)
+                highest, found = float(np.max(kappa)), noisy_power(kappa, sigma, prior.power)
+                level = Level(sigma, STEP, share, stein, highest, number * EVALUATIONS_A_STEP, found)
                 levels.append(report(level, f"step {number}", steps))
                 accepted, tried = np.zeros(chains), 0
                 sigma = max(sigma * RATIO, params.sigma_final)
