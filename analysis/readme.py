@@ -34,12 +34,20 @@ def main() -> None:
     stages = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
     metrics = read_json(DATA / "validation" / "metrics.json")
     released = {"calibration": released_calibration("reference"), "validation": released_validation("reference")}
-    text = filled(path.read_text(encoding="utf-8"), stages, metrics, times, released)
+    text = filled(path.read_text(encoding="utf-8"), stages, metrics, times, released, benchmark=benchmark())
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def filled(text: str, stages: str, metrics: Mapping, times: Mapping[str, Mapping], released: Mapping) -> str:
+def benchmark() -> dict:
+    """What the last run of the stage benchmark measured; nothing where it was not run."""
+    path = DATA / "benchmark" / "metrics.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def filled(
+    text: str, stages: str, metrics: Mapping, times: Mapping[str, Mapping], released: Mapping, *, benchmark: Mapping
+) -> str:
     """A README with every generated table made anew.
 
     Parameters
@@ -49,6 +57,7 @@ def filled(text: str, stages: str, metrics: Mapping, times: Mapping[str, Mapping
     metrics : data/validation/metrics.json
     times : data/timings, by stage or item
     released : `calibration` and `validation` of the profile reference, as `release` gives them
+    benchmark : metrics of the stage benchmark, which stands outside the default run
 
     Raises
     ------
@@ -64,6 +73,7 @@ def filled(text: str, stages: str, metrics: Mapping, times: Mapping[str, Mapping
         "checks": lambda: checks_table(runs),
         "calibration": lambda: calibration_table(released["calibration"], metrics["calibration"]),
         "simulations": lambda: simulations_table(metrics),
+        "benchmark": lambda: benchmark_table(benchmark),
     }
     found = set(re.findall(r"<!-- begin (\w+) -->", text))
     if found != set(tables):
@@ -244,6 +254,33 @@ def simulations_table(metrics: Mapping) -> str:
     pixel = f"{mocks['pixel']['over_variance_of_a_galaxy']:.1e}"
     rows.append(["variance of shear inside a pixel / of one galaxy's shear estimate", pixel, "≪ 1"])
     return _table(["check", "found", "asked"], rows)
+
+
+def benchmark_table(metrics: Mapping) -> str:
+    """What a sample costs with each sampler on one posterior, and how the cost grows; a sentence where not measured."""
+    if not metrics:
+        return "Not measured at this commit: `dvc repro data/benchmark/dvc.yaml` does it."
+    names = {"gibbs": "split Gibbs (the default)", "hmc": "annealed HMC", "remy2020": "the original's schedule"}
+    rows = [
+        [
+            names[preset],
+            f"{cost['evaluations']:,}",
+            f"{cost['seconds']:.2f}",
+            f"{cost['memory_gb']:.1f}",
+            f"{cost['largest_difference']:.1f}",
+            f"{metrics['by_side'][preset]['exponent']:.1f}" if preset in metrics["by_side"] else "",
+        ]
+        for preset, cost in metrics["samplers"].items()
+    ]
+    header = [
+        "sampler",
+        "score evaluations a sample",
+        "seconds a sample",
+        "memory [GB]",
+        "largest difference of a band power from Gibbs' [Monte-Carlo errors]",
+        "seconds grow as side to the power",
+    ]
+    return _table(header, rows)
 
 
 def _reached(ratio: Mapping[float, float]) -> list[tuple[float, str]]:

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from functools import reduce
 from operator import getitem
@@ -16,11 +18,13 @@ from analysis.power import load_table
 from analysis.provenance import DIGITS, code_cells, code_hash, import_closure, stage_keys
 
 STAGES = {  # what each kept part rests on
+    "score": ("simulations", "train"),
     "calibration": ("simulations", "train", "prior", "calibrate"),
     "validation": ("simulations", "mocks", "train", "prior", "sample", "baselines", "calibrate", "validate"),
 }
 RELEASED = DATA / "released"
 KEPT = {
+    "score": (),  # everything
     "calibration": ("metrics.json", "ranks_own.ecsv", "ranks_sky.ecsv"),
     "validation": ("metrics.json",),
 }
@@ -98,11 +102,13 @@ def _calibration(folder: Path, profile: str, warning: str) -> dict:
 
 
 def main() -> None:
-    """Keep the results that lie in `data/`: the calibration, and the validation if it belongs to it."""
-    release(ROOT / "params.yaml", DATA, RELEASED)
+    """Keep the results that lie in `data/`: the network, its calibration, and the validation if it belongs to that."""
+    network = release(ROOT / "params.yaml", DATA, RELEASED)
+    # weights are kept by DVC, as every result that is not text is; `dvc push` then puts them into the store
+    subprocess.run([sys.executable, "-m", "dvc", "add", str(network.relative_to(ROOT))], cwd=ROOT, check=True)
 
 
-def release(path: Path, data: Path, folder: Path, root: Path = ROOT) -> None:
+def release(path: Path, data: Path, folder: Path, root: Path = ROOT) -> Path:
     """Copy what is kept of a run into the folder of releases, with the digests of what it rests on.
 
     A long run may end with its calibration: a validation that gathered another one is of another run, and left out.
@@ -110,6 +116,11 @@ def release(path: Path, data: Path, folder: Path, root: Path = ROOT) -> None:
     Parameters
     ----------
     path : params.yaml of the run
+
+    Returns
+    -------
+    Path
+        folder of the network, which is not for git
 
     Raises
     ------
@@ -137,7 +148,7 @@ def release(path: Path, data: Path, folder: Path, root: Path = ROOT) -> None:
         raise BorderError(
             "code or parameters have changed since data/calibration was made; run `dvc repro calibrate` first"
         )
-    parts = ["calibration"]
+    parts = ["score", "calibration"]
     if gathered.is_file():
         metrics = read_json(gathered)
         if metrics["calibration"] == calibration and metrics["code"] == code_hash("validate", params, root):
@@ -145,10 +156,11 @@ def release(path: Path, data: Path, folder: Path, root: Path = ROOT) -> None:
     for part in KEPT:
         shutil.rmtree(folder / profile / part, ignore_errors=True)
     for part in parts:
-        for name in KEPT[part]:
+        for name in KEPT[part] or sorted(path.name for path in (data / part).iterdir()):
             target = folder / profile / part / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(data / part / name, target)
     write_json(
         folder / profile / "release.json", {"digest": {part: release_digest(part, profile, root) for part in parts}}
     )
+    return folder / profile / "score"

@@ -9,7 +9,7 @@ import yaml
 
 from analysis.files import BorderError
 from analysis.params import ROOT
-from analysis.readme import METHODS, filled
+from analysis.readme import METHODS, benchmark, benchmark_table, filled
 from analysis.release import released_calibration, released_validation
 
 NOTHING = {"calibration": {}, "validation": {}}
@@ -28,14 +28,14 @@ def test_numbers_are_those_of_the_committed_metrics():
     metrics = json.loads(committed("data/validation/metrics.json"))
     readme = committed("README.md")
     released = {"calibration": released_calibration("reference"), "validation": released_validation("reference")}
-    made = filled(readme, committed("dvc.yaml"), metrics, times, released)
+    made = filled(readme, committed("dvc.yaml"), metrics, times, released, benchmark=benchmark())
     assert made == readme, "run `make readme` and commit README.md"
 
 
 def test_a_lost_marker_is_told():
     text = (ROOT / "README.md").read_text(encoding="utf-8").replace("<!-- begin accuracy -->", "")
-    with pytest.raises(BorderError, match="accuracy, calibration, checks, simulations, stages"):
-        filled(text, "stages: {}", {}, {}, NOTHING)
+    with pytest.raises(BorderError, match="accuracy, benchmark, calibration, checks, simulations, stages"):
+        filled(text, "stages: {}", {}, {}, NOTHING, benchmark={})
 
 
 def test_files_that_readme_names_exist_or_are_made():
@@ -50,9 +50,17 @@ def test_a_released_run_has_a_column_of_its_own_and_its_warning():
     longer = metrics | {"peaks": {"lowest": metrics["peaks"]["lowest"], "n": 0, "rms_error": dict.fromkeys(METHODS)}}
     longer["peaks"]["rms_error"] |= {"posterior_mean_infinite": None}
     released = NOTHING | {"validation": {"metrics": longer, "warning": "something has changed"}}
-    text = filled(committed("README.md"), committed("dvc.yaml"), metrics, {}, released)
+    text = filled(committed("README.md"), committed("dvc.yaml"), metrics, {}, released, benchmark={})
     assert "| check | `quick` | `reference` | asked |" in text
     assert "Warning: something has changed." in text
     assert text.count("| `reference`: Wiener filter, exact |") == 1
     peaks = next(line for line in text.splitlines() if line.startswith("| rms error at the truths' peaks"))
     assert peaks.split("|")[3].strip() == "none"
+
+
+def test_a_benchmark_is_told_by_sampler_or_that_there_is_none():
+    assert "dvc repro data/benchmark/dvc.yaml" in benchmark_table({})
+    cost = {"evaluations": 127, "seconds": 1.234, "memory_gb": 0.8, "largest_difference": 1.5}
+    table = benchmark_table({"samplers": {"gibbs": cost, "remy2020": cost}, "by_side": {"gibbs": {"exponent": 2.04}}})
+    assert "| split Gibbs (the default) | 127 | 1.23 | 0.8 | 1.5 | 2.0 |" in table
+    assert "| the original's schedule | 127 | 1.23 | 0.8 | 1.5 |  |" in table

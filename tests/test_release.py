@@ -26,6 +26,8 @@ def project(tmp_path):
         save_table(Table({"band_0": np.arange(3)}), results / "calibration" / f"ranks_{kind}.ecsv")
     settings = composed("reference", root=tmp_path)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    (results / "score").mkdir()
+    (results / "score" / "network.weights.h5").write_bytes(b"weights")
     finish(tmp_path, 3)
     keep(tmp_path)
     return tmp_path
@@ -55,6 +57,7 @@ def test_what_was_released_is_found_without_a_warning(project):
     assert list(found(project)["tables"]["sky"]["band_0"]) == [0, 1, 2]
     assert released_validation("reference", project / "released", project)["metrics"]["prior"] == {"n": 256}
     assert found(project, "quick") == {}
+    assert (project / "released" / "reference" / "score" / "network.weights.h5").read_bytes() == b"weights"
 
 
 def test_the_validation_of_another_run_is_left_out(project):
