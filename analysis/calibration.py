@@ -1,8 +1,8 @@
 """Calibration: posterior samples of hundreds of small mocks, and where their truths rank among them.
 
 A mock is a cut-out of a simulated map under a piece of a real field's noise, its margin unobserved. Two kinds: `own`
-has its shear from the sampler's own periodic operator, so that only prior and sampler can be at fault; `sky` has the
-reduced shear of a wider map, as the sky has.
+has its shear from the sampler's own periodic operator, and its margin drawn anew as that of the training maps is, so
+that only prior and sampler can be at fault; `sky` has the reduced shear of a wider map, as the sky has.
 """
 
 from collections.abc import Callable
@@ -45,7 +45,16 @@ class CutOut:
     box: int
 
 
-def cut_out(maps: MapSet, weight: np.ndarray, side: int, margin: int, kind: str, *, rng: np.random.Generator) -> CutOut:
+def cut_out(
+    maps: MapSet,
+    weight: np.ndarray,
+    side: int,
+    margin: int,
+    kind: str,
+    *,
+    rng: np.random.Generator,
+    redrawn: Callable | None = None,
+) -> CutOut:
     """One mock of random place, orientation, noise and piece of the field.
 
     Parameters
@@ -55,6 +64,8 @@ def cut_out(maps: MapSet, weight: np.ndarray, side: int, margin: int, kind: str,
     side : of the mock, pixels
     margin : outer pixels left unobserved
     kind : one of `KINDS`
+    redrawn : (maps (n, side, side), rng) -> the same with another margin (`posterior.gaussian_margin`), for `own`: the
+        seam of a cut-out on the torus is none that the prior knows; None leaves it
     """
     box = rng.choice(np.unique(maps.box))
     kappa = np.rot90(maps.kappa[rng.choice(np.flatnonzero(maps.box == box))], rng.integers(4))
@@ -63,6 +74,7 @@ def cut_out(maps: MapSet, weight: np.ndarray, side: int, margin: int, kind: str,
     window = np.s_[..., y : y + side, x : x + side]
     truth = kappa[window]
     if kind == "own":
+        truth = truth if redrawn is None else redrawn(truth[None], rng)[0]
         shear = np.asarray(shear_from_convergence(truth[None]))[0]
     else:
         shear = reduced_shear(np.asarray(shear_from_convergence(kappa[None]))[0], kappa)[window]

@@ -13,6 +13,7 @@ from analysis.calibration import calibrate_mock, cut_out
 from analysis.files import read_json, write_json
 from analysis.maps import load_maps
 from analysis.params import DATA, Params, load_params, stage_rng
+from analysis.posterior import gaussian_margin
 from analysis.sampler import annealer
 from analysis.score import load_prior
 from analysis.sky import load_observation
@@ -67,23 +68,24 @@ def _client(params: Params, tasks: int):
 
 def _one(kind: str, number: int, work: Path) -> None:
     """Sample one mock and keep its ranks."""
-    params, prior, anneal, maps, weight = _setting(work.name)
+    params, prior, anneal, redrawn, maps, weight = _setting(work.name)
     rng = stage_rng(params.seed, "calibrate", kind, str(number))
-    mock = cut_out(maps, weight, params.train.crop_pixels, prior.margin, kind, rng=rng)
+    mock = cut_out(maps, weight, params.train.crop_pixels, prior.margin, kind, rng=rng, redrawn=redrawn)
     samples = np.asarray(anneal(mock.gamma, mock.weight, params.calibrate.samples, rng=rng)[0], float)
     write_json(_path(work, kind, number), calibrate_mock(mock, samples, prior, rng=rng))
 
 
 @lru_cache(maxsize=1)
 def _setting(run: str):
-    """What every mock of a run needs, read once a process: parameters, prior, sampler, test maps, the field's weights.
+    """What every mock of a run needs, read once a process: parameters, prior, sampler, margins, maps, field's weights.
 
     Workers may outlive a run; the next has another name, that of the folder of its code, parameters and data.
     """
     params = load_params()
     prior = load_prior(DATA / "score", side=params.train.crop_pixels)
     weight = load_observation(DATA / "observation" / f"{params.mocks.field}.fits").weight
-    return params, prior, annealer(prior, params.sample), load_maps(DATA / "simulations", "test"), weight
+    redrawn = gaussian_margin(prior.power, prior.margin)
+    return params, prior, annealer(prior, params.sample), redrawn, load_maps(DATA / "simulations", "test"), weight
 
 
 def _path(work: Path, kind: str, number: int) -> Path:

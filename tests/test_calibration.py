@@ -18,7 +18,7 @@ from analysis.calibration import (
 )
 from analysis.lensing import shear_from_convergence
 from analysis.maps import MapSet
-from analysis.posterior import gaussian_posterior_draws
+from analysis.posterior import gaussian_margin, gaussian_posterior_draws
 from analysis.power import gaussian_field, wavenumbers
 from analysis.score import Prior
 
@@ -58,6 +58,20 @@ def test_a_cut_out_shows_its_truth_but_for_the_noise(kind):
         assert abs(chi_squared - 1) < 0.02
     else:  # the truth's own periodic shear is not what the sky shows
         assert chi_squared > 2
+
+
+def test_the_margin_of_an_own_truth_is_drawn_anew_and_what_is_observed_stays():
+    inner, jumps = np.s_[MARGIN:-MARGIN, MARGIN:-MARGIN], np.zeros(2)
+    redrawn = gaussian_margin(POWER, MARGIN)
+    for seed in range(10):
+        plain, own, sky = (
+            cut_out(maps(), field_weight(), SIDE, MARGIN, kind, rng=np.random.default_rng(seed), redrawn=function).truth
+            for kind, function in (("own", None), ("own", redrawn), ("sky", redrawn))
+        )
+        np.testing.assert_allclose(own[inner], plain[inner], rtol=1e-6)
+        np.testing.assert_array_equal(sky, plain)
+        jumps += [np.sum((one[0] - one[-1]) ** 2) + np.sum((one[:, 0] - one[:, -1]) ** 2) for one in (plain, own)]
+    assert jumps[1] < 0.75 * jumps[0]  # the seam of the torus
 
 
 def test_pieces_lie_in_the_field():
