@@ -27,7 +27,7 @@ def main() -> None:
     params = load_params()
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, seed {params.seed}")
     print(f"{'what':58} {'measured':>40}   asked")
-    for measure in (theory_rows, nbody_rows, map_rows, sampler_rows, pipeline_rows):
+    for measure in (theory_rows, nbody_rows, map_rows, sampler_rows, field_rows, pipeline_rows):
         for what, measured, asked in measure(params):
             print(f"{what:58} {measured:>40}   {asked}", flush=True)
 
@@ -143,6 +143,23 @@ def sampler_rows(params: Params) -> Iterator[Row]:
     ratio = " ".join(f"{value:.2f}" for value in spread / expected)
     yield f"  variance / exact, ell {edges[0]:.0f} to {edges[-1]:.0f}", ratio, "1 +- 0.05 + MC error"
     yield "  |mean - Wiener|^2 / its Monte-Carlo expectation", f"{off.min():.2f} to {off.max():.2f}", "about 1"
+
+
+def field_rows(params: Params) -> Iterator[Row]:
+    """The posterior of the field with the network in `data/score`, in a process of its own."""
+    from analysis.benchmark import run_alone
+    from analysis.calibration import CutOut
+    from analysis.sky import load_observation
+
+    observation, n = load_observation(DATA / "observation" / f"{params.mocks.field}.fits"), 32
+    if not (DATA / "score" / "network.json").is_file():
+        yield f"{observation.title}, {n} samples", "no network in data/score: `dvc repro train`", "180 s, 4 GB"
+        return
+    unknown = np.zeros(observation.grid.shape)  # a real field has no known truth
+    field = CutOut(unknown, observation.gamma, observation.weight, 0)
+    cost = run_alone(DATA / "score", field, params.sample, n, seed=params.seed)
+    what = f"{observation.title}, {n} samples, {cost.evaluations} evaluations each"
+    yield what, f"{cost.seconds:.0f} s, {cost.memory_gb:.1f} GB", "180 s, 4 GB, 400 evaluations"
 
 
 def pipeline_rows(params: Params) -> Iterator[Row]:
