@@ -4,12 +4,15 @@ import re
 from collections.abc import Callable, Mapping
 
 import yaml
+from astropy.table import Table
 
 from analysis.files import BorderError, atomic, read_json
 from analysis.maps import SPLITS
 from analysis.params import DATA, ROOT
+from analysis.power import load_table
 from analysis.release import released_calibration, released_validation
 
+ABLATION = DATA / "released" / "ablation.ecsv"
 FIGURE_OF = {
     "simulations": "simulations",
     "train": "training",
@@ -34,7 +37,9 @@ def main() -> None:
     stages = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
     metrics = read_json(DATA / "validation" / "metrics.json")
     released = {"calibration": released_calibration("reference"), "validation": released_validation("reference")}
-    text = filled(path.read_text(encoding="utf-8"), stages, metrics, times, released, benchmark=benchmark())
+    text = filled(
+        path.read_text(encoding="utf-8"), stages, metrics, times, released, benchmark=benchmark(), variants=variants()
+    )
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -45,8 +50,20 @@ def benchmark() -> dict:
     return read_json(path) if path.is_file() else {}
 
 
+def variants() -> Table | None:
+    """What `make ablation` found; None where it was not run."""
+    return load_table(ABLATION) if ABLATION.is_file() else None
+
+
 def filled(
-    text: str, stages: str, metrics: Mapping, times: Mapping[str, Mapping], released: Mapping, *, benchmark: Mapping
+    text: str,
+    stages: str,
+    metrics: Mapping,
+    times: Mapping[str, Mapping],
+    released: Mapping,
+    *,
+    benchmark: Mapping,
+    variants: Table | None,
 ) -> str:
     """A README with every generated table made anew.
 
@@ -58,6 +75,7 @@ def filled(
     times : data/timings, by stage or item
     released : `calibration` and `validation` of the profile reference, as `release` gives them
     benchmark : metrics of the stage benchmark, which stands outside the default run
+    variants : table of `make ablation`, None without one
 
     Raises
     ------
@@ -74,6 +92,7 @@ def filled(
         "calibration": lambda: calibration_table(released["calibration"], metrics["calibration"]),
         "simulations": lambda: simulations_table(metrics),
         "benchmark": lambda: benchmark_table(benchmark),
+        "ablation": lambda: ablation_table(variants),
     }
     found = set(re.findall(r"<!-- begin (\w+) -->", text))
     if found != set(tables):
@@ -279,6 +298,37 @@ def benchmark_table(metrics: Mapping) -> str:
         "memory [GB]",
         "largest difference of a band power from Gibbs' [Monte-Carlo errors]",
         "seconds grow as side to the power",
+    ]
+    return _table(header, rows)
+
+
+def ablation_table(variants: Table | None) -> str:
+    """What each choice of network and training is worth, the best first; a sentence where not measured."""
+    if variants is None:
+        return "Not measured at this commit: `make ablation` does it."
+    levels = [name for name in variants.colnames if name.startswith("error_")]
+    rows = [
+        [
+            row["row"],
+            f"{row['steps']}",
+            f"{row['parameters']:,}",
+            f"{row['mean_error']:.4f}",
+            *[f"{row[level]:.3f}" for level in levels],
+            f"{row['band_power_max_departure']:.2f}",
+            f"{row['peak_count_excess']:.2f}",
+            _percent(row["at_bound"]),
+        ]
+        for row in variants
+    ]
+    header = [
+        "variant",
+        "steps",
+        "weights",
+        "mean error",
+        *[f"σ = {level.removeprefix('error_')}" for level in levels],
+        "prior: worst band off by",
+        "peaks over what is allowed",
+        "at the bound",
     ]
     return _table(header, rows)
 

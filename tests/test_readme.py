@@ -6,10 +6,11 @@ import subprocess
 
 import pytest
 import yaml
+from astropy.table import Table
 
 from analysis.files import BorderError
 from analysis.params import ROOT
-from analysis.readme import METHODS, benchmark, benchmark_table, filled
+from analysis.readme import METHODS, ablation_table, benchmark, benchmark_table, filled, variants
 from analysis.release import released_calibration, released_validation
 
 NOTHING = {"calibration": {}, "validation": {}}
@@ -28,14 +29,14 @@ def test_numbers_are_those_of_the_committed_metrics():
     metrics = json.loads(committed("data/validation/metrics.json"))
     readme = committed("README.md")
     released = {"calibration": released_calibration("reference"), "validation": released_validation("reference")}
-    made = filled(readme, committed("dvc.yaml"), metrics, times, released, benchmark=benchmark())
+    made = filled(readme, committed("dvc.yaml"), metrics, times, released, benchmark=benchmark(), variants=variants())
     assert made == readme, "run `make readme` and commit README.md"
 
 
 def test_a_lost_marker_is_told():
     text = (ROOT / "README.md").read_text(encoding="utf-8").replace("<!-- begin accuracy -->", "")
-    with pytest.raises(BorderError, match="accuracy, benchmark, calibration, checks, simulations, stages"):
-        filled(text, "stages: {}", {}, {}, NOTHING, benchmark={})
+    with pytest.raises(BorderError, match="ablation, accuracy, benchmark, calibration, checks, simulations, stages"):
+        filled(text, "stages: {}", {}, {}, NOTHING, benchmark={}, variants=None)
 
 
 def test_files_that_readme_names_exist_or_are_made():
@@ -50,7 +51,7 @@ def test_a_released_run_has_a_column_of_its_own_and_its_warning():
     longer = metrics | {"peaks": {"lowest": metrics["peaks"]["lowest"], "n": 0, "rms_error": dict.fromkeys(METHODS)}}
     longer["peaks"]["rms_error"] |= {"posterior_mean_infinite": None}
     released = NOTHING | {"validation": {"metrics": longer, "warning": "something has changed"}}
-    text = filled(committed("README.md"), committed("dvc.yaml"), metrics, {}, released, benchmark={})
+    text = filled(committed("README.md"), committed("dvc.yaml"), metrics, {}, released, benchmark={}, variants=None)
     assert "| check | `quick` | `reference` | asked |" in text
     assert "Warning: something has changed." in text
     assert text.count("| `reference`: Wiener filter, exact |") == 1
@@ -64,3 +65,13 @@ def test_a_benchmark_is_told_by_sampler_or_that_there_is_none():
     table = benchmark_table({"samplers": {"gibbs": cost, "remy2020": cost}, "by_side": {"gibbs": {"exponent": 2.04}}})
     assert "| split Gibbs (the default) | 127 | 1.23 | 0.8 | 1.5 | 2.0 |" in table
     assert "| the original's schedule | 127 | 1.23 | 0.8 | 1.5 |  |" in table
+
+
+def test_variants_of_the_network_are_told_in_their_order_or_that_there_are_none():
+    assert "make ablation" in ablation_table(None)
+    numbers = {"steps": 1800, "parameters": 464865, "mean_error": 0.91234, "error_0.01": 0.88, "at_bound": 0.015625}
+    judged = {"band_power_max_departure": 0.06, "peak_count_excess": 0.7}
+    table = ablation_table(Table([{"row": name} | numbers | judged for name in ("best", "worst")]))
+    best, worst = table.splitlines()[-2:]
+    assert best == "| best | 1800 | 464,865 | 0.9123 | 0.880 | 0.06 | 0.70 | 1.56 % |"
+    assert worst.startswith("| worst |")
