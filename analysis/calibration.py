@@ -25,6 +25,7 @@ from analysis.score import Prior
 KINDS = ("own", "sky")
 BANDS = 6
 APERTURE_PIXELS = 5.0
+SKY_EDGE = 32  # pixels of a map whose shear knows of its seam
 NOISE_CLASSES = ("deep", "middle", "shallow")
 STATISTICS = (
     *(f"band_{i}" for i in range(BANDS)),
@@ -70,7 +71,8 @@ def cut_out(
     box = rng.choice(np.unique(maps.box))
     kappa = np.rot90(maps.kappa[rng.choice(np.flatnonzero(maps.box == box))], rng.integers(4))
     kappa = kappa.T if rng.random() < 0.5 else kappa
-    y, x = rng.integers(0, len(kappa) - side + 1, size=2)
+    edge = min(SKY_EDGE, (len(kappa) - side) // 2) if kind == "sky" else 0
+    y, x = rng.integers(edge, len(kappa) - side + 1 - edge, size=2)
     window = np.s_[..., y : y + side, x : x + side]
     truth = kappa[window]
     if kind == "own":
@@ -135,7 +137,8 @@ def calibrate_mock(mock: CutOut, samples: np.ndarray, prior: Prior, *, rng: np.r
     Returns
     -------
     dict
-        rank by statistic and `tarp`, `mse_one`, `mse_mean`, `box`, and `strays`
+        rank by statistic and `tarp`, `mse_one`, `mse_mean`, `box`, `strays`; by statistic also its value in the truth
+        and its mean and standard deviation over samples, so that other questions need no other run
     """
     gaussian = gaussian_posterior_draws(mock.gamma, mock.weight, prior.power, 1, rng=rng)[0]
     wiener = wiener_filter(mock.gamma, mock.weight, prior.power)
@@ -144,7 +147,14 @@ def calibrate_mock(mock: CutOut, samples: np.ndarray, prior: Prior, *, rng: np.r
     seen = mock.weight[0] > 0
     one = np.mean(np.var((samples - mock.truth)[:, seen], axis=-1))
     mean = np.var((samples.mean(axis=0) - mock.truth)[seen])
-    return {name: int(ranks.rank(truth[name], drawn[name])) for name in STATISTICS} | {
+    found = {name: int(ranks.rank(truth[name], drawn[name])) for name in STATISTICS}
+    for name in STATISTICS:
+        found |= {
+            f"{name}_truth": float(f"{truth[name]:.5g}"),
+            f"{name}_mean": float(f"{drawn[name].mean():.5g}"),
+            f"{name}_std": float(f"{drawn[name].std(ddof=1):.5g}"),
+        }
+    return found | {
         "tarp": ranks.tarp_rank(mock.truth[seen], samples[:, seen], gaussian[seen]),
         "mse_one": float(one),
         "mse_mean": float(mean),
@@ -174,6 +184,7 @@ def calibration_summary(table: Table, n: int, *, seed: int) -> dict:
     boxes = np.asarray(table["box"])
     by_statistic = {name: np.asarray(table[name]) for name in STATISTICS}
     p_values = ranks.holm({name: ranks.uniformity(values, n) for name, values in by_statistic.items()})
+    sharper = ranks.holm({name: ranks.tilt_or_width(values, n) for name, values in by_statistic.items()})
     one, mean, tarp = (np.asarray(table[name]) for name in ("mse_one", "mse_mean", "tarp"))
 
     def error(statistic: Callable) -> float:
@@ -189,6 +200,13 @@ def calibration_summary(table: Table, n: int, *, seed: int) -> dict:
     return {
         "sbc_min_p_holm": min(p_values.values()),
         "sbc_p_holm": p_values,
+        "tilt_or_width_min_p_holm": min(sharper.values()),
+        "tilt_or_width_p_holm": sharper,
+        "mean_rank_by_statistic": {name: float(np.mean(v + 0.5) / (n + 1)) for name, v in by_statistic.items()},
+        "truth_over_samples_by_band": {
+            f"band_{i}": float(np.mean(table[f"band_{i}_truth"]) / np.mean(table[f"band_{i}_mean"]))
+            for i in range(BANDS)
+        },
         "tarp_max_deviation": ranks.largest_deviation(tarp, n),
         "tarp_band95": 1.358 / len(table) ** 0.5,
         "coverage68": covered(0.68)(everything),

@@ -7,7 +7,7 @@ calibration (Talts et al. 2018) of any statistic of the map.
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from scipy.stats import chisquare
+from scipy.stats import chisquare, norm
 
 RESAMPLINGS = 1000
 
@@ -30,6 +30,20 @@ def rank(truth: np.ndarray, samples: np.ndarray) -> np.ndarray:
 def uniformity(ranks: np.ndarray, n: int) -> float:
     """Probability of ranks at least as uneven as these if they are uniform on 0 to `n`, by chi squared."""
     return float(chisquare(np.bincount(ranks, minlength=n + 1)).pvalue)
+
+
+def tilt_or_width(ranks: np.ndarray, n: int) -> float:
+    """Probability of ranks whose mean or whose spread is as far off as theirs, if they are uniform on 0 to `n`.
+
+    Two z-tests, of the mean and of the mean square distance from the middle; the smaller p-value, twice. A posterior
+    that is shifted or too narrow by a fifth shows here much sooner than in chi squared, which looks everywhere at once.
+    """
+    values = (np.arange(n + 1) + 0.5) / (n + 1)
+    p_values = [
+        2 * norm.sf(abs(np.mean(of[ranks]) - of.mean()) / of.std() * len(ranks) ** 0.5)
+        for of in (values, (values - 0.5) ** 2)
+    ]
+    return float(min(1.0, 2 * min(p_values)))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

@@ -217,7 +217,12 @@ def calibration_table(released: Mapping, current: Mapping) -> str:
             "",
         ],
         ["N-body boxes of the truths", *[f"{m['n_boxes']}" for m in runs.values()], "≥ 16"],
-        ["smallest p of flat ranks, after Holm", *[_p_value(m) for m in runs.values()], "≥ 0.01"],
+        ["smallest p of flat ranks, after Holm", *[_p_value(m, "sbc") for m in runs.values()], "≥ 0.01"],
+        [
+            "the same of their mean or spread, a sharper test",
+            *[_p_value(m, "tilt_or_width") for m in runs.values()],
+            "",
+        ],
         [
             "TARP: largest departure (95 % band)",
             *[f"{m['tarp_max_deviation']:.3f} ({m['tarp_band95']:.3f})" for m in runs.values()],
@@ -244,10 +249,10 @@ def calibration_table(released: Mapping, current: Mapping) -> str:
     return f"{table}\n\nWarning: {released['warning']}." if released and released["warning"] else table
 
 
-def _p_value(calibration: Mapping) -> str:
+def _p_value(calibration: Mapping, test: str) -> str:
     """The smallest p-value of flat ranks; of less than five mocks a rank chi squared knows nothing."""
     enough = calibration["n_mocks"] >= 5 * (calibration["n_samples"] + 1)
-    return f"{calibration['sbc_min_p_holm']:.3g}" if enough else "too few mocks"
+    return f"{calibration[f'{test}_min_p_holm']:.3g}" if enough else "too few mocks"
 
 
 def simulations_table(metrics: Mapping) -> str:

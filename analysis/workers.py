@@ -44,10 +44,13 @@ def run_mocks(params: Params, kinds: Mapping[str, int], work: Path) -> dict[str,
 
         with _client(params, len(missing)) as client:
             futures = [client.submit(_one, *task, work, pure=False) for task in missing]
+            failed = []
             for done, future in enumerate(as_completed(futures), 1):
-                future.result()
+                failed += [future] if future.exception() is not None else []  # the other mocks go on
                 if done % 10 == 0 or done == len(missing):
                     log.info("%d of %d mocks", done, len(missing))
+            for future in failed:
+                future.result()
     return {
         kind: Table(rows=[read_json(_path(work, kind, number)) for number in range(count)])
         for kind, count in kinds.items()

@@ -28,6 +28,7 @@ def test_exact_samples_have_uniform_ranks_and_intervals_that_cover(drawn):
     assert ranks.uniformity(found, N) > 1e-3
     for level in (0.68, 0.95):
         assert abs(ranks.coverage(found, N, level) - level) < 3.3 * np.sqrt(level * (1 - level) / 400)
+    assert ranks.tilt_or_width(found, N) > 1e-3
     assert ranks.largest_deviation(found, N) < 1.358 / 20
 
 
@@ -72,3 +73,19 @@ def test_bootstrap_by_box_sees_what_mocks_of_a_box_share():
     assert abs(error - values.reshape(40, 10).mean(axis=1).std(ddof=1) / 40**0.5) < 0.02
     alone = ranks.bootstrap_error(lambda chosen: values[chosen].mean(), np.zeros(400), rng=rng)
     assert alone < 0.5 * error
+
+
+def test_a_small_tilt_or_lack_of_width_is_told_where_chi_squared_is_blind():
+    rng = np.random.default_rng(7)
+    truth, samples = rng.standard_normal(2000), rng.standard_normal((N, 2000))
+    for fault in (0.92 * samples, samples + 0.1, 1.09 * samples):
+        found = ranks.rank(truth, fault)
+        assert ranks.tilt_or_width(found, N) < 0.2 * ranks.uniformity(found, N)
+        assert ranks.tilt_or_width(found, N) < 0.01
+
+
+def test_tilt_or_width_is_a_probability():
+    rng = np.random.default_rng(8)
+    found = [ranks.tilt_or_width(rng.integers(0, N + 1, size=400), N) for _ in range(2000)]
+    for level in (0.01, 0.05, 0.2):
+        assert np.mean(np.array(found) < level) == pytest.approx(level, abs=3.5 * np.sqrt(level / 2000) + 0.1 * level)

@@ -12,9 +12,10 @@ p(x) N(z; x, rho^2) f(z) has the posterior as its margin in x, and the condition
 
 A cycle forgets all but 1 - rho^2 w of a mode that the data hold, and all but S / (S + rho^2) of one that they do not:
 large rho moves far. So rho falls from cycle to cycle, and where rho is too large for the data each chain is shown worse
-data, the shear with noise of its own added until its weight is `SHARE` / rho^2. The first cycles sample, exactly, the
-posteriors of worse data; the last ones that of the data themselves. (The weight alone lowered, without the noise, is a
-tempered posterior: its samples have too little power, and chains carry that along; seen: a tenth at the end.)
+data, the shear with noise of its own added until its weight is `SHARE` / rho^2. Every cycle leaves a posterior as it
+is: the first ones that of worse data, the last ones that of the data themselves. (The weight alone lowered, without the
+noise, is a tempered posterior: its samples have too little power, and chains carry that along; seen: a tenth at the
+end.)
 
 Denoising. A step of the reverse diffusion takes the prior to be Gaussian about the network's mean m: the bridge between
 two noise levels is then one multiplication in Fourier space, exact for a Gaussian prior however far apart they are.
