@@ -118,7 +118,7 @@ def summaries(mock: CutOut, wiener: np.ndarray, margin: int, pixel_arcmin: float
 
     def measure(maps: np.ndarray) -> dict[str, np.ndarray]:
         middle = central_crops(maps, inner)
-        bands = binned_c_ell(middle, pixel_arcmin, edges)
+        bands = np.nan_to_num(binned_c_ell(middle, pixel_arcmin, edges))  # no power where a tiny grid has no mode
         return (
             {f"band_{i}": bands[..., i] for i in range(BANDS)}
             | {"highest_peak": middle.max(axis=(-2, -1))}
@@ -206,6 +206,7 @@ def calibration_summary(table: Table, n: int, *, seed: int) -> dict:
         "truth_over_samples_by_band": {
             f"band_{i}": float(np.mean(table[f"band_{i}_truth"]) / np.mean(table[f"band_{i}_mean"]))
             for i in range(BANDS)
+            if np.any(table[f"band_{i}_mean"])
         },
         "tarp_max_deviation": ranks.largest_deviation(tarp, n),
         "tarp_band95": 1.358 / len(table) ** 0.5,

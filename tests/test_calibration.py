@@ -7,6 +7,7 @@ import pytest
 from astropy.table import Table
 
 from analysis.calibration import (
+    BANDS,
     NOISE_CLASSES,
     STATISTICS,
     calibrate_mock,
@@ -150,6 +151,21 @@ def test_exact_samples_pass_and_narrow_ones_fail(spread, calibrated):
     assert (summary["tarp_max_deviation"] < summary["tarp_band95"]) == calibrated
     if calibrated:
         assert summary["sbc_min_p_holm"] > 1e-3
+
+
+def test_a_band_without_a_mode_has_no_power_and_no_ratio():
+    """Mocks of 16 pixels, as the profile tiny has them."""
+    power = np.full((16, 16), 1e-3)
+    rng = np.random.default_rng(6)
+    rows = []
+    for _ in range(3):
+        mock = cut_out(maps(), field_weight(), 16, MARGIN, "own", rng=rng)
+        samples = gaussian_posterior_draws(mock.gamma, mock.weight, power, 3, rng=rng)
+        rows.append(calibrate_mock(mock, samples, Prior(power, PIXEL, margin=MARGIN), rng=rng))
+    assert all(np.isfinite(value) for row in rows for value in row.values())
+    ratios = calibration_summary(Table(rows), 3, seed=1)["truth_over_samples_by_band"]
+    assert 0 < len(ratios) < BANDS
+    assert all(np.isfinite(value) for value in ratios.values())
 
 
 def test_samples_that_go_up_to_the_bound_alone_are_strays():
