@@ -223,6 +223,7 @@ def calibration_table(released: Mapping, current: Mapping) -> str:
             *[_p_value(m, "tilt_or_width") for m in runs.values()],
             "",
         ],
+        ["mean rank of the truth, six bands of power from long waves", *[_bands(m) for m in runs.values()], "0.5"],
         [
             "TARP: largest departure (95 % band)",
             *[f"{m['tarp_max_deviation']:.3f} ({m['tarp_band95']:.3f})" for m in runs.values()],
@@ -247,6 +248,12 @@ def calibration_table(released: Mapping, current: Mapping) -> str:
     ]
     table = _table(["check", *runs, "asked"], rows)
     return f"{table}\n\nWarning: {released['warning']}." if released and released["warning"] else table
+
+
+def _bands(calibration: Mapping) -> str:
+    """Mean ranks of the band powers, from long waves to short."""
+    ranks = {name: rank for name, rank in calibration["mean_rank_by_statistic"].items() if name.startswith("band_")}
+    return " ".join(f"{rank:.2f}" for _, rank in sorted(ranks.items()))
 
 
 def _p_value(calibration: Mapping, test: str) -> str:
