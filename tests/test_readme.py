@@ -10,8 +10,9 @@ from astropy.table import Table
 
 from analysis.files import BorderError
 from analysis.params import ROOT
-from analysis.readme import METHODS, ablation_table, benchmark, benchmark_table, filled, variants
+from analysis.readme import benchmark, filled, variants
 from analysis.release import released_calibration, released_validation
+from analysis.tables import METHODS, ablation_table, benchmark_table
 
 NOTHING = {"calibration": {}, "validation": {}}
 
