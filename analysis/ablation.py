@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -92,8 +92,9 @@ def main(profile: str, minutes: float, jobs: int) -> None:
     names = {row: experiment_name(profile, minutes, row) for row in ROWS}
     known = _heard(*DVC, "exp", "list", "--name-only").split() + _waiting()
     missing = [row for row, name in names.items() if name not in known]
-    for row in tqdm(missing, desc="timing", disable=not missing):
-        steps = steps_within(60 * minutes, row_params(profile, row))
+    seconds = step_times([row_params(profile, row) for row in missing], jobs)
+    for row, one in zip(missing, tqdm(seconds, desc="timing", total=len(missing), disable=not missing), strict=True):
+        steps = max(1, round(60 * minutes / one / EPOCHS))
         chosen = [f"profile={profile}", *JUDGED, *ROWS[row], f"train.epochs={EPOCHS}", f"train.steps_per_epoch={steps}"]
         settings = [word for value in chosen for word in ("--set-param", value)]
         _run(*DVC, "exp", "run", "--queue", "--name", names[row], *settings, "prior")
@@ -125,10 +126,10 @@ def row_params(profile: str, row: str) -> Params:
         return load_params(path)
 
 
-def steps_within(seconds: float, params: Params) -> int:
-    """Training steps an epoch such that `EPOCHS` of them take that long on one core."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return max(1, round(seconds / pool.submit(step_seconds, params).result() / EPOCHS))
+def step_times(params: Sequence[Params], jobs: int) -> Iterator[float]:
+    """Core time of one training step of each; `jobs` at once, since what shares a memory slows each other down."""
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        yield from pool.map(step_seconds, params)
 
 
 def step_seconds(params: Params) -> float:
