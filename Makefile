@@ -2,6 +2,7 @@
 # make test     environment, then every test
 # make lint     style of code and notebooks
 # make readme   numbers of README.md from the committed metrics
+# make verify   this run's metrics against the published ones
 # make bench    table of times, memory and accuracy
 # make descent  fit of the N-body boxes' sharpening to halofit (10 minutes)
 # make published  statistics of the public MassiveNuS map (needs it)
@@ -16,7 +17,7 @@ READY := $(VENV)/ready
 PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: repro test lint readme bench descent published ablation release lock
+.PHONY: repro test lint readme verify bench descent published ablation release lock
 
 repro: $(READY)
 	$(RUN) dvc repro
@@ -28,12 +29,12 @@ lint: $(READY)
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 
-readme bench descent published ablation release: $(READY)
+readme verify bench descent published ablation release: $(READY)
 	$(RUN) python -m analysis $@
 
 lock:
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade \
-	  --no-emit-index-url --no-emit-find-links --extra test pyproject.toml -o requirements.lock
+	  --no-emit-index-url --no-emit-find-links --extra remotes --extra test pyproject.toml -o requirements.lock
 
 $(READY): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || \

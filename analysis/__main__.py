@@ -42,6 +42,12 @@ def _parser() -> argparse.ArgumentParser:
     ablation.set_defaults(command=_ablation)
     release = commands.add_parser("release", help="keep the results of a long run in data/released")
     release.set_defaults(command=_release)
+    verify = commands.add_parser("verify", help="compare this run's metrics with the published ones of its profile")
+    verify.set_defaults(command=_verify)
+    store = commands.add_parser("store", help="read all that a DVC remote should hold, and name what is not whole")
+    store.add_argument("name", nargs="?", help="of the remote; the default one where left out")
+    store.add_argument("--mend", action="store_true", help="put this machine's copies in the place of damaged objects")
+    store.set_defaults(command=_store)
     return parser
 
 
@@ -103,6 +109,20 @@ def _release(options: argparse.Namespace) -> None:
     from analysis import release
 
     release.main()
+
+
+def _verify(options: argparse.Namespace) -> None:
+    """Compare with what was published."""
+    from analysis import verify
+
+    verify.main()
+
+
+def _store(options: argparse.Namespace) -> None:
+    """Inspect a remote."""
+    from analysis import store
+
+    store.main(options.name, options.mend)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,88 @@
+"""Published metrics against a run's: every number has a tolerance, and what lies outside one is named."""
+
+import copy
+import json
+import subprocess
+
+import pytest
+
+from analysis import verify
+from analysis.files import BorderError, read_json
+from analysis.params import ROOT
+
+METRICS = read_json(ROOT / verify.PUBLISHED)
+RELEASED = read_json(ROOT / "data/released/reference/validation/metrics.json")
+
+
+@pytest.mark.parametrize("metrics", [METRICS, RELEASED], ids=["quick", "reference"])
+def test_every_number_has_a_tolerance_and_agrees_with_itself(metrics):
+    rows = list(verify.compared(metrics, metrics))
+    assert len(rows) > 300
+    assert all(agrees for *_, agrees in rows)
+
+
+def test_every_pattern_fits_a_number():
+    names = [name for metrics in (METRICS, RELEASED) for name, _ in verify.leaves(metrics)]
+    used = {next(p for p in verify.TOLERANCES if verify.fnmatchcase(name, p)) for name in names}
+    assert used == set(verify.TOLERANCES)
+
+
+@pytest.mark.parametrize(
+    ("path", "factor"),
+    [
+        (("accuracy", "posterior_mean", "rmse"), 1.2),
+        (("accuracy", "rmse_ratio_to_wiener"), 1.2),
+        (("observation", "cosmos", "n_eff"), 1.001),
+        (("sampler", "evaluations_per_sample"), 2),
+        (("cosmos", "cluster_stack_snr"), 0.7),
+        (("train", "error_0.02"), 1.1),
+        (("calibration", "mse_ratio_over_ideal"), 1.2),
+    ],
+    ids=lambda value: ".".join(value) if isinstance(value, tuple) else str(value),
+)
+def test_a_number_that_is_off_is_named(path, factor):
+    changed = copy.deepcopy(METRICS)
+    inner = changed
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] *= factor
+    assert [row[0] for row in verify.compared(changed, METRICS) if not row[-1]] == [".".join(path)]
+
+
+def test_a_number_that_is_missing_is_named():
+    changed = copy.deepcopy(METRICS)
+    del changed["spread"]["mse_ratio_over_ideal"]
+    assert [row[0] for row in verify.compared(changed, METRICS) if not row[-1]] == ["spread.mse_ratio_over_ideal"]
+
+
+def test_a_number_without_tolerance_is_an_error():
+    with pytest.raises(BorderError, match="add a pattern"):
+        verify.tolerance_of("luck")
+
+
+def test_published_are_the_released_or_the_committed(tmp_path):
+    def git(*command):
+        subprocess.run(
+            ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *command],
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+        )
+
+    git("init", "-q")
+    with pytest.raises(BorderError, match="are published"):
+        verify.published_metrics("quick", tmp_path)
+    metrics = tmp_path / verify.PUBLISHED
+    metrics.parent.mkdir(parents=True)
+    metrics.write_text(json.dumps({"a": 1}))
+    (tmp_path / "params.yaml").write_text("profile: quick\nseed: 1\n")
+    git("add", ".")
+    git("commit", "-qm", "metrics")
+    metrics.write_text(json.dumps({"a": 2}))
+    assert verify.published_metrics("quick", tmp_path) == {"a": 1}
+    with pytest.raises(BorderError, match="tiny"):
+        verify.published_metrics("tiny", tmp_path)
+    released = tmp_path / "data/released/tiny/validation/metrics.json"
+    released.parent.mkdir(parents=True)
+    released.write_text(json.dumps({"a": 3}))
+    assert verify.published_metrics("tiny", tmp_path) == {"a": 3}
