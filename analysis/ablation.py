@@ -83,8 +83,14 @@ def main(profile: str, minutes: float, jobs: int) -> None:
     Raises
     ------
     BorderError
-        If an experiment failed, the simulations of the profile are not there, or the tree holds uncommitted changes.
+        If an experiment failed, the tree is not of the profile or without its simulations, or holds uncommitted changes.
     """
+    stale = yaml.safe_load(_heard(*DVC, "status", "--json", "simulations"))
+    if load_params().profile != profile or stale:
+        raise BorderError(
+            f"the tree holds no simulations of the profile {profile}, and every row would make them anew; on a branch,"
+            f" run `dvc exp run -S profile={profile} simulations` and commit it, then try again"
+        )
     if _heard("git", "status", "--porcelain"):
         raise BorderError(
             "the tree holds changes that no commit has, which experiments would not see; commit them first"
