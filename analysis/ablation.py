@@ -3,7 +3,8 @@
 Every row is a `dvc exp` of the profile's simulations with one choice changed, trained for as many steps as one core
 makes in a given time, and judged on validation maps: denoising error a noise level, and samples of the prior alone. The
 steps are measured first, so that an experiment is settled by its parameters. Rows that are there for the commit in the
-tree are not run again. One row is the first with another seed: what differs less than these two may be chance.
+tree are not run again. The tree must be that of the profile, its simulations made and committed, or every row would
+make them anew; a branch will do. One row is the first with another seed: what differs by less may be chance.
 """
 
 import hashlib
@@ -83,7 +84,7 @@ def main(profile: str, minutes: float, jobs: int) -> None:
     Raises
     ------
     BorderError
-        If an experiment failed, the tree is not of the profile or without its simulations, or holds uncommitted changes.
+        If an experiment failed, the tree lacks the profile's simulations, or it holds uncommitted changes.
     """
     stale = yaml.safe_load(_heard(*DVC, "status", "--json", "simulations"))
     if load_params().profile != profile or stale:

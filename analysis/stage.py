@@ -32,8 +32,8 @@ VARYING_KEYS = [
 # Lines of Keras and tqdm that tell progress with times ("3/9 - 1s - 20ms/step", "[00:03<00:09, 3.1it/s]").
 PROGRESS = re.compile(r"\x08|\d/\d+ .*\d+m?s|\d(us|ms|s)/(step|epoch)|\d:\d\d<|\d(it|s)/(s|it)\b")
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-# What a cell prints or raises comes through the notebook; the kernel's own log would only bury it. Maps are noise, which
-# PNG cannot compress: as JPEG the executed notebooks, which Git keeps, are a sixth of the size.
+# What a cell prints or raises comes through the notebook; the kernel's own log would only bury it. Maps are noise,
+# which PNG cannot compress: as JPEG the executed notebooks, which Git keeps, are a sixth of the size.
 KERNEL_ARGUMENTS = [
     "--log-level=CRITICAL",
     "--InlineBackend.figure_formats={'jpeg'}",

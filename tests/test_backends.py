@@ -1,0 +1,56 @@
+"""One set of weights on both array libraries: the same score, and the same samples of every sampler."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from test_score import POWER, SETTINGS, shifted
+
+from analysis.network import build_network
+from analysis.params import ROOT, load_params
+from analysis.sampler import annealer
+from analysis.score import Prior, load_prior, prior_score, save_prior
+
+LEVELS = (0.005, 0.03, 0.2)
+SAMPLERS = ("gibbs", "hmc")
+
+
+def results(folder):
+    """The score at several noise levels and samples under a mask, of the prior of a folder, by name."""
+    rng, prior, params = np.random.default_rng(5), load_prior(folder), load_params().sample
+    kappa = 0.05 * rng.standard_normal((2, *POWER.shape)).astype("float32")
+    found = {
+        f"score at {sigma}": np.asarray(prior_score(prior, kappa, np.full(2, sigma, "float32"))) for sigma in LEVELS
+    }
+    weight = np.zeros((2, *POWER.shape), "float32")
+    weight[:, 3:13, 3:13] = 400.0
+    gamma = np.where(weight > 0, 0.05 * rng.standard_normal(weight.shape), 0.0).astype("float32")
+    for preset in SAMPLERS:
+        anneal = annealer(prior, dataclasses.replace(params, preset=preset))
+        found[preset] = np.asarray(anneal(gamma, weight, 2, rng=np.random.default_rng(1))[0])
+    return found
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """Results on TensorFlow, of this process, and on JAX, of another."""
+    folder = tmp_path_factory.mktemp("prior")
+    network = build_network(SETTINGS)
+    one = Prior(POWER.astype("float32"), 0.82, network, 1.0, (0.002, 1.0), margin=2, skip=True, highest=0.5)
+    save_prior(shifted(one, by=0.02), SETTINGS, folder)
+    code = f"import numpy, test_backends as t; numpy.savez({str(folder / 'jax.npz')!r}, **t.results({str(folder)!r}))"
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": paths}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return results(folder), np.load(folder / "jax.npz")
+
+
+@pytest.mark.parametrize("what", [*(f"score at {sigma}" for sigma in LEVELS), *SAMPLERS])
+def test_both_backends_give_the_same(both, what):
+    ours, theirs = (found[what] for found in both)
+    assert np.std(ours) > 0
+    assert np.linalg.norm(ours - theirs) < 1e-4 * np.linalg.norm(ours)
