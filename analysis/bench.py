@@ -27,7 +27,7 @@ def main() -> None:
     params = load_params()
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, seed {params.seed}")
     print(f"{'what':58} {'measured':>40}   asked")
-    for measure in (theory_rows, nbody_rows, map_rows, sampler_rows, field_rows, pipeline_rows):
+    for measure in (theory_rows, nbody_rows, map_rows, sampler_rows, field_rows, parts_rows, pipeline_rows):
         for what, measured, asked in measure(params):
             print(f"{what:58} {measured:>40}   {asked}", flush=True)
 
@@ -160,6 +160,15 @@ def field_rows(params: Params) -> Iterator[Row]:
     cost = run_alone(DATA / "score", field, params.sample, n, seed=params.seed)
     what = f"{observation.title}, {n} samples, {cost.evaluations} evaluations each"
     yield what, f"{cost.seconds:.0f} s, {cost.memory_gb:.1f} GB", "180 s, 4 GB, 400 evaluations"
+
+
+def parts_rows(params: Params) -> Iterator[Row]:
+    """Where the time of a sample goes, with the network in `data/score`."""
+    from analysis.profiling import profile_rows
+    from analysis.score import load_prior
+
+    if (DATA / "score" / "network.json").is_file():
+        yield from profile_rows(load_prior(DATA / "score"), params.sample)
 
 
 def pipeline_rows(params: Params) -> Iterator[Row]:
