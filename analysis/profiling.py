@@ -1,4 +1,4 @@
-"""Where the time of a posterior sample goes: the parts of a Gibbs cycle, each timed alone; compiled with and without XLA."""
+"""Where the time of a posterior sample goes: parts of a Gibbs cycle, each timed alone, with and without XLA."""
 
 import time
 from collections.abc import Callable, Iterator
