@@ -7,7 +7,7 @@ import yaml
 from astropy.table import Table
 
 from analysis.files import BorderError, atomic, read_json
-from analysis.params import DATA, ROOT
+from analysis.params import DATA, ROOT, load_params
 from analysis.power import load_table
 from analysis.release import released_calibration, released_validation
 from analysis.tables import (
@@ -18,6 +18,7 @@ from analysis.tables import (
     checks_table,
     simulations_table,
     stage_table,
+    survey_table,
 )
 
 ABLATION = DATA / "released" / "ablation.ecsv"
@@ -38,9 +39,10 @@ def main() -> None:
 
 
 def benchmark() -> dict:
-    """What the last run of the stage benchmark measured; nothing where it was not run."""
-    path = DATA / "benchmark" / "metrics.json"
-    return read_json(path) if path.is_file() else {}
+    """What the last run of the stage benchmark measured, and of which maps; nothing where it was not run."""
+    path, params = DATA / "benchmark" / "metrics.json", load_params()
+    maps = {"pixel_arcmin": params.grid.pixel_arcmin, "margin": params.train.margin}
+    return maps | read_json(path) if path.is_file() else {}
 
 
 def variants() -> Table | None:
@@ -85,6 +87,7 @@ def filled(
         "calibration": lambda: calibration_table(released["calibration"], metrics["calibration"]),
         "simulations": lambda: simulations_table(metrics),
         "benchmark": lambda: benchmark_table(benchmark),
+        "survey": lambda: survey_table(benchmark),
         "ablation": lambda: ablation_table(variants),
     }
     found = set(re.findall(r"<!-- begin (\w+) -->", text))

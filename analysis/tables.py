@@ -1,5 +1,6 @@
 """Markdown tables of what was measured: stages, accuracy, checks, calibration, simulations, costs, variants."""
 
+import math
 from collections.abc import Mapping
 
 from astropy.table import Table
@@ -15,6 +16,9 @@ FIGURE_OF = {
     "validate": "power_spectra",
     "figures": "figure1_mock",
 }
+UNMEASURED = "Not measured at this commit: `dvc repro data/benchmark/dvc.yaml` does it."
+SURVEY_DEG2, SURVEY_SAMPLES = 14000, 100  # Euclid's wide survey
+SURVEY_EDGE = 2  # of every patch, in margins: the margin itself, and as much where the neighbour's data are missed
 METHODS = {
     "kaiser_squires": "Kaiser-Squires, smoothed",
     "wiener": "Wiener filter, exact",
@@ -208,7 +212,7 @@ def simulations_table(metrics: Mapping) -> str:
 def benchmark_table(metrics: Mapping) -> str:
     """What a sample costs with each sampler on one posterior, and how the cost grows; a sentence where not measured."""
     if not metrics:
-        return "Not measured at this commit: `dvc repro data/benchmark/dvc.yaml` does it."
+        return UNMEASURED
     names = {"gibbs": "split Gibbs (the default)", "hmc": "annealed HMC", "remy2020": "the original's schedule"}
     rows = [
         [
@@ -229,6 +233,33 @@ def benchmark_table(metrics: Mapping) -> str:
         "largest difference of a band power from Gibbs' [Monte-Carlo errors]",
         "seconds grow as side to the power",
     ]
+    return _table(header, rows)
+
+
+def survey_table(metrics: Mapping) -> str:
+    """What a survey would cost, from the measured times of a sample: patches that overlap by their edges, no GPU."""
+    if not metrics:
+        return UNMEASURED
+    pixel_deg, edge, grown = metrics["pixel_arcmin"] / 60, SURVEY_EDGE * metrics["margin"], metrics["by_side"]["gibbs"]
+    rows = []
+    for side, seconds, memory in zip(metrics["sides"], grown["seconds"], grown["memory_gb"], strict=True):
+        kept = side - 2 * edge
+        if kept <= 0:
+            continue
+        patches = math.ceil(SURVEY_DEG2 / (kept * pixel_deg) ** 2)
+        hours = patches * SURVEY_SAMPLES * seconds / 3600
+        gigabytes = 4e-9 * patches * SURVEY_SAMPLES * kept**2
+        rows.append(
+            [
+                f"{side * pixel_deg:.1f}° ({side} pixels)",
+                f"{kept * pixel_deg:.1f}°",
+                f"{patches:,}",
+                f"{hours:,.0f}",
+                f"{memory:.1f}",
+                f"{gigabytes:.0f}",
+            ]
+        )
+    header = ["side of a patch", "kept", "patches", "core hours", "memory of a core [GB]", "samples [GB]"]
     return _table(header, rows)
 
 

@@ -12,7 +12,7 @@ from analysis.files import BorderError
 from analysis.params import ROOT
 from analysis.readme import benchmark, filled, variants
 from analysis.release import released_calibration, released_validation
-from analysis.tables import METHODS, ablation_table, benchmark_table
+from analysis.tables import METHODS, ablation_table, benchmark_table, survey_table
 
 NOTHING = {"calibration": {}, "validation": {}}
 
@@ -36,7 +36,8 @@ def test_numbers_are_those_of_the_committed_metrics():
 
 def test_a_lost_marker_is_told():
     text = (ROOT / "README.md").read_text(encoding="utf-8").replace("<!-- begin accuracy -->", "")
-    with pytest.raises(BorderError, match="ablation, accuracy, benchmark, calibration, checks, simulations, stages"):
+    names = "ablation, accuracy, benchmark, calibration, checks, simulations, stages, survey"
+    with pytest.raises(BorderError, match=names):
         filled(text, "stages: {}", {}, {}, NOTHING, benchmark={}, variants=None)
 
 
@@ -66,6 +67,15 @@ def test_a_benchmark_is_told_by_sampler_or_that_there_is_none():
     table = benchmark_table({"samplers": {"gibbs": cost, "remy2020": cost}, "by_side": {"gibbs": {"exponent": 2.04}}})
     assert "| split Gibbs (the default) | 127 | 1.23 | 0.8 | 1.5 | 2.0 |" in table
     assert "| the original's schedule | 127 | 1.23 | 0.8 | 1.5 |  |" in table
+
+
+def test_a_survey_costs_its_patches():
+    assert "dvc repro data/benchmark/dvc.yaml" in survey_table({})
+    grown = {"seconds": [0.5, 8.0], "memory_gb": [0.5, 1.0]}
+    maps = {"pixel_arcmin": 1.0, "margin": 15, "sides": [60, 360], "by_side": {"gibbs": grown}}
+    (row,) = survey_table(maps).splitlines()[2:]  # of 60 pixels nothing is left between edges of 30
+    # 300 pixels are 5 deg: 14000 / 25 patches, of 100 samples of 8 s each, of 4 x 300^2 bytes
+    assert row == "| 6.0° (360 pixels) | 5.0° | 560 | 124 | 1.0 | 20 |"
 
 
 def test_variants_of_the_network_are_told_in_their_order_or_that_there_are_none():
