@@ -27,7 +27,16 @@ def main() -> None:
     params = load_params()
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, seed {params.seed}")
     print(f"{'what':58} {'measured':>40}   asked")
-    for measure in (theory_rows, nbody_rows, map_rows, sampler_rows, field_rows, parts_rows, pipeline_rows):
+    for measure in (
+        theory_rows,
+        nbody_rows,
+        map_rows,
+        sampler_rows,
+        small_mock_rows,
+        field_rows,
+        parts_rows,
+        pipeline_rows,
+    ):
         for what, measured, asked in measure(params):
             print(f"{what:58} {measured:>40}   {asked}", flush=True)
 
@@ -143,6 +152,43 @@ def sampler_rows(params: Params) -> Iterator[Row]:
     ratio = " ".join(f"{value:.2f}" for value in spread / expected)
     yield f"  variance / exact, ell {edges[0]:.0f} to {edges[-1]:.0f}", ratio, "1 +- 0.05 + MC error"
     yield "  |mean - Wiener|^2 / its Monte-Carlo expectation", f"{off.min():.2f} to {off.max():.2f}", "about 1"
+
+
+def small_mock_rows(params: Params) -> Iterator[Row]:
+    """The sampler on small mocks as those of the calibration, with a Gaussian prior, against exact draws, by cycles."""
+    from analysis.calibration import BANDS, piece_of_field
+    from analysis.lensing import shear_from_convergence
+    from analysis.maps import central_crops
+    from analysis.posterior import gaussian_posterior_draws
+    from analysis.power import binned_c_ell, convergence_c_ell, crop_power, gaussian_field
+    from analysis.sampler import annealer
+    from analysis.score import Prior
+    from analysis.sky import load_observation
+
+    weight = load_observation(DATA / "observation" / f"{params.mocks.field}.fits").weight
+    side, margin, pixel_arcmin, n = params.train.crop_pixels, params.train.margin, params.grid.pixel_arcmin, 32
+    power = crop_power(*convergence_c_ell(params.theory), (side, side), pixel_arcmin)
+    prior = Prior(power=power, pixel_arcmin=pixel_arcmin, margin=margin)
+    inner, nyquist = side - 2 * margin, np.pi / np.deg2rad(pixel_arcmin / 60)
+    edges = np.geomspace(max(300, 0.99 * 2 * nyquist / inner), nyquist / 2, BANDS + 1)
+    for cycles in sorted({3, params.sample.gibbs.last_cycles, 8}):
+        gibbs = dataclasses.replace(params.sample.gibbs, last_cycles=cycles)
+        anneal = annealer(prior, dataclasses.replace(params.sample, gibbs=gibbs))
+        rng, found = stage_rng(params.seed, "bench", "small mocks"), []
+        for _ in range(n):
+            truth = gaussian_field(power, 1, rng=rng).astype("float32")
+            piece = piece_of_field(weight, side, margin, rng=rng)
+            noise = np.where(piece > 0, piece, np.inf) ** -0.5 * rng.standard_normal(piece.shape)
+            gamma = np.where(piece > 0, np.asarray(shear_from_convergence(truth))[0] + noise, 0.0)
+            samples = anneal(gamma, piece.astype("float32"), params.calibrate.samples, rng=rng)[0]
+            exact = gaussian_posterior_draws(gamma, piece, power, params.calibrate.samples, rng=rng)
+            bands = [binned_c_ell(central_crops(maps, inner), pixel_arcmin, edges) for maps in (samples, exact)]
+            found.append([np.nan_to_num(band).mean(axis=0) for band in bands])
+        ours, theirs = np.array(found).transpose(1, 0, 2)
+        ratio = ours.sum(axis=0) / theirs.sum(axis=0)
+        error = np.std(ours - ratio * theirs, axis=0) * n**0.5 / theirs.sum(axis=0)
+        shown = " ".join(f"{value:.2f}" for value in ratio)
+        yield f"{n} small mocks, {cycles} last cycles: power / exact", f"{shown} +- {error.max():.2f}", "1"
 
 
 def field_rows(params: Params) -> Iterator[Row]:
