@@ -6,7 +6,7 @@
 # make bench    table of times, memory and accuracy
 # make descent  fit of the N-body boxes' sharpening to halofit (10 minutes)
 # make published  statistics of the public MassiveNuS map (needs it)
-# make ablation variants of the network, ten minutes each, and their table (two hours)
+# make ablation variants of the network, ten minutes each, and their table (three hours)
 # make release  keep the results of a long run (profile reference or paper) in data/released
 # make lock     newest versions that fit pyproject.toml, with hashes (needs uv)
 # Another Python: make repro PYTHON=python3.12
