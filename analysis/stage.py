@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import papermill
 import psutil
+from jupyter_client import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from nbstripout import strip_output
 from papermill.exceptions import PapermillExecutionError
@@ -40,10 +41,21 @@ KERNEL_ARGUMENTS = [
     "--InlineBackend.print_figure_kwargs={'bbox_inches': 'tight', 'pil_kwargs': {'quality': 85}}",
 ]
 POLL_S = 0.2
+LOG = ROOT / ".work" / f"kernel_{os.getpid()}.log"
+LAST_LINES = 5  # of it, told where a kernel died
 
 
 class StageError(RuntimeError):
     """A notebook that did not run to its end, with the notebook's own traceback."""
+
+
+class QuietKernel(AsyncKernelManager):
+    """A kernel whose process writes to `LOG`: libraries grumble there as they are shut down, after the one sentence."""
+
+    async def _async_launch_kernel(self, kernel_cmd: list[str], **kwargs) -> None:
+        LOG.parent.mkdir(parents=True, exist_ok=True)
+        with LOG.open("wb") as log:
+            await super()._async_launch_kernel(kernel_cmd, stdout=log, stderr=log, **kwargs)
 
 
 def run(stage: str, which: Mapping[str, str]) -> Path:
@@ -123,7 +135,10 @@ def _execute(notebook: Path, draft: Path, which: Mapping[str, str]) -> None:
             stdout_file=sys.stdout,
             stderr_file=sys.stderr,
             extra_arguments=KERNEL_ARGUMENTS,
+            kernel_manager_class=QuietKernel,
         )
+        if any(cell.cell_type == "code" and cell.execution_count is None for cell in executed.cells):  # sys.exit
+            raise StageError(_died(notebook, draft))
     except PapermillExecutionError as error:
         if error.ename in BORDER_ERRORS | _border_errors(notebook):
             draft.unlink(missing_ok=True)
@@ -131,8 +146,8 @@ def _execute(notebook: Path, draft: Path, which: Mapping[str, str]) -> None:
         raise StageError(f"{notebook.stem} failed; its cells so far are in {draft}.{error}") from None
     except DeadKernelError:
         raise StageError(_died(notebook, draft)) from None
-    if any(cell.cell_type == "code" and cell.execution_count is None for cell in executed.cells):  # sys.exit
-        raise StageError(_died(notebook, draft))
+    finally:
+        LOG.unlink(missing_ok=True)
 
 
 def _border_errors(notebook: Path) -> set[str]:
@@ -145,9 +160,13 @@ def _border_errors(notebook: Path) -> set[str]:
 
 def _died(notebook: Path, draft: Path) -> str:
     """What to tell when the kernel went away."""
-    return (
-        f"{notebook.stem} ended before its last cell: the kernel died, most often for want of memory,"
-        f" or a cell called exit; its cells so far are in {draft}."
+    last_words = LOG.read_text(errors="replace").splitlines()[-LAST_LINES:] if LOG.is_file() else []
+    return "\n".join(
+        [
+            f"{notebook.stem} ended before its last cell: the kernel died, most often for want of memory,"
+            f" or a cell called exit; its cells so far are in {draft}.",
+            *last_words,
+        ]
     )
 
 

@@ -328,9 +328,11 @@ def test_bad_input_ends_in_one_sentence_and_leaves_nothing(project, definition_o
     special = "from analysis.files import BorderError\n\n\nclass Special(BorderError):\n    pass\n"
     (project / "analysis" / "special.py").write_text(special)
     sentence = "map.fits is cut short; fetch it again."
-    write_notebook(project, "theory", [definition_of_error, f"raise E({sentence!r})", "1 / 0"])
+    grumble = "import os\nos.write(2, b'Assertion failed: what a library says as it is shut down')"
+    write_notebook(project, "theory", [grumble, definition_of_error, f"raise E({sentence!r})", "1 / 0"])
     done = shell("python -m analysis run theory", project)
     assert (done.returncode, done.stderr) == (1, sentence + "\n")
+    assert not list((project / ".work").glob("*.log"))
     assert leftovers(project) == []
 
 
@@ -339,6 +341,7 @@ def test_bad_input_ends_in_one_sentence_and_leaves_nothing(project, definition_o
     [
         ("1 / 0", "ZeroDivisionError"),
         ("import os; os._exit(0)", "ended before its last cell"),
+        ("import os; os.write(2, b'no memory left'); os._exit(1)", "\nno memory left"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "ended before its last cell"),
         ("import sys; sys.exit(0)", "ended before its last cell"),
     ],
