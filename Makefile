@@ -34,7 +34,7 @@ readme verify bench descent published ablation release: $(READY)
 
 lock:
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade \
-	  --no-emit-index-url --no-emit-find-links --extra remotes --extra test pyproject.toml -o requirements.lock
+	  --no-emit-index-url --no-emit-find-links --extra cluster --extra remotes --extra test pyproject.toml -o requirements.lock
 
 $(READY): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || \

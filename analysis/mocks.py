@@ -1,6 +1,6 @@
 """Mock observations: the shear of a simulated map under the mask and the noise of a real field."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ from astropy.io import fits
 from analysis.files import BorderError
 from analysis.lensing import reduced_shear, shear_from_convergence
 from analysis.maps import central_crops
+from analysis.params import stage_rng
 from analysis.sky import Observation, load_observation, load_truth
 
 
@@ -57,6 +58,13 @@ def mock_observation(
     gamma = np.where(observed, shear + sigma * rng.standard_normal(shear.shape), 0.0)
     mock = Observation(gamma, observation.weight, observation.count, observation.grid, f"mock of {observation.title}")
     return truth, mock
+
+
+def own_mock(mock: Mock, *, seed: int) -> Mock:
+    """The same truth and noise level, with noise of its own and the shear of the sampler's periodic operator."""
+    rng = stage_rng(seed, "validate", "own", mock.name)
+    observed = mock_observation(mock.truth, mock.observation, rng=rng, wide=False, reduced=False)[1]
+    return replace(mock, name=f"own_{mock.name}", observation=observed)
 
 
 def spread_indices(maps: int, chosen: int) -> list[int]:

@@ -4,9 +4,6 @@ Whatever the source, the outcome is the same: maps of the grid's pixel scale, sp
 """
 
 import logging
-import multiprocessing
-import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +13,11 @@ from analysis.expansion import comoving_distance
 from analysis.files import BorderError, atomic
 from analysis.lightcone import convergence_map, plane_distances, simulate_box
 from analysis.maps import SPLITS, MapSet
-from analysis.params import MOST_BOXES, GridParams, SimulationsParams, TheoryParams, stage_rng
+from analysis.params import MOST_BOXES, ComputeParams, GridParams, SimulationsParams, TheoryParams, stage_rng
 from analysis.sources import source_distribution
 from analysis.suites import Suite, suite
 from analysis.suites.rebin import crops_of, rebinned
+from analysis.workers import scatter
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +32,7 @@ def simulated_maps(
     *,
     seed: int,
     work: Path,
-    processes: int | None = None,
+    compute: ComputeParams,
 ) -> tuple[dict[str, MapSet], dict]:
     """Maps of every split, and what is worth knowing of them.
 
@@ -42,7 +40,7 @@ def simulated_maps(
     ----------
     matter : k in h/Mpc, linear and halofit power at z = 0 in (Mpc/h)^3
     work : folder of what is finished, so that an interrupted run goes on where it was
-    processes : None takes every core; the maps do not depend on it
+    compute : workers for the boxes; the maps do not depend on it
     """
     redshift, share = source_distribution(theory.sources)
     about = {
@@ -51,7 +49,7 @@ def simulated_maps(
         "source_redshifts": {"mean": np.sum(redshift * share), "first": redshift[0], "last": redshift[-1]},
     }
     if params.source == "nbody":
-        maps = nbody_maps(matter, theory, params, grid, seed=seed, work=work, processes=processes)
+        maps = nbody_maps(matter, theory, params, grid, seed=seed, work=work, compute=compute)
         return maps, {**about, "splits_share_boxes": False}
     native = suite(params, theory)
     return suite_maps(native, params, grid), {**about, **native.about}
@@ -78,20 +76,12 @@ def nbody_maps(
     *,
     seed: int,
     work: Path,
-    processes: int | None = None,
+    compute: ComputeParams,
 ) -> dict[str, MapSet]:
-    """Maps through our own boxes, spread over processes; boxes that `work` holds are not made again."""
-    numbers = box_split(params)
-    tasks = {box: split for split, boxes in numbers.items() for box in boxes}
-    missing = [box for box in tasks if not _finished(work, box).is_file()]
-    if len(missing) < len(tasks):
-        log.info("%d of %d boxes are at hand in %s", len(tasks) - len(missing), len(tasks), work.name)
-    # a fresh interpreter a process: a forked one would inherit the threads of the notebook's kernel
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes or os.cpu_count(), max(len(missing), 1)), mp_context=context) as pool:
-        jobs = [pool.submit(_make_box, work, box, tasks[box], matter, theory, params, grid, seed) for box in missing]
-        for done, job in enumerate(as_completed(jobs), 1):
-            log.info("box %d: %d maps (%d of %d boxes to go)", *job.result(), len(jobs) - done, len(tasks))
+    """Maps through our own boxes, spread over workers; boxes that `work` holds are not made again."""
+    numbers, settings = box_split(params), (matter, theory, params, grid, seed)
+    tasks = {_finished(work, box): (box, split, *settings) for split, boxes in numbers.items() for box in boxes}
+    scatter(_make_box, tasks, compute, what="boxes")
     return {
         split: MapSet(
             np.concatenate([np.load(_finished(work, box), allow_pickle=False) for box in boxes]),
@@ -167,9 +157,8 @@ def _finished(work: Path, box: int) -> Path:
     return work / f"box_{box:04d}.npy"
 
 
-def _make_box(work: Path, box: int, split: str, *settings) -> tuple[int, int]:
-    """Make the maps of a box and put them where they wait; its number and how many they are."""
+def _make_box(path: Path, box: int, split: str, *settings) -> None:
+    """Make the maps of a box and put them where they wait."""
     maps = box_maps(box, split, *settings)
-    with atomic(_finished(work, box)) as temporary:
+    with atomic(path) as temporary:
         np.save(temporary, maps, allow_pickle=False)
-    return box, len(maps)

@@ -1,96 +1,133 @@
-"""Calibration mocks over processes: Dask workers, one mock a task, every finished mock kept until all are there."""
+"""Work over processes, on this machine or a cluster: every task ends in a file, and what is there is not redone.
+
+A worker that dies is replaced and its task given to another; a run that was cut goes on with what is missing.
+"""
 
 import logging
 import os
-from collections.abc import Mapping
-from functools import lru_cache
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
-from astropy.table import Table
-
-from analysis.calibration import calibrate_mock, cut_out
-from analysis.files import read_json, write_json
-from analysis.maps import load_maps
-from analysis.params import DATA, Params, load_params, stage_rng
-from analysis.posterior import gaussian_margin
-from analysis.sampler import annealer
-from analysis.score import load_prior
-from analysis.sky import load_observation
+from analysis.files import BorderError
+from analysis.params import ComputeParams
 
 log = logging.getLogger(__name__)
 
-ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
+DEATHS = 3  # of workers over one task, before it is given up
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+HANDED_DOWN = ("KERAS_BACKEND", "PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL", "DATA_MIRROR")  # to workers on other machines
 
 
-def run_mocks(params: Params, kinds: Mapping[str, int], work: Path) -> dict[str, Table]:
-    """Calibrate every mock of each kind; those that lie in `work` already are not run again.
+def scatter(task: Callable, tasks: Mapping[Path, tuple], compute: ComputeParams, *, what: str) -> None:
+    """Run `task(path, *arguments)` for every path that is not there yet, on the workers that `compute` describes.
 
     Parameters
     ----------
-    kinds : number of mocks by kind
-    work : folder of one JSON file a mock
+    task : of a module, not of a notebook; writes its path whole or not at all, and is decided by its arguments alone
+    tasks : arguments by path, on a file system that every worker sees
+    what : plural, of the tasks, for the log
 
-    Returns
-    -------
-    Table a kind, one row a mock
+    Raises
+    ------
+    BorderError
+        If workers keep dying over a task.
+    Exception
+        The first that a task raised; the other tasks are finished before.
     """
-    work.mkdir(parents=True, exist_ok=True)
-    wanted = [(kind, number) for kind, count in kinds.items() for number in range(count)]
-    missing = [task for task in wanted if not _path(work, *task).is_file()]
-    log.info("%d mocks, %d of them at hand", len(wanted), len(wanted) - len(missing))
-    if missing:
-        from dask.distributed import as_completed  # seconds to import, and only here
+    missing = {path: arguments for path, arguments in tasks.items() if not path.is_file()}
+    log.info("%d %s, %d of them at hand", len(tasks), what, len(tasks) - len(missing))
+    if not missing:
+        return
+    from dask.distributed import KilledWorker, as_completed  # seconds to import, and only here
 
-        with _client(params, len(missing)) as client:
-            futures = [client.submit(_one, *task, work, pure=False) for task in missing]
-            failed = []
-            for done, future in enumerate(as_completed(futures), 1):
-                failed += [future] if future.exception() is not None else []  # the other mocks go on
-                if done % 10 == 0 or done == len(missing):
-                    log.info("%d of %d mocks", done, len(missing))
-            for future in failed:
+    failed = []
+    with _client(compute, len(missing)) as client:
+        futures = [client.submit(_once, task, path, arguments, pure=False) for path, arguments in missing.items()]
+        for done, future in enumerate(as_completed(futures), 1):
+            failed += [future] if future.exception() is not None else []  # the others go on
+            if done % max(1, len(missing) // 50) == 0 or done == len(missing):
+                log.info("%d of %d %s", done, len(missing), what)
+        for future in failed:
+            try:
                 future.result()
-    return {
-        kind: Table(rows=[read_json(_path(work, kind, number)) for number in range(count)])
-        for kind, count in kinds.items()
-    }
+            except KilledWorker:
+                raise BorderError(
+                    f"{DEATHS} workers died over one of {len(missing)} {what}, most often for want of memory; raise"
+                    f" compute.memory_gb ({compute.memory_gb:g}), or lower compute.processes"
+                ) from None
 
 
-def _client(params: Params, tasks: int):
-    """Workers on this machine, or those of `compute.scheduler`."""
+def _once(task: Callable, path: Path, arguments: tuple) -> None:
+    """Do a task unless its file is there: Dask asks again for results that died with the worker which had them."""
+    if not path.is_file():
+        task(path, *arguments)
+
+
+def _client(compute: ComputeParams, tasks: int):
+    """Workers of a scheduler that runs already, of SLURM, or of this machine; one task at a time each."""
+    import dask
     from dask.distributed import Client, LocalCluster
 
     logging.getLogger("distributed").setLevel(logging.WARNING)
-    if params.compute.scheduler is not None:
-        return Client(params.compute.scheduler)
-    processes = min(params.compute.processes or os.cpu_count(), tasks)
-    os.environ.update(ONE_THREAD)  # a worker is one process on one core
-    return Client(LocalCluster(processes, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.ERROR))
+    dask.config.set({"distributed.scheduler.allowed-failures": DEATHS - 1})
+    if compute.scheduler is not None:
+        return Client(compute.scheduler)
+    if compute.cluster == "slurm":
+        return _Owning(_slurm(compute, tasks))
+    return _Owning(
+        LocalCluster(
+            min(compute.processes or os.cpu_count(), tasks),
+            threads_per_worker=1,
+            env=dict.fromkeys(THREADS, "1"),  # a worker is one process on one core
+            memory_limit=f"{compute.memory_gb:g}GB",
+            dashboard_address=":0",
+            silence_logs=logging.ERROR,
+        )
+    )
 
 
-def _one(kind: str, number: int, work: Path) -> None:
-    """Sample one mock and keep its ranks."""
-    params, prior, anneal, redrawn, maps, weight = _setting(work.name)
-    rng = stage_rng(params.seed, "calibrate", kind, str(number))
-    mock = cut_out(maps, weight, params.train.crop_pixels, prior.margin, kind, rng=rng, redrawn=redrawn)
-    samples = np.asarray(anneal(mock.gamma, mock.weight, params.calibrate.samples, rng=rng)[0], float)
-    write_json(_path(work, kind, number), calibrate_mock(mock, samples, prior, rng=rng))
+class _Owning:
+    """A client that closes its cluster too, whatever happened."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+
+    def __enter__(self):
+        from dask.distributed import Client
+
+        self.client = Client(self.cluster)
+        return self.client
+
+    def __exit__(self, *error) -> None:
+        self.client.close()
+        self.cluster.close()
 
 
-@lru_cache(maxsize=1)
-def _setting(run: str):
-    """What every mock of a run needs, read once a process: parameters, prior, sampler, margins, maps, field's weights.
-
-    Workers may outlive a run; the next has another name, that of the folder of its code, parameters and data.
-    """
-    params = load_params()
-    prior = load_prior(DATA / "score", side=params.train.crop_pixels)
-    weight = load_observation(DATA / "observation" / f"{params.mocks.field}.fits").weight
-    redrawn = gaussian_margin(prior.power, prior.margin)
-    return params, prior, annealer(prior, params.sample), redrawn, load_maps(DATA / "simulations", "test"), weight
-
-
-def _path(work: Path, kind: str, number: int) -> Path:
-    """Where the result of one mock lies."""
-    return work / f"{kind}_{number:04d}.json"
+def _slurm(compute: ComputeParams, tasks: int):
+    """One worker a SLURM job, with the cores, hours and directives of `compute.slurm`."""
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ImportError:
+        raise BorderError(
+            "compute.cluster is slurm, which needs dask-jobqueue: pip install dask-jobqueue, or set it to local"
+        ) from None
+    slurm = compute.slurm
+    environment = dict.fromkeys(THREADS, str(slurm.cores)) | {
+        name: os.environ[name] for name in HANDED_DOWN if name in os.environ
+    }
+    cluster = SLURMCluster(
+        cores=1,  # tasks at a time
+        job_cpu=slurm.cores,
+        processes=1,
+        memory=f"{compute.memory_gb:g}GB",
+        walltime=f"{int(slurm.hours):02d}:{round(60 * (slurm.hours % 1)):02d}:00",
+        queue=slurm.partition,
+        account=slurm.account,
+        job_extra_directives=list(slurm.directives),
+        job_script_prologue=[f"export {name}='{value}'" for name, value in environment.items()],
+        python=sys.executable,
+        log_directory=str(Path(".work") / "slurm"),
+    )
+    cluster.scale(jobs=min(slurm.jobs, tasks))
+    return cluster

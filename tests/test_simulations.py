@@ -44,7 +44,7 @@ def tiny(tmp_path_factory):
 def undisturbed(tiny, tmp_path_factory):
     params, _, matter, _ = tiny
     work = tmp_path_factory.mktemp("work")
-    return nbody_maps(matter, params.theory, params.simulations, params.grid, seed=1, work=work, processes=1)
+    return nbody_maps(matter, params.theory, params.simulations, params.grid, seed=1, work=work, compute=params.compute)
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -109,7 +109,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(tiny, undisturbed, tmp
             params = load_params({str(path)!r})
             matter = load_table({str(folder / "matter.ecsv")!r})
             settings = (params.theory, params.simulations, params.grid)
-            nbody_maps(matter, *settings, seed=1, work=Path({str(tmp_path / "work")!r}), processes=1)
+            nbody_maps(matter, *settings, seed=1, work=Path({str(tmp_path / "work")!r}), compute=params.compute)
     """)
     (tmp_path / "run.py").write_text(script)
     process = subprocess.Popen([sys.executable, "run.py"], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
@@ -125,7 +125,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(tiny, undisturbed, tmp
     stamp = first.stat().st_mtime_ns
     params, _, matter, _ = tiny
     maps = nbody_maps(
-        matter, params.theory, params.simulations, params.grid, seed=1, work=tmp_path / "work", processes=2
+        matter, params.theory, params.simulations, params.grid, seed=1, work=tmp_path / "work", compute=params.compute
     )
     assert first.stat().st_mtime_ns == stamp, "a finished box was made again"
     for split in SPLITS:

@@ -7,8 +7,9 @@ import pytest
 from astropy.table import Table
 
 from analysis import validation
+from analysis.definitions import definitions
 from analysis.lensing import shear_from_convergence
-from analysis.mocks import Mock
+from analysis.mocks import Mock, own_mock
 from analysis.sky import Grid, Observation
 
 GRID = Grid(32, 0.82, 150.0, 2.0)
@@ -74,12 +75,12 @@ def test_clusters_stand_out_of_a_map_that_has_them():
 
 def test_every_metric_has_one_definition_and_an_unknown_one_is_told():
     known = {"accuracy": {"wiener": {"rmse": 1.0, "rmse_err": 0.1}}, "cosmos": {"cluster_stack_snr": 5.0}}
-    found = validation.definitions(known)
+    found = definitions(known)
     assert set(found) == {"accuracy.wiener.rmse", "accuracy.wiener.rmse_err", "cosmos.cluster_stack_snr"}
     assert "jackknife" in found["accuracy.wiener.rmse_err"]
-    assert validation.definitions({"clusters": {"cosmos": {"n": 5}}}) == {"clusters.cosmos.n": "clusters in the stack"}
+    assert definitions({"clusters": {"cosmos": {"n": 5}}}) == {"clusters.cosmos.n": "clusters in the stack"}
     with pytest.raises(KeyError, match=r"cosmos\.beauty"):
-        validation.definitions({"cosmos": {"beauty": 1.0}})
+        definitions({"cosmos": {"beauty": 1.0}})
 
 
 def test_mocks_of_their_own_shear_keep_truth_and_noise():
@@ -87,7 +88,7 @@ def test_mocks_of_their_own_shear_keep_truth_and_noise():
     truth = 0.02 * rng.standard_normal((32, 32))
     weight = np.stack([MASK, MASK]) * 1e8  # so little noise that reduced shear would be seen
     given = Mock("test_0", truth, Observation(np.zeros_like(weight), weight, MASK, GRID), 3)
-    mocks = validation.own_mocks([given, replace(given, name="test_1")], seed=1)
+    mocks = [own_mock(mock, seed=1) for mock in (given, replace(given, name="test_1"))]
     assert [mock.name for mock in mocks] == ["own_test_0", "own_test_1"]
     shear = np.asarray(shear_from_convergence(truth[None]))[0]
     noise = np.stack([mock.observation.gamma - shear for mock in mocks])[:, :, MASK]

@@ -3,9 +3,10 @@
 A key that is unknown, missing or out of range raises `ParamsError`, one sentence that names it.
 
 `sky` describes what is observed and `universe` what is simulated; `inference` has everything from the network to the
-figures; `load` puts the sections together.
+figures, `compute` where it is done; `load` puts the sections together.
 """
 
+from analysis.params.compute import ComputeParams, SlurmParams
 from analysis.params.inference import (
     BaselinesParams,
     CalibrateParams,
@@ -18,7 +19,7 @@ from analysis.params.inference import (
     TrainParams,
     ValidateParams,
 )
-from analysis.params.load import DATA, ROOT, ComputeParams, Params, ParamsError, load_params, stage_rng
+from analysis.params.load import DATA, ROOT, Params, ParamsError, load_params, stage_rng
 from analysis.params.sky import CatalogueParams, ColumnFiles, FieldParams, GriddedShear, GridParams, MocksParams
 from analysis.params.universe import (
     MOST_BOXES,
@@ -61,6 +62,7 @@ __all__ = [
     "RunParams",
     "SampleParams",
     "SimulationsParams",
+    "SlurmParams",
     "SmailParams",
     "SourcesParams",
     "Splits",

@@ -9,6 +9,7 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from analysis.files import BorderError
+from analysis.params.compute import ComputeParams
 from analysis.params.inference import (
     BaselinesParams,
     BenchmarkParams,
@@ -20,7 +21,7 @@ from analysis.params.inference import (
     ValidateParams,
 )
 from analysis.params.sky import CatalogueParams, FieldParams, GridParams, MocksParams
-from analysis.params.types import Count, record
+from analysis.params.types import record
 from analysis.params.universe import SimulationsParams, TheoryParams
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,14 +30,6 @@ DATA = ROOT / "data"
 
 class ParamsError(BorderError):
     """A value of `params.yaml` that cannot be used: names the key, the value and the rule."""
-
-
-@record
-class ComputeParams:
-    """Processes for work that is split by box or mock, null for every core; address of a Dask scheduler for mocks."""
-
-    processes: Count | None
-    scheduler: str | None
 
 
 @record
