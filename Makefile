@@ -8,6 +8,7 @@
 # make published  statistics of the public MassiveNuS map (needs it)
 # make ablation variants of the network, ten minutes each, and their table (three hours)
 # make release  keep the results of a long run (profile reference or paper) in data/released
+# make recheck  is the released calibration what this code makes? (samples four of its mocks and a field; 3 minutes)
 # make lock     newest versions that fit pyproject.toml, with hashes (needs uv)
 # Another Python: make repro PYTHON=python3.12
 
@@ -17,7 +18,7 @@ READY := $(VENV)/ready
 PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: repro test lint readme verify bench descent published ablation release lock
+.PHONY: repro test lint readme verify bench descent published ablation release recheck lock
 
 repro: $(READY)
 	$(RUN) dvc repro
@@ -29,7 +30,7 @@ lint: $(READY)
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 
-readme verify bench descent published ablation release: $(READY)
+readme verify bench descent published ablation release recheck: $(READY)
 	$(RUN) python -m analysis $@
 
 lock:

@@ -41,7 +41,11 @@ def _parser() -> argparse.ArgumentParser:
     ablation.add_argument("--jobs", type=int, default=os.cpu_count(), help="variants at once")
     ablation.set_defaults(command=_ablation)
     release = commands.add_parser("release", help="keep the results of a long run in data/released")
+    release.add_argument("--network", action="store_true", help="the network alone, of a run that was not calibrated")
     release.set_defaults(command=_release)
+    recheck = commands.add_parser("recheck", help="sample mocks of a release again, and confirm it where they agree")
+    recheck.add_argument("profile", nargs="?", default="reference")
+    recheck.set_defaults(command=_recheck)
     verify = commands.add_parser("verify", help="compare this run's metrics with the published ones of its profile")
     verify.set_defaults(command=_verify)
     store = commands.add_parser("store", help="read all that a DVC remote should hold, and name what is not whole")
@@ -108,7 +112,14 @@ def _release(options: argparse.Namespace) -> None:
     """Keep the results of a long run."""
     from analysis import release
 
-    release.main()
+    release.main(options.network)
+
+
+def _recheck(options: argparse.Namespace) -> None:
+    """Confirm a release."""
+    from analysis import recheck
+
+    recheck.main(options.profile)
 
 
 def _verify(options: argparse.Namespace) -> None:

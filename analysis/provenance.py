@@ -113,7 +113,7 @@ def work_folder(stage: str, params: Params, root: Path = ROOT) -> Path:
     Parameters
     ----------
     stage : str
-        One that is no matrix.
+        One that is no matrix; `sample@cosmos` for one item of a `foreach`.
     """
     files = [
         file
@@ -182,8 +182,17 @@ def _names(node: ast.AST, package: str) -> list[str]:
 
 def _data(stage: str, params: Params, root: Path) -> list[str]:
     """What a stage depends on but for code, which `code_hash` knows."""
-    deps = pipeline_stages(root)[stage]["deps"]
-    named = [re.sub(r"\$\{([^}]*)\}", lambda match: str(_value(params, match[1])), path) for path in deps]
+    name, _, item = stage.partition("@")
+    entry = pipeline_stages(root)[name]
+    items = entry.get("foreach", "").strip("${}")
+
+    def value(template: re.Match) -> str:
+        key = template[1]
+        if key.startswith("item."):
+            key = f"{items}.{item}.{key.removeprefix('item.')}"
+        return item if key == "key" else str(_value(params, key))
+
+    named = [re.sub(r"\$\{([^}]*)\}", value, path) for path in entry.get("do", entry)["deps"]]
     return [path for path in named if not path.startswith(("analysis/", "notebooks/"))]
 
 

@@ -13,20 +13,18 @@ from pathlib import Path
 import yaml
 
 from analysis.files import BorderError, read_json, write_json
-from analysis.params import DATA, ROOT, load_params
+from analysis.params import DATA, ROOT, Params, load_params
 from analysis.power import load_table
 from analysis.provenance import DIGITS, code_cells, code_hash, import_closure, stage_keys
 
-STAGES = {  # what each kept part rests on
-    "score": ("simulations", "train"),
-    "calibration": ("simulations", "train", "prior", "calibrate"),
-    "validation": ("simulations", "mocks", "train", "prior", "sample", "baselines", "calibrate", "validate"),
+STAGES = {  # what each kept part rests on, besides the network that is kept with it
+    "calibration": ("prior", "calibrate"),
+    "validation": ("mocks", "prior", "sample", "baselines", "calibrate", "validate"),
 }
 RELEASED = DATA / "released"
-KEPT = {
-    "score": (),  # everything
+KEPT = {  # of the network, everything
     "calibration": ("metrics.json", "ranks_own.ecsv", "ranks_sky.ecsv"),
-    "validation": ("metrics.json",),
+    "validation": ("metrics.json", "results/accuracy.ecsv"),
 }
 
 
@@ -101,14 +99,23 @@ def _calibration(folder: Path, profile: str, warning: str) -> dict:
     }
 
 
-def main() -> None:
+def main(network_only: bool) -> None:
     """Keep the results that lie in `data/`: the network, its calibration, and the validation if it belongs to that."""
-    network = release(ROOT / "params.yaml", DATA, RELEASED)
-    # weights are kept by DVC, as every result that is not text is; `dvc push` then puts them into the store
-    subprocess.run([sys.executable, "-m", "dvc", "add", str(network.relative_to(ROOT))], cwd=ROOT, check=True)
+    params = load_params()
+    folder = RELEASED / params.profile
+    release(ROOT / "params.yaml", DATA, RELEASED, network_only=network_only)
+    heavy = [folder / "score"]
+    if not network_only:
+        from analysis.recheck import keep_mocks  # which imports this module
+
+        keep_mocks(params, DATA, folder)
+        heavy.append(folder / "mocks")
+    # what is not text is kept by DVC, as every such result is; `dvc push` then puts it into the store
+    names = [str(path.relative_to(ROOT)) for path in heavy]
+    subprocess.run([sys.executable, "-m", "dvc", "add", *names], cwd=ROOT, check=True)
 
 
-def release(path: Path, data: Path, folder: Path, root: Path = ROOT) -> Path:
+def release(path: Path, data: Path, folder: Path, root: Path = ROOT, *, network_only: bool = False) -> None:
     """Copy what is kept of a run into the folder of releases, with the digests of what it rests on.
 
     A long run may end with its calibration: a validation that gathered another one is of another run, and left out.
@@ -116,11 +123,7 @@ def release(path: Path, data: Path, folder: Path, root: Path = ROOT) -> Path:
     Parameters
     ----------
     path : params.yaml of the run
-
-    Returns
-    -------
-    Path
-        folder of the network, which is not for git
+    network_only : of a run that was not calibrated
 
     Raises
     ------
@@ -137,30 +140,40 @@ def release(path: Path, data: Path, folder: Path, root: Path = ROOT) -> Path:
             f"params.yaml departs from the profile {profile} in {', '.join(changed)}; only a profile is released:"
             f" change conf/profile/{profile}.yaml, or compose it with `dvc exp run -S profile={profile}`"
         )
+    parts = [] if network_only else _whole_parts(params, data, root)
+    for part in ("score", *STAGES):
+        shutil.rmtree(folder / profile / part, ignore_errors=True)
+    for part in ("score", *parts):
+        names = KEPT.get(part) or sorted(file.name for file in (data / part).iterdir())
+        for name in names:
+            target = folder / profile / part / Path(name).name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(data / part / name, target)
+    mark(profile, parts, folder, root, anew=True)
+
+
+def _whole_parts(params: Params, data: Path, root: Path) -> list[str]:
+    """What can be released besides the network."""
     missing = [name for name in KEPT["calibration"] if not (data / "calibration" / name).is_file()]
     if missing:
         raise BorderError(
-            f"data/calibration/{missing[0]} is missing; run `dvc repro calibrate` with the profile {profile} first"
+            f"data/calibration/{missing[0]} is missing; run `dvc repro calibrate` with the profile {params.profile}"
+            " first, or release the network alone with `python -m analysis release --network`"
         )
-    gathered = data / "validation" / "metrics.json"
     calibration = read_json(data / "calibration" / "metrics.json")
     if calibration["code"] != code_hash("calibrate", params, root):
         raise BorderError(
             "code or parameters have changed since data/calibration was made; run `dvc repro calibrate` first"
         )
-    parts = ["score", "calibration"]
-    if gathered.is_file():
-        metrics = read_json(gathered)
-        if metrics["calibration"] == calibration and metrics["code"] == code_hash("validate", params, root):
-            parts.append("validation")
-    for part in KEPT:
-        shutil.rmtree(folder / profile / part, ignore_errors=True)
-    for part in parts:
-        for name in KEPT[part] or sorted(path.name for path in (data / part).iterdir()):
-            target = folder / profile / part / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(data / part / name, target)
-    write_json(
-        folder / profile / "release.json", {"digest": {part: release_digest(part, profile, root) for part in parts}}
-    )
-    return folder / profile / "score"
+    if not all((data / "validation" / name).is_file() for name in KEPT["validation"]):
+        return ["calibration"]
+    metrics = read_json(data / "validation" / "metrics.json")
+    fresh = metrics["calibration"] == calibration and metrics["code"] == code_hash("validate", params, root)
+    return ["calibration", "validation"] if fresh else ["calibration"]
+
+
+def mark(profile: str, parts: Sequence[str], folder: Path = RELEASED, root: Path = ROOT, *, anew: bool = False) -> None:
+    """Write down that parts of a release are what code and parameters make now; with `anew`, that no other is."""
+    record = folder / profile / "release.json"
+    digest = {} if anew or not record.is_file() else read_json(record)["digest"]
+    write_json(record, {"digest": digest | {part: release_digest(part, profile, root) for part in parts}})

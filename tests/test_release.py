@@ -11,7 +11,7 @@ from analysis.files import BorderError, write_json
 from analysis.params import ROOT, load_params
 from analysis.power import save_table
 from analysis.provenance import code_hash
-from analysis.release import composed, release, released_calibration, released_validation
+from analysis.release import composed, mark, release, released_calibration, released_validation
 
 
 @pytest.fixture
@@ -37,6 +37,8 @@ def finish(project, mocks, *stages):
     """What the last two stages write, the first alone if only it is named."""
     params = load_params(project / "params.yaml")
     calibration = {"n_mocks": mocks, "code": code_hash("calibrate", params, project)}
+    (project / "data" / "validation" / "results").mkdir(parents=True, exist_ok=True)
+    (project / "data" / "validation" / "results" / "accuracy.ecsv").write_text("table")
     write_json(project / "data" / "calibration" / "metrics.json", calibration)
     if stages != ("calibrate",):
         gathered = {"calibration": calibration, "code": code_hash("validate", params, project), "prior": {"n": 256}}
@@ -58,6 +60,14 @@ def test_what_was_released_is_found_without_a_warning(project):
     assert released_validation("reference", project / "released", project)["metrics"]["prior"] == {"n": 256}
     assert found(project, "quick") == {}
     assert (project / "released" / "reference" / "score" / "network.weights.h5").read_bytes() == b"weights"
+    assert (project / "released" / "reference" / "validation" / "accuracy.ecsv").read_text() == "table"
+
+
+def test_a_network_is_released_without_a_calibration_where_that_is_asked_for(project):
+    (project / "data" / "calibration" / "ranks_sky.ecsv").unlink()
+    release(project / "params.yaml", project / "data", project / "released", project, network_only=True)
+    assert (project / "released" / "reference" / "score" / "network.weights.h5").read_bytes() == b"weights"
+    assert found(project) == {}
 
 
 def test_the_validation_of_another_run_is_left_out(project):
@@ -84,6 +94,21 @@ def test_what_other_code_or_parameters_made_is_not_released(project):
     path.write_text(path.read_text().replace("own: 400", "own: 40"))
     with pytest.raises(BorderError, match="departs from the profile reference in calibrate"):
         keep(project)
+
+
+def test_what_was_sampled_again_and_agrees_is_of_this_code(project):
+    path = project / "analysis" / "sampler" / "gibbs.py"
+    path.write_text(path.read_text() + "\n# a remark\n")
+    assert "changed since" in found(project)["warning"]
+    mark("reference", ["calibration"], project / "released", project)
+    assert found(project)["warning"] == ""
+    assert "changed since" in released_validation("reference", project / "released", project)["warning"]
+
+
+def test_other_code_of_the_training_leaves_the_calibration_of_a_network_what_it_is(project):
+    path = project / "analysis" / "training.py"
+    path.write_text(path.read_text() + "\n# a remark\n")
+    assert found(project)["warning"] == ""
 
 
 def test_other_files_of_a_profile_stay(project):

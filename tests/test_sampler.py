@@ -14,7 +14,7 @@ from analysis.lensing import convergence_from_shear, shear_from_convergence
 from analysis.params import load_params
 from analysis.posterior import gaussian_posterior_draws, gaussian_posterior_solve
 from analysis.power import gaussian_field, wavenumbers
-from analysis.sampler import annealer
+from analysis.sampler import annealer, gibbs, hmc, remy2020
 from analysis.sampler.gibbs import SHARE, added_variance, capped_weight, descent, less_noise, renoised
 from analysis.sampler.health import noisy_power
 from analysis.sampler.hmc import information_ladder, mass, trajectory
@@ -73,6 +73,55 @@ def test_same_seed_same_samples(field, preset):
     runs = [anneal(gamma, weight, 3, rng=np.random.default_rng(seed))[0] for seed in (1, 1, 2)]
     np.testing.assert_array_equal(runs[0], runs[1])
     assert not np.allclose(runs[0], runs[2], atol=1e-3)
+
+
+def interrupted(monkeypatch, module, after):
+    """Let a sampler die right after the state of a level is written."""
+    written = module.save_state
+
+    def save_and_die(path, rng, levels, **arrays):
+        written(path, rng, levels, **arrays)
+        if len(levels) == after:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "save_state", save_and_die)
+
+
+@pytest.mark.parametrize("after", [1, 7, -1])
+@pytest.mark.parametrize("module", [gibbs, hmc, remy2020])
+def test_chains_that_were_cut_go_on_and_end_with_the_same_bits(field, tmp_path, monkeypatch, module, after):
+    power, gamma, weight = field
+    prior, path = Prior(power, 0.82), tmp_path / "chains.npz"
+    if module is remy2020:
+        anneal = remy2020_sampler(prior, SAMPLE, steps=150)
+    else:
+        anneal = annealer(prior, PRESETS[module.__name__.rsplit(".", 1)[1]])
+
+    def run(resume):
+        seen = []
+        samples, levels = anneal(
+            gamma, weight, 2, rng=np.random.default_rng(1), further=2, watch=seen.append, resume=resume
+        )
+        return samples, levels, seen
+
+    samples, levels, seen = run(None)
+    last = len(levels) - (module is hmc)  # its last record is of the reverse diffusion
+    with monkeypatch.context() as patch:
+        interrupted(patch, module, after if after > 0 else last)
+        with pytest.raises(KeyboardInterrupt):
+            run(path)
+    again, levels_again, seen_again = run(path)
+    np.testing.assert_array_equal(again, samples)
+    np.testing.assert_array_equal(seen_again, seen)
+    assert repr(levels_again) == repr(levels)  # NaN is NaN there
+
+
+def test_a_damaged_state_is_told_in_a_sentence(field, tmp_path):
+    power, gamma, weight = field
+    path = tmp_path / "chains.npz"
+    path.write_bytes(b"PK\x03\x04 cut short")
+    with pytest.raises(BorderError, match=r"chains\.npz cannot be read .*; delete it, and the chains begin anew"):
+        annealer(Prior(power, 0.82), SAMPLE)(gamma, weight, 2, rng=np.random.default_rng(1), resume=path)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

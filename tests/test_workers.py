@@ -73,7 +73,8 @@ def test_a_worker_killed_in_the_middle_changes_no_bit(tmp_path):
         from analysis.workers import scatter
         if __name__ == "__main__":
             folder = Path({str(tmp_path)!r})
-            scatter(drawn, {{folder / f"{{s}}.npy": (s, folder / "diary", 1.0) for s in range(6)}}, COMPUTE, what="draws")
+            tasks = {{folder / f"{{seed}}.npy": (seed, folder / "diary", 1.0) for seed in range(6)}}
+            scatter(drawn, tasks, COMPUTE, what="draws")
     """)
     (tmp_path / "run.py").write_text(script)
     run = subprocess.Popen([sys.executable, "run.py"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})

@@ -19,7 +19,7 @@ from analysis.params.inference import (
     TrainParams,
     ValidateParams,
 )
-from analysis.params.load import DATA, ROOT, Params, ParamsError, load_params, stage_rng
+from analysis.params.load import DATA, ROOT, Params, ParamsError, checked_params, load_params, stage_rng
 from analysis.params.sky import CatalogueParams, ColumnFiles, FieldParams, GriddedShear, GridParams, MocksParams
 from analysis.params.universe import (
     MOST_BOXES,
@@ -69,6 +69,7 @@ __all__ = [
     "TheoryParams",
     "TrainParams",
     "ValidateParams",
+    "checked_params",
     "load_params",
     "stage_rng",
 ]

@@ -103,10 +103,12 @@ class HmcParams:
 
 @record
 class SampleParams:
-    """The runs, their sampler and its noise levels, and transitions that follow to see whether chains agree."""
+    """The runs, folder of their network, sampler, chains at a time, noise levels, and transitions for diagnosis."""
 
     fields: Annotated[dict[str, RunParams], Field(min_length=1)]
+    network: str
     preset: Literal["gibbs", "hmc", "remy2020"]
+    batch: Annotated[int, Field(ge=2)]
     sigma_start: Positive
     sigma_final: Positive
     further: Annotated[int, Field(ge=4)]

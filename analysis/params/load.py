@@ -99,11 +99,16 @@ def load_params(path: str | Path = ROOT / "params.yaml") -> Params:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise ParamsError(f"{path} cannot be read as YAML ({' '.join(str(error).split())})") from None
+    return checked_params(content, path)
+
+
+def checked_params(content: object, source: str | Path) -> Params:
+    """Every section of what was read from `source`, as `load_params` gives them and with its errors."""
     try:
         # through JSON, where strict types still let a mapping stand for a record
         return TypeAdapter(Params).validate_json(json.dumps(content))
     except ValidationError as error:
-        raise ParamsError(_sentence(path, error)) from None
+        raise ParamsError(_sentence(source, error)) from None
 
 
 def _sentence(path: str | Path, error: ValidationError) -> str:

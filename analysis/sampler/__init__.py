@@ -35,12 +35,13 @@ def annealer(prior: Prior, params: SampleParams) -> Callable:
 
     Returns
     -------
-    anneal(gamma, weight, chains, *, rng, further=0, watch=None) -> (samples, levels)
+    anneal(gamma, weight, chains, *, rng, further=0, watch=None, resume=None) -> (samples, levels)
         gamma, weight : (2, ny, nx), shear and its inverse variance; weights of zero sample the prior
         chains : number of samples, one a chain
         rng : decides every number drawn
         further : transitions at the last level after the samples are taken, for diagnostics
         watch : called with the chains (chains, ny, nx) after each of these
+        resume : file (.npz) of the chains after each level; one that is there is gone on with, for the same arguments
         samples : (chains, ny, nx), float32
         levels : one record a noise level
     """

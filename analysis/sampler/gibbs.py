@@ -29,6 +29,7 @@ prior, where the data enter the other draw and the split costs a bias of order r
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from keras import ops
@@ -37,6 +38,7 @@ from analysis.backend import compiled, filtered
 from analysis.lensing import convergence_from_shear, kaiser_squires_kernel, shear_from_convergence
 from analysis.params import SampleParams
 from analysis.posterior import gaussian_posterior_draws
+from analysis.sampler.checkpoint import load_state, save_state
 from analysis.sampler.health import Level, Watch, noisy_power, report, stein_ratio
 from analysis.score import Prior, gaussian_score, shifted_mean
 
@@ -58,7 +60,7 @@ def gibbs_sampler(prior: Prior, params: SampleParams) -> Callable:
     mean_of = compiled(lambda kappa, sigma: shifted_mean(prior, kappa, ops.broadcast_to(sigma, (kappa.shape[0],))))
     step, split = compiled(bridge), compiled(renoised)
 
-    def anneal(gamma, weight, chains: int, *, rng: np.random.Generator, further: int = 0, watch: Watch = None):
+    def anneal(gamma, weight, chains, *, rng, further=0, watch: Watch = None, resume: Path | None = None):
         gamma, weight = np.asarray(gamma, "float32"), np.asarray(weight, "float32")
         lowest = min(settings.renoise, (SHARE / max(weight.max(), 1e-9)) ** 0.5)
         rhos = np.geomspace(params.sigma_start, lowest, settings.cycles)
@@ -85,19 +87,23 @@ def gibbs_sampler(prior: Prior, params: SampleParams) -> Callable:
             noisy = split(kappa, np.float32(rho), data, capped_weight(weight, rho), white(chains, 2), white(chains))
             return descend(watched_mean, draw, noisy, ladder), stein, noisy_power(noisy, rho, power)
 
-        variance = added_variance(weight, rhos[0])
-        noise = np.sqrt(variance) * white(chains, 2)
-        kappa = gaussian_posterior_draws(
-            gamma + noise, capped_weight(weight, rhos[0]), prior.power, chains, rng=rng
-        ).astype("float32")
-        levels, evaluations = [], 0
-        for number, (rho, ladder) in enumerate(zip(rhos, ladders, strict=True), 1):
-            noise = less_noise(noise, variance, added_variance(weight, rho), white(chains, 2))
-            variance = added_variance(weight, rho)
-            kappa, stein, found = cycle(kappa, gamma + noise, rho, ladder)
-            evaluations += len(ladder)
+        state = load_state(resume, rng)
+        if state is None:
+            noise = np.sqrt(added_variance(weight, rhos[0])) * white(chains, 2)
+            kappa = gaussian_posterior_draws(
+                gamma + noise, capped_weight(weight, rhos[0]), prior.power, chains, rng=rng
+            ).astype("float32")
+            levels = []
+        else:
+            levels, (kappa, noise) = state[0], (state[1][name] for name in ("kappa", "noise"))
+        for number in range(len(levels), len(rhos)):
+            rho, before = rhos[number], added_variance(weight, rhos[max(number - 1, 0)])
+            noise = less_noise(noise, before, added_variance(weight, rho), white(chains, 2))
+            kappa, stein, found = cycle(kappa, gamma + noise, rho, ladders[number])
+            evaluations = sum(map(len, ladders[: number + 1]))
             level = Level(float(rho), 0.0, 1.0, stein, float(np.max(kappa)), evaluations, found)
-            levels.append(report(level, number, len(rhos)))
+            levels.append(report(level, number + 1, len(rhos)))
+            save_state(resume, rng, levels, kappa=kappa, noise=noise)
         samples = np.asarray(kappa)
         for _ in range(further):
             kappa = cycle(kappa, gamma, rhos[-1], ladders[-1])[0]

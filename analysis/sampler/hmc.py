@@ -9,6 +9,7 @@ A few pilot chains go first and find the leapfrog step of every level; then the 
 
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from keras import ops
@@ -16,6 +17,7 @@ from keras import ops
 from analysis.backend import compiled, filtered
 from analysis.params import SampleParams
 from analysis.posterior import annealed_score, diffused_score, gaussian_posterior_draws
+from analysis.sampler.checkpoint import load_state, save_state
 from analysis.sampler.health import Level, Watch, check_finite, noisy_power, report, stein_ratio
 from analysis.score import Prior
 
@@ -195,30 +197,36 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable:
     longest = np.pi / 2 / settings.leapfrog_steps  # beyond it a trajectory comes back
     pilot_evaluations = settings.levels * (1 + PILOT_TRIALS * settings.leapfrog_steps) * settings.pilot_chains
 
-    def anneal(gamma, weight, chains: int, *, rng: np.random.Generator, further: int = 0, watch: Watch = None):
+    def anneal(gamma, weight, chains, *, rng, further=0, watch: Watch = None, resume: Path | None = None):
         data = (np.asarray(gamma, "float32"), np.asarray(weight, "float32"))
         ladder = information_ladder(params.sigma_start, settings.sigma_end, settings.levels, prior.power, weight)
         ladder = ladder.astype("float32")
-        steps = pilot(ladder, data, rng)
-        kappa = _start(prior, gamma, weight, ladder[0], chains, rng)
-        levels, evaluations = [], round(pilot_evaluations / chains)
-        for number, (sigma, step) in enumerate(zip(ladder, steps, strict=True)):
+        state = load_state(resume, rng)
+        if state is None:
+            levels, steps, force = [], pilot(ladder, data, rng), None
+            kappa = _start(prior, gamma, weight, ladder[0], chains, rng)
+        else:
+            levels, (kappa, force, steps) = state[0], (state[1][name] for name in ("kappa", "force", "steps"))
+        a_level = 1 + settings.trajectories * settings.leapfrog_steps
+        for number in range(len(levels), len(ladder)):
+            sigma, step = ladder[number], float(steps[number])
             force, chances = family(number)[0](kappa, sigma, *data), []
             for _ in range(settings.trajectories):
                 kappa, force, chance = move(number, kappa, force, sigma, step, data, rng)
                 chances.append(chance)
-            evaluations += 1 + settings.trajectories * settings.leapfrog_steps
+            evaluations = round(pilot_evaluations / chains) + (number + 1) * a_level
             stein, found = stein_ratio(kappa, force), noisy_power(kappa, sigma, prior.power)
-            level = Level(float(sigma), step, np.mean(chances), stein, float(np.max(kappa)), evaluations, found)
+            level = Level(float(sigma), step, float(np.mean(chances)), stein, float(np.max(kappa)), evaluations, found)
             levels.append(report(level, number + 1, len(ladder)))
+            save_state(resume, rng, levels, kappa=kappa, force=force, steps=steps)
         score, equilibrium = families[1][0], (kappa, force)
         kappa = reverse_diffusion(lambda x, sigma: score(x, sigma, *data), kappa, tail)
-        evaluations += 2 * settings.ode_steps + 1
+        evaluations = levels[-1].evaluations + 2 * settings.ode_steps + 1
         found = noisy_power(kappa, 0.0, prior.power)
         last = Level(float(tail[-1]), 0.0, 1.0, np.nan, float(np.max(kappa)), evaluations, found)
         levels.append(report(last, "reverse diffusion", len(ladder)))
         for _ in range(further):
-            *equilibrium, _ = move(len(ladder) - 1, *equilibrium, ladder[-1], steps[-1], data, rng)
+            *equilibrium, _ = move(len(ladder) - 1, *equilibrium, ladder[-1], float(steps[-1]), data, rng)
             watch(np.asarray(equilibrium[0]))
         return np.asarray(kappa), levels
 

@@ -9,6 +9,7 @@ Source: Remy et al. 2020, section 3.3, and the code published with it.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from keras import ops
@@ -17,6 +18,7 @@ from analysis.backend import compiled
 from analysis.lensing import convergence_from_shear
 from analysis.params import SampleParams
 from analysis.posterior import annealed_score
+from analysis.sampler.checkpoint import load_state, save_state
 from analysis.sampler.health import Level, Watch, check_finite, noisy_power, report, stein_ratio
 from analysis.sampler.hmc import reverse_diffusion
 from analysis.score import Prior
@@ -46,20 +48,25 @@ def remy2020_sampler(prior: Prior, params: SampleParams, *, steps: int = STEPS) 
 
     force_of, transition = compiled(score), compiled(_transition(score))
 
-    def anneal(gamma, weight, chains: int, *, rng: np.random.Generator, further: int = 0, watch: Watch = None):
+    def anneal(gamma, weight, chains, *, rng, further=0, watch: Watch = None, resume: Path | None = None):
         data = (np.asarray(gamma, "float32"), np.asarray(weight, "float32"))
-        kappa = np.asarray(convergence_from_shear(data[0]))[None] + SIGMA_START * rng.standard_normal(
-            (chains, *prior.power.shape), "float32"
-        )
-        sigma, levels, accepted, tried = SIGMA_START, [], np.zeros(chains), 0
-        check_finite(force_of(kappa, np.float32(sigma), *data), sigma)  # a score that is not is never accepted
+        state = load_state(resume, rng)
+        if state is None:
+            kappa = np.asarray(convergence_from_shear(data[0]))[None] + SIGMA_START * rng.standard_normal(
+                (chains, *prior.power.shape), "float32"
+            )
+            levels, sigma, done = [], SIGMA_START, 0
+            check_finite(force_of(kappa, np.float32(sigma), *data), sigma)  # a score that is not is never accepted
+        else:
+            levels, kappa, (sigma, done) = state[0], state[1]["kappa"], (state[1][n].item() for n in ("sigma", "done"))
+        accepted, tried = np.zeros(chains), 0
 
         def move(kappa):
             step = np.float32(STEP * (sigma / SIGMA_START) ** 0.5)
             white, uniform = rng.standard_normal(kappa.shape, "float32"), rng.random(chains, "float32")
             return transition(kappa, white, uniform, step, np.float32(sigma), *data)
 
-        for number in range(1, steps + 1):
+        for number in range(done + 1, steps + 1):
             kappa, taken = move(kappa)
             accepted, tried = accepted + np.asarray(taken), tried + 1
             if accepted.min() >= ACCEPTED or number == steps:
@@ -70,6 +77,7 @@ def remy2020_sampler(prior: Prior, params: SampleParams, *, steps: int = STEPS) 
                 levels.append(report(level, f"step {number}", steps))
                 accepted, tried = np.zeros(chains), 0
                 sigma = max(sigma * RATIO, params.sigma_final)
+                save_state(resume, rng, levels, kappa=kappa, sigma=sigma, done=number)
         samples = np.asarray(
             reverse_diffusion(lambda x, level: force_of(x, np.float32(level), *data), kappa, _tail(sigma, params))
         )

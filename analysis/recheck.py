@@ -1,0 +1,128 @@
+"""Whether released results are still what this code makes: a few of their mocks, kept with them, are sampled again.
+
+A digest of code changes with every comment. Samples of the same mock, network and random numbers do not: where they
+agree with what was released, so does all that follows from them, and the release is marked as that of this code.
+"""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from analysis.calibration import STATISTICS, CutOut
+from analysis.files import BorderError, atomic
+from analysis.maps import load_maps
+from analysis.mock_runs import calibrated, small_mock
+from analysis.mocks import load_mocks
+from analysis.params import Params, checked_params, stage_rng
+from analysis.posterior import gaussian_margin
+from analysis.power import load_table
+from analysis.release import RELEASED, composed, mark
+from analysis.sampler import annealer
+from analysis.score import load_prior
+from analysis.sky import load_observation
+from analysis.validation import accuracy_table
+
+SMALL = (("own", 0), ("own", 1), ("own", 2), ("sky", 0))
+FULL = "test_00"
+TOLERANCE = 0.01  # of means and spreads over samples: rounding differs from machine to machine, and chains carry it on
+
+
+def main(profile: str) -> None:
+    """Sample the kept mocks again, print what was and what is, and mark the release if they agree."""
+    folder = RELEASED / profile
+    params = checked_params(composed(profile), f"the profile {profile}")
+    parts = {"calibration": recheck_calibration(folder, params), "validation": recheck_validation(folder, params)}
+    for part, found in parts.items():
+        for what, before, now, agrees in found:
+            print(f"{part:12} {what:40} {before:>11.5g} {now:>11.5g}   {'' if agrees else 'differs'}")
+    agreeing = [part for part, found in parts.items() if found and all(row[-1] for row in found)]
+    mark(profile, agreeing)
+    failed = sorted(set(parts) - set(agreeing))
+    if failed:
+        sys.exit(
+            f"{' and '.join(failed)} of {profile} cannot be confirmed: run the profile again and release it"
+            f" (`dvc exp run -S profile={profile}`, `make release`)"
+        )
+
+
+def keep_mocks(params: Params, data: Path, folder: Path) -> None:
+    """Keep the mocks that `recheck` samples again, of a run whose results lie in `data`."""
+    prior = load_prior(data / "score", side=params.train.crop_pixels)
+    weight = load_observation(data / "observation" / f"{params.mocks.field}.fits").weight
+    held_out, redrawn = load_maps(data / "simulations", "test"), gaussian_margin(prior.power, prior.margin)
+    for kind, number in SMALL:
+        mock = small_mock(params, held_out, weight, redrawn, kind, number)
+        with atomic(_path(folder, kind, number)) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, truth=mock.truth, gamma=mock.gamma, weight=mock.weight, box=mock.box)
+    shutil.copyfile(data / "mocks" / f"{FULL}.fits", folder / "mocks" / f"{FULL}.fits")
+
+
+def recheck_calibration(folder: Path, params: Params, mocks: Sequence[tuple[str, int]] = SMALL) -> list[tuple]:
+    """Statistics of the truths of small mocks, their means and spreads over samples, as released and by this code.
+
+    Parameters
+    ----------
+    folder : of a released profile
+    params : of that profile
+
+    Returns
+    -------
+    list
+        what, released value, value now, whether they agree
+    """
+    prior = load_prior(folder / "score", side=params.train.crop_pixels)
+    anneal, found = annealer(prior, params.sample), []
+    for kind, number in mocks:
+        row = calibrated(_load(_path(folder, kind, number)), params, prior, anneal, kind, number)
+        table = load_table(folder / "calibration" / f"ranks_{kind}.ecsv")
+        found += [
+            (f"{kind} {number}, {name} {quantity}", *_agree(table[key][number], row[key], scale))
+            for name in STATISTICS
+            for quantity, key, scale in (
+                ("truth", f"{name}_truth", abs(row[f"{name}_truth"])),
+                ("mean", f"{name}_mean", row[f"{name}_std"]),
+                ("spread", f"{name}_std", row[f"{name}_std"]),
+            )
+        ]
+    return found
+
+
+def recheck_validation(folder: Path, params: Params) -> list[tuple]:
+    """Errors of the posterior mean of one mock of the whole field, as released and by this code; rows as above."""
+    kept = folder / "validation" / "accuracy.ecsv"
+    if not kept.is_file():
+        return []
+    prior, mock = load_prior(folder / "score"), load_mocks(folder / "mocks", "test")[0]
+    rng = stage_rng(params.seed, "validate", mock.name)
+    chains = params.validate.chains
+    samples = annealer(prior, params.sample)(mock.observation.gamma, mock.observation.weight, chains, rng=rng)[0]
+    now = accuracy_table([mock], {"posterior_mean": samples.mean(axis=0)[None]}, samples[None])[0]
+    table = load_table(kept)
+    before = table[(table["mock"] == mock.name) & (table["method"] == "posterior_mean")][0]
+    return [
+        (f"{mock.name}, {name}", *_agree(before[name], now[name], abs(now[name])))
+        for name in table.colnames
+        if name.startswith("accuracy")
+    ]
+
+
+def _agree(before: float, now: float, scale: float) -> tuple[float, float, bool]:
+    """Two values, and whether they lie within the tolerance of a scale."""
+    return float(before), float(now), bool(abs(before - now) <= TOLERANCE * scale + 1e-12)
+
+
+def _path(folder: Path, kind: str, number: int) -> Path:
+    """Where a small mock is kept."""
+    return folder / "mocks" / f"{kind}_{number:04d}.npz"
+
+
+def _load(path: Path) -> CutOut:
+    """A small mock that `keep_mocks` wrote."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return CutOut(stored["truth"], stored["gamma"], stored["weight"], int(stored["box"]))
+    except (OSError, ValueError, KeyError) as error:
+        raise BorderError(f"{path} cannot be read ({error}); `dvc pull {path.parent}.dvc` brings it") from None
