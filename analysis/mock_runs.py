@@ -1,6 +1,6 @@
 """Mocks sampled by the hundred, over workers: ranks of the small ones, posterior samples of the full fields."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from astropy.table import Table
 
 from analysis.calibration import CutOut, calibrate_mock, cut_out
 from analysis.files import atomic, read_json, write_json
-from analysis.maps import MapSet, load_maps
+from analysis.maps import load_maps
 from analysis.mocks import Mock
 from analysis.params import DATA, Params, load_params, stage_rng
 from analysis.posterior import gaussian_margin
@@ -49,23 +49,27 @@ def sampled_mocks(params: Params, mocks: Sequence[Mock], work: Path) -> np.ndarr
     return np.stack([np.load(path, allow_pickle=False) for path in tasks])
 
 
-def small_mock(params: Params, held_out: MapSet, weight: np.ndarray, redrawn, kind: str, number: int) -> CutOut:
-    """The mock of a kind and a number.
+def mock_rng(params: Params, kind: str, number: int) -> np.random.Generator:
+    """What decides a small mock, and then its samples."""
+    return stage_rng(params.seed, "calibrate", kind, str(number))
+
+
+def small_mocks(params: Params, prior: Prior, data: Path) -> Callable:
+    """A function (kind, rng) that cuts a mock from held-out maps, under pieces of the field's noise.
 
     Parameters
     ----------
-    held_out : maps of boxes that no training saw
-    weight : (2, ny, nx), of the field that lends its noise
-    redrawn : `posterior.gaussian_margin` of the prior
+    prior : on the grid of the mocks
+    data : folder of the stages' outputs
     """
-    rng = stage_rng(params.seed, "calibrate", "mock", kind, str(number))
-    side, margin = params.train.crop_pixels, params.train.margin
-    return cut_out(held_out, weight, side, margin, kind, rng=rng, redrawn=redrawn)
+    held_out = load_maps(data / "simulations", "test")
+    weight = load_observation(data / "observation" / f"{params.mocks.field}.fits").weight
+    redrawn, side = gaussian_margin(prior.power, prior.margin), params.train.crop_pixels
+    return lambda kind, rng: cut_out(held_out, weight, side, prior.margin, kind, rng=rng, redrawn=redrawn)
 
 
-def calibrated(mock: CutOut, params: Params, prior: Prior, anneal, kind: str, number: int) -> dict[str, float]:
-    """Ranks of a mock's truth among its samples (`calibrate_mock`), by random numbers of its kind and number alone."""
-    rng = stage_rng(params.seed, "calibrate", "samples", kind, str(number))
+def calibrated(mock: CutOut, params: Params, prior: Prior, anneal: Callable, rng: np.random.Generator) -> dict:
+    """Ranks of a mock's truth among its samples (`calibrate_mock`)."""
     samples = np.asarray(anneal(mock.gamma, mock.weight, params.calibrate.samples, rng=rng)[0], float)
     return calibrate_mock(mock, samples, prior, rng=rng)
 
@@ -73,8 +77,9 @@ def calibrated(mock: CutOut, params: Params, prior: Prior, anneal, kind: str, nu
 def _calibrate(path: Path, kind: str, number: int) -> None:
     """Sample one small mock and keep its ranks."""
     params, prior, anneal = _setting(path.parent.name, small=True)
-    mock = small_mock(params, *_source(path.parent.name), kind, number)
-    write_json(path, calibrated(mock, params, prior, anneal, kind, number))
+    rng = mock_rng(params, kind, number)
+    mock = _small_mocks(path.parent.name)(kind, rng)
+    write_json(path, calibrated(mock, params, prior, anneal, rng))
 
 
 def _sample(path: Path, mock: Mock) -> None:
@@ -98,8 +103,7 @@ def _setting(run: str, small: bool):
 
 
 @lru_cache(maxsize=1)
-def _source(run: str):
-    """What small mocks of a run are made of, once a process: test maps, weights of the field, margins drawn anew."""
+def _small_mocks(run: str) -> Callable:
+    """`small_mocks` of a run, once a process."""
     params, prior, _ = _setting(run, small=True)
-    observation = load_observation(DATA / "observation" / f"{params.mocks.field}.fits")
-    return load_maps(DATA / "simulations", "test"), observation.weight, gaussian_margin(prior.power, prior.margin)
+    return small_mocks(params, prior, DATA)

@@ -4,25 +4,24 @@ A digest of code changes with every comment. Samples of the same mock, network a
 agree with what was released, so does all that follows from them, and the release is marked as that of this code.
 """
 
+import json
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
 from analysis.calibration import STATISTICS, CutOut
 from analysis.files import BorderError, atomic
-from analysis.maps import load_maps
-from analysis.mock_runs import calibrated, small_mock
+from analysis.mock_runs import calibrated, mock_rng, small_mocks
 from analysis.mocks import load_mocks
 from analysis.params import Params, checked_params, stage_rng
-from analysis.posterior import gaussian_margin
 from analysis.power import load_table
 from analysis.release import RELEASED, composed, mark
 from analysis.sampler import annealer
 from analysis.score import load_prior
-from analysis.sky import load_observation
 from analysis.validation import accuracy_table
 
 SMALL = (("own", 0), ("own", 1), ("own", 2), ("sky", 0))
@@ -49,14 +48,19 @@ def main(profile: str) -> None:
 
 
 def keep_mocks(params: Params, data: Path, folder: Path) -> None:
-    """Keep the mocks that `recheck` samples again, of a run whose results lie in `data`."""
-    prior = load_prior(data / "score", side=params.train.crop_pixels)
-    weight = load_observation(data / "observation" / f"{params.mocks.field}.fits").weight
-    held_out, redrawn = load_maps(data / "simulations", "test"), gaussian_margin(prior.power, prior.margin)
+    """Keep the mocks that are sampled again, of a run whose results lie in `data`, and where their random numbers stood.
+
+    Parameters
+    ----------
+    folder : of the released profile
+    """
+    cut = small_mocks(params, load_prior(data / "score", side=params.train.crop_pixels), data)
     for kind, number in SMALL:
-        mock = small_mock(params, held_out, weight, redrawn, kind, number)
+        rng = mock_rng(params, kind, number)
+        mock = cut(kind, rng)
+        state = np.array(json.dumps(rng.bit_generator.state))
         with atomic(_path(folder, kind, number)) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, truth=mock.truth, gamma=mock.gamma, weight=mock.weight, box=mock.box)
+            np.savez_compressed(file, truth=mock.truth, gamma=mock.gamma, weight=mock.weight, box=mock.box, rng=state)
     shutil.copyfile(data / "mocks" / f"{FULL}.fits", folder / "mocks" / f"{FULL}.fits")
 
 
@@ -76,7 +80,8 @@ def recheck_calibration(folder: Path, params: Params, mocks: Sequence[tuple[str,
     prior = load_prior(folder / "score", side=params.train.crop_pixels)
     anneal, found = annealer(prior, params.sample), []
     for kind, number in mocks:
-        row = calibrated(_load(_path(folder, kind, number)), params, prior, anneal, kind, number)
+        mock, rng = _load(_path(folder, kind, number))
+        row = calibrated(mock, params, prior, anneal, rng)
         table = load_table(folder / "calibration" / f"ranks_{kind}.ecsv")
         found += [
             (f"{kind} {number}, {name} {quantity}", *_agree(table[key][number], row[key], scale))
@@ -119,10 +124,12 @@ def _path(folder: Path, kind: str, number: int) -> Path:
     return folder / "mocks" / f"{kind}_{number:04d}.npz"
 
 
-def _load(path: Path) -> CutOut:
-    """A small mock that `keep_mocks` wrote."""
+def _load(path: Path) -> tuple[CutOut, np.random.Generator]:
+    """A small mock that `keep_mocks` wrote, and the random numbers that come next."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return CutOut(stored["truth"], stored["gamma"], stored["weight"], int(stored["box"]))
-    except (OSError, ValueError, KeyError) as error:
+            rng = np.random.default_rng()
+            rng.bit_generator.state = json.loads(str(stored["rng"]))
+            return CutOut(stored["truth"], stored["gamma"], stored["weight"], int(stored["box"])), rng
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise BorderError(f"{path} cannot be read ({error}); `dvc pull {path.parent}.dvc` brings it") from None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from analysis.files import BorderError, read_json, write_json
+from analysis.files import BorderError, read_json, sha256, write_json
 from analysis.params import DATA, ROOT, Params, load_params
 from analysis.power import load_table
 from analysis.provenance import DIGITS, code_cells, code_hash, import_closure, stage_keys
@@ -119,6 +119,7 @@ def release(path: Path, data: Path, folder: Path, root: Path = ROOT, *, network_
     """Copy what is kept of a run into the folder of releases, with the digests of what it rests on.
 
     A long run may end with its calibration: a validation that gathered another one is of another run, and left out.
+    One released before stays, marked as it is, while the network is the same.
 
     Parameters
     ----------
@@ -141,7 +142,9 @@ def release(path: Path, data: Path, folder: Path, root: Path = ROOT, *, network_
             f" change conf/profile/{profile}.yaml, or compose it with `dvc exp run -S profile={profile}`"
         )
     parts = [] if network_only else _whole_parts(params, data, root)
-    for part in ("score", *STAGES):
+    weights = [place / "score" / "network.weights.h5" for place in (data, folder / profile)]
+    same = all(path.is_file() for path in weights) and sha256(weights[0]) == sha256(weights[1])
+    for part in ("score", *(parts if same else STAGES)):  # what else is there of this network stays, its digest too
         shutil.rmtree(folder / profile / part, ignore_errors=True)
     for part in ("score", *parts):
         names = KEPT.get(part) or sorted(file.name for file in (data / part).iterdir())
@@ -149,7 +152,7 @@ def release(path: Path, data: Path, folder: Path, root: Path = ROOT, *, network_
             target = folder / profile / part / Path(name).name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(data / part / name, target)
-    mark(profile, parts, folder, root, anew=True)
+    mark(profile, parts, folder, root, anew=not same)
 
 
 def _whole_parts(params: Params, data: Path, root: Path) -> list[str]:

@@ -65,17 +65,26 @@ def test_what_was_released_is_found_without_a_warning(project):
 
 def test_a_network_is_released_without_a_calibration_where_that_is_asked_for(project):
     (project / "data" / "calibration" / "ranks_sky.ecsv").unlink()
+    (project / "data" / "score" / "network.weights.h5").write_bytes(b"other weights")
     release(project / "params.yaml", project / "data", project / "released", project, network_only=True)
-    assert (project / "released" / "reference" / "score" / "network.weights.h5").read_bytes() == b"weights"
-    assert found(project) == {}
+    assert (project / "released" / "reference" / "score" / "network.weights.h5").read_bytes() == b"other weights"
+    assert found(project) == {}, "the calibration of another network"
+    assert released_validation("reference", project / "released", project) == {}
 
 
-def test_the_validation_of_another_run_is_left_out(project):
+def test_the_validation_of_another_run_is_left_out_and_that_of_the_same_network_stays(project):
     finish(project, 4, "calibrate")
+    path = project / "conf" / "profile" / "reference.yaml"
+    path.write_text(path.read_text().replace("chains: 16", "chains: 8"))
+    (project / "params.yaml").write_text(yaml.safe_dump(composed("reference", root=project)), encoding="utf-8")
     keep(project)
     assert found(project)["metrics"]["n_mocks"] == 4
+    kept = released_validation("reference", project / "released", project)
+    assert kept["metrics"]["prior"] == {"n": 256}
+    assert "changed since" in kept["warning"]
+    (project / "data" / "score" / "network.weights.h5").write_bytes(b"other weights")
+    keep(project)
     assert released_validation("reference", project / "released", project) == {}
-    assert not (project / "released" / "reference" / "validation").exists()
 
 
 def test_without_a_calibration_nothing_is_released(project):
