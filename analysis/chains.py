@@ -115,7 +115,7 @@ def _sample_group(path: Path, name: str, number: int, chains: int) -> None:
     params, setting, anneal = _setting(path.parent.name, name)
     observation, under_way = setting.observation, path.with_name(f"under_way_{number}.npz")
     draws, watch = watched(observation.mask, observation.grid.pixel_arcmin)
-    rng = stage_rng(params.seed, "sample", name, *([str(number)] if number else []))
+    rng = stage_rng(params.seed, "sample", name, str(number))
     samples, levels = anneal(
         setting.gamma, setting.weight, chains, rng=rng, further=params.sample.further, watch=watch, resume=under_way
     )

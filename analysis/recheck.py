@@ -48,7 +48,7 @@ def main(profile: str) -> None:
 
 
 def keep_mocks(params: Params, data: Path, folder: Path) -> None:
-    """Keep the mocks that are sampled again, of a run whose results lie in `data`, and where their random numbers stood.
+    """Keep the mocks that are to be sampled again, of a run whose results lie in `data`, and their random numbers.
 
     Parameters
     ----------
@@ -61,6 +61,7 @@ def keep_mocks(params: Params, data: Path, folder: Path) -> None:
         state = np.array(json.dumps(rng.bit_generator.state))
         with atomic(_path(folder, kind, number)) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, truth=mock.truth, gamma=mock.gamma, weight=mock.weight, box=mock.box, rng=state)
+    (folder / "mocks").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(data / "mocks" / f"{FULL}.fits", folder / "mocks" / f"{FULL}.fits")
 
 
