@@ -35,16 +35,26 @@ def main(profile: str) -> None:
     params = checked_params(composed(profile), f"the profile {profile}")
     parts = {"calibration": recheck_calibration(folder, params), "validation": recheck_validation(folder, params)}
     for part, found in parts.items():
-        for what, before, now, agrees in found:
-            print(f"{part:12} {what:40} {before:>11.5g} {now:>11.5g}   {'' if agrees else 'differs'}")
+        for line in report(found):
+            print(f"{part}: {line}")
     agreeing = [part for part, found in parts.items() if found and all(row[-1] for row in found)]
     mark(profile, agreeing)
-    failed = sorted(set(parts) - set(agreeing))
+    failed = [part for part in parts if part not in agreeing]
     if failed:
         sys.exit(
-            f"{' and '.join(failed)} of {profile} cannot be confirmed: run the profile again and release it"
-            f" (`dvc exp run -S profile={profile}`, `make release`)"
+            f"the {' and '.join(failed)} of {profile} cannot be confirmed; run the profile again and release it:"
+            f" `dvc exp run -S profile={profile}`, then `make release`"
         )
+
+
+def report(found: Sequence[tuple]) -> list[str]:
+    """A line a mock, and one for every number that differs."""
+    lines = []
+    for mock in dict.fromkeys(row[0].partition(",")[0] for row in found):
+        rows = [row for row in found if row[0].partition(",")[0] == mock]
+        lines.append(f"{mock}: {sum(row[-1] for row in rows)} of {len(rows)} numbers agree")
+        lines += [f"{what} was {before:.5g} and is {now:.5g}" for what, before, now, agrees in rows if not agrees]
+    return lines
 
 
 def keep_mocks(params: Params, data: Path, folder: Path) -> None:
