@@ -46,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     recheck = commands.add_parser("recheck", help="sample mocks of a release again, and confirm it where they agree")
     recheck.add_argument("profile", nargs="?", default="reference")
     recheck.set_defaults(command=_recheck)
+    draw = commands.add_parser("draw", help="draw one run of sample.fields from its samples alone")
+    draw.add_argument("name", help="of the run")
+    draw.set_defaults(command=_draw)
     verify = commands.add_parser("verify", help="compare this run's metrics with the published ones of its profile")
     verify.set_defaults(command=_verify)
     store = commands.add_parser("store", help="read all that a DVC remote should hold, and name what is not whole")
@@ -120,6 +123,13 @@ def _recheck(options: argparse.Namespace) -> None:
     from analysis import recheck
 
     recheck.main(options.profile)
+
+
+def _draw(options: argparse.Namespace) -> None:
+    """Draw one run."""
+    from analysis import draw
+
+    draw.main(options.name)
 
 
 def _verify(options: argparse.Namespace) -> None:

@@ -1,0 +1,52 @@
+"""The figure of one run, from its samples and the network's folder alone."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+
+from analysis.draw import run_result
+from analysis.files import BorderError
+from analysis.params import ROOT, load_params
+from analysis.power import save_power
+from analysis.sampler import Level
+from analysis.samples import save_samples
+from analysis.sky import load_observation
+
+PARAMS = load_params()
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project with the committed observation of COSMOS, made-up samples and a spectrum."""
+    shutil.copytree(ROOT / "data" / "observation", tmp_path / "data" / "observation")
+    observation = load_observation(tmp_path / "data" / "observation" / "cosmos.fits")
+    samples = np.random.default_rng(1).standard_normal((3, *observation.grid.shape)).astype("float32")
+    level = Level(0.1, 0.0, 1.0, 1.0, 0.5, 10, (1.0, 1.0, 1.0, 1.0))
+    cards = {"PROFILE": "quick", "SOURCE": "none", "SEED": 1, "CODEHASH": "none"}
+    save_samples(tmp_path / "data" / "samples" / "cosmos.fits", samples, [level], observation.grid, cards=cards)
+    save_power(np.full(observation.grid.shape, 1e-3), tmp_path / "data" / "score" / "power.npy")
+    return tmp_path, samples
+
+
+def test_a_run_is_read_without_what_only_mocks_make(project):
+    folder, samples = project
+    result = run_result(PARAMS, "cosmos", folder)
+    np.testing.assert_array_equal(result.samples, samples)
+    assert (
+        np.corrcoef(result.kaiser_squires[result.observation.mask], result.wiener[result.observation.mask])[0, 1] > 0.5
+    )
+    assert len(result.clusters) > 20
+
+
+def test_what_cannot_be_drawn_is_told_in_a_sentence(project):
+    folder, _ = project
+    with pytest.raises(BorderError, match=r"sample\.fields has no run 'goods'; its runs are: mock, cosmos,"):
+        run_result(PARAMS, "goods", folder)
+    with pytest.raises(BorderError, match=r"cosmos_bright\.fits"):
+        run_result(PARAMS, "cosmos_bright", folder)
+    save_power(np.full((64, 64), 1e-3), folder / "data" / "other" / "power.npy")
+    other = dataclasses.replace(PARAMS, sample=dataclasses.replace(PARAMS.sample, network="data/other"))
+    with pytest.raises(BorderError, match=r"has 160 pixels a side, its network 64; run `dvc repro sample@cosmos`"):
+        run_result(other, "cosmos", folder)
