@@ -35,7 +35,7 @@ def test_a_run_is_read_without_what_only_mocks_make(project):
     result = run_result(PARAMS, "cosmos", folder)
     np.testing.assert_array_equal(result.samples, samples)
     assert (
-        np.corrcoef(result.kaiser_squires[result.observation.mask], result.wiener[result.observation.mask])[0, 1] > 0.5
+        np.corrcoef(result.kaiser_squires[result.observation.mask], result.wiener[result.observation.mask])[0, 1] > 0.3
     )
     assert len(result.clusters) > 20
 

@@ -1,6 +1,7 @@
 """The pipeline: names agree, stages say what they depend on, notebooks are thin, and all of it runs on `tiny`."""
 
 import ast
+import contextlib
 import hashlib
 import io
 import json
@@ -10,11 +11,13 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from functools import reduce
 from pathlib import Path
 
 import nbformat
 import numpy as np
+import psutil
 import pytest
 import yaml
 from astropy.io import fits
@@ -534,6 +537,38 @@ def test_figures_are_whole(tiny):
         start = {".pdf": b"%PDF-", ".png": b"\x89PNG"}[path.suffix]
         assert path.read_bytes().startswith(start)
         assert path.stat().st_size > 5000
+
+
+def killed_after(seconds, command, folder, begun):
+    """Start a command and kill it, with all that it started, a while after a file appears; False if it was faster."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    process = psutil.Popen(command.split(), cwd=folder, env={**os.environ, "PATH": path}, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not list(folder.glob(begun)):
+        time.sleep(0.02)
+    time.sleep(seconds)
+    family = [*process.children(recursive=True), process]
+    alive = process.poll() is None
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    psutil.wait_procs(family, timeout=30)
+    return alive
+
+
+def test_sampling_killed_at_random_moments_ends_with_the_same_bits(tiny):
+    path, command = tiny / "data" / "samples" / "cosmos.fits", "python -m analysis run sample name=cosmos"
+    undisturbed = path.read_bytes()
+    path.unlink()
+    kills = [
+        killed_after(seconds, command, tiny, ".work/sample@cosmos/*/under_way_0.npz")
+        for seconds in np.random.default_rng(11).uniform(0, 0.3, size=2)
+    ]
+    assert any(kills), "the stage was over before it was killed"
+    done = shell(command, tiny)
+    assert done.returncode == 0, done.stderr
+    assert path.read_bytes() == undisturbed
+    assert list((tiny / ".work" / "sample@cosmos").iterdir()) == []
+    assert [file.name for file in path.parent.iterdir() if file.name.startswith(".")] in ([], [".gitignore"])
 
 
 # other simulations
