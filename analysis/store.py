@@ -6,6 +6,7 @@ failed but not why. Here every object is read and hashed, and each that is missi
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from tqdm import tqdm
 from analysis.files import BorderError
 from analysis.params import ROOT
 
-REFUSED = ("401", "403", "denied", "forbidden", "unauthorized", "invalidaccesskey", "signaturedoesnotmatch")
-NO_PLACE = ("bucket does not exist", "nosuchbucket", "405", "name or service", "connect")
+REFUSED = re.compile(r"\b(401|403)\b|denied|forbidden|unauthorized|invalidaccesskey|signaturedoesnotmatch")
+NO_PLACE = re.compile(r"\b405\b|bucket does not exist|nosuchbucket|name or service|connect")
+ANYTHING = re.compile("")
+ADDRESS = re.compile(r"\w+://\S+")
 BLOCK = 1 << 20
 
 
@@ -89,7 +92,7 @@ def inspect(remote: Any, wanted: Mapping[str, str]) -> Report:
             _explain(error, NO_PLACE)
             state = "missing"
         except Exception as error:  # every kind of remote has exceptions of its own
-            _explain(error, ("",))
+            _explain(error, ANYTHING)
         states[state][oid] = file
     return Report(**states)
 
@@ -142,17 +145,17 @@ def _digest(remote: Any, oid: str) -> str:
     return digest.hexdigest()
 
 
-def _explain(error: Exception, signs: tuple[str, ...]) -> None:
+def _explain(error: Exception, signs: re.Pattern) -> None:
     """Raise one sentence with a remedy if an error bears one of the signs, or that of credentials."""
     causes = filter(None, (error, error.__cause__))  # HTTP: every failure is a missing file, by cause of which
     reason = " ".join(" by ".join(f"{type(cause).__name__}: {cause}" for cause in causes).split())[:300]
-    said = reason.lower()
-    if any(sign in said for sign in REFUSED):
+    said = ADDRESS.sub(" ", reason).lower()  # whose port, path or hash may hold any number
+    if REFUSED.search(said):
         raise BorderError(
             f"the remote refuses this user ({reason}); set key or password with `dvc remote modify --local`, as README"
             " says for each kind of remote"
         ) from error
-    if any(sign in said for sign in signs):
+    if signs.search(said):
         raise BorderError(
             f"the remote is not where its address says ({reason}); create the bucket or folder, or correct the address"
             " with `dvc remote modify NAME url ADDRESS`"

@@ -3,6 +3,7 @@
 import getpass
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,9 @@ from pathlib import Path
 
 import pytest
 import servers
+
+from analysis.files import BorderError
+from analysis.store import NO_PLACE, _explain
 
 FILES = {"kappa.txt": "0.1 0.2\n" * 4000, "gamma.txt": "0.3\n"}
 INSPECT = """
@@ -175,6 +179,16 @@ def test_what_is_pushed_comes_back_and_what_is_damaged_is_named_and_mended(lab):
     lab.wipe()
     assert lab.dvc("pull", "-r", "lab").returncode == 0
     assert lab.holds() == FILES
+
+
+def test_numbers_in_an_address_are_not_statuses():
+    address = "http://127.0.0.1:46403/405/files/md5/40/1756ed.dir"
+    with pytest.raises(BorderError, match="not where its address says") as told:
+        _explain(FileNotFoundError(address), re.compile("filenotfound"))
+    assert address in str(told.value)
+    with pytest.raises(BorderError, match="refuses this user"):
+        _explain(OSError(f"403, message='', url='{address}'"), NO_PLACE)
+    _explain(FileNotFoundError(address), NO_PLACE)
 
 
 def test_wrong_credentials_and_a_missing_place_are_told_apart(lab):
