@@ -1,9 +1,13 @@
-"""The one place that knows which array library Keras runs on: compilation and complex Fourier transforms."""
+"""The one place that knows which array library Keras runs on: compilation, devices, complex Fourier transforms."""
 
-from collections.abc import Callable
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
 
 import keras
 from keras import ops
+
+from analysis.files import BorderError
 
 
 def compiled(function: Callable) -> Callable:
@@ -23,6 +27,58 @@ def compiled(function: Callable) -> Callable:
         f"the Keras backend is {keras.backend.backend()!r}, which is neither tensorflow nor jax;"
         " set the environment variable KERAS_BACKEND to one of them"
     )
+
+
+def share_devices(batches: Sequence[int]) -> int:
+    """Split every batch over all GPUs, or whatever devices JAX has; with TensorFlow, and with one, there is one.
+
+    Parameters
+    ----------
+    batches : sizes that occur
+
+    Returns
+    -------
+    int
+        number of devices
+
+    Raises
+    ------
+    BorderError
+        If a batch cannot be split evenly.
+    """
+    if keras.backend.backend() != "jax":
+        return 1
+    devices = keras.distribution.list_devices()
+    for batch in batches:
+        if batch % len(devices):
+            raise BorderError(
+                f"{len(devices)} devices cannot share batches of {' and '.join(map(str, batches))} crops: make"
+                f" train.batch a multiple of {len(devices)}, or hide devices (CUDA_VISIBLE_DEVICES)"
+            )
+    if len(devices) > 1:
+        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
+    return len(devices)
+
+
+def device_use() -> list[str]:
+    """Memory that this process has used of each GPU, and how busy it is; nothing where there is none."""
+    lines = []
+    if keras.backend.backend() == "jax":
+        import jax
+
+        for device in jax.devices():
+            found = device.memory_stats() if device.platform == "gpu" else None
+            if found:
+                lines.append(f"{device}: {found['peak_bytes_in_use'] / 1e9:.1f} GB at most")
+    elif keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        for device in tf.config.list_logical_devices("GPU"):
+            lines.append(f"{device.name}: {tf.config.experimental.get_memory_info(device.name)['peak'] / 1e9:.1f} GB")
+    if lines and shutil.which("nvidia-smi"):
+        asked = ["nvidia-smi", "--query-gpu=index,utilization.gpu,memory.used", "--format=csv,noheader"]
+        lines += subprocess.run(asked, capture_output=True, text=True, check=False).stdout.splitlines()
+    return lines
 
 
 def fourier(real, imag=None):

@@ -46,7 +46,8 @@ def field_setting(params: Params, name: str) -> Setting:
     run = params.sample.fields[name]
     observation = rotate_shear(load_observation(ROOT / run.observation), run.rotate_deg)
     folder = ROOT / params.sample.network
-    prior, halvings = load_prior(folder), len(read_json(folder / "network.json")["network"]["widths"]) - 1
+    prior = load_prior(folder, precision=params.sample.precision)
+    halvings = len(read_json(folder / "network.json")["network"]["widths"]) - 1
     prior = prior if run.prior == "network" else dataclasses.replace(prior, network=None)
     theory = load_table(DATA / "theory" / "c_ell.ecsv")
     check_run(prior, observation, params.sample)

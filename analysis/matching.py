@@ -7,7 +7,9 @@ import numpy as np
 from keras import ops
 
 from analysis.backend import filtered
+from analysis.batches import MapStore
 from analysis.params import TrainParams
+from analysis.posterior import with_margin
 from analysis.score import Prior, denoised, per_map, prior_score, wiener_significance
 
 SIGNIFICANT = 3.0  # times the rms that the Gaussian model expects
@@ -15,7 +17,7 @@ ORIGINAL_SIGMA = 0.2  # spread of the noise levels of Remy et al. 2020
 
 
 class ScoreMatching(keras.Model):
-    """Denoising score matching of one network in priors of several grids, trained by `fit` on clean maps.
+    """Denoising score matching of one network in priors of several grids, trained by `fit` on crops of clean maps.
 
     Every map gets its own noise level, log-uniform in the range of the training (or as the original's). The loss of a
     level is measured in units of the Gaussian model's: each level counts the same, and 1 is what theory alone reaches
@@ -36,23 +38,38 @@ class ScoreMatching(keras.Model):
     Source: Vincent 2011; Remy et al. 2020, eq. 3.
     """
 
-    def __init__(self, priors: Sequence[Prior], params: TrainParams, *, seed: int):
+    def __init__(self, priors: Sequence[Prior], maps: np.ndarray, params: TrainParams, *, seed: int):
         super().__init__()
-        self.network = priors[0].network
+        self.network, self.store = priors[0].network, MapStore(maps)
         self.priors, self.params = priors, params
         self.noise = keras.random.SeedGenerator(seed)
 
     def call(self, stacks, training=False):
+        """Residuals of crops with margins and noise drawn for the occasion, in one row.
+
+        Parameters
+        ----------
+        stacks : places and amplitudes (`MapStore`) of the crops for the grid of each prior
+        """
+        return self.residuals([self._crops(*stack) for stack in zip(self.priors, stacks, strict=True)], training)
+
+    def _crops(self, prior: Prior, stack):
+        """Clean maps of the grid of a prior, their margin Gaussian given what is inside."""
+        kappa = self.store(*stack, side=prior.power.shape[-1])
+        white = keras.random.normal(ops.shape(kappa), seed=self.noise)
+        return with_margin(kappa, filtered(white, prior.power**0.5), prior.power, prior.margin)
+
+    def residuals(self, maps, training=False):
         """Residuals of freshly noised maps over the Gaussian model's, times the root of their weights, in one row.
 
         Parameters
         ----------
-        stacks : (n, ny, nx) each, clean maps of the grid of each prior
+        maps : (n, ny, nx) each, clean maps of the grid of each prior
         """
         return ops.concatenate(
             [
                 ops.reshape(self._residual(prior, kappa, training), (-1,))
-                for prior, kappa in zip(self.priors, stacks, strict=True)
+                for prior, kappa in zip(self.priors, maps, strict=True)
             ]
         )
 

@@ -98,7 +98,8 @@ def _setting(run: str, small: bool):
     Workers may outlive a run; the next has another name, that of the folder of its code, parameters and data.
     """
     params = load_params()
-    prior = load_prior(DATA / "score", side=params.train.crop_pixels if small else None)
+    side = params.train.crop_pixels if small else None
+    prior = load_prior(DATA / "score", side=side, precision=params.sample.precision)
     return params, prior, annealer(prior, params.sample)
 
 

@@ -10,10 +10,10 @@ import math
 import keras
 from keras import layers
 
-from analysis.params import NetworkParams
+from analysis.params import NetworkParams, Precision
 
 
-def build_network(params: NetworkParams) -> keras.Model:
+def build_network(params: NetworkParams, precision: Precision = "float32") -> keras.Model:
     """A new network.
 
     Parameters
@@ -22,6 +22,7 @@ def build_network(params: NetworkParams) -> keras.Model:
         or the paper's concatenation), `conditioning` (scale and shift of every block's channels, or the noise level
         as one more channel of the input), `normalisation` (none, batch or group) and `spectral_norm` (kernels of unit
         norm, but for the last convolution)
+    precision : of what its layers compute; weights and output are float32 either way
 
     Returns
     -------
@@ -31,6 +32,16 @@ def build_network(params: NetworkParams) -> keras.Model:
 
     Source: Remy et al. 2020, section 3; Ho et al. 2020 for the conditioning.
     """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    try:
+        return _built(params)
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _built(params: NetworkParams) -> keras.Model:
+    """A network whose layers compute in Keras' current precision."""
     convolution, block = _building_blocks(params)
     maps = keras.Input((None, None, 3), name="maps")
     noise = keras.Input((1,), name="noise")
@@ -58,7 +69,9 @@ def build_network(params: NetworkParams) -> keras.Model:
         x = joined()([x, skip])
         for _ in range(params.blocks):
             x = block(x, level, width)
-    out = layers.Conv2D(1, 3, padding="same", kernel_initializer="zeros")(layers.Activation("swish")(x))
+    out = layers.Conv2D(1, 3, padding="same", kernel_initializer="zeros", dtype="float32")(
+        layers.Activation("swish")(x)
+    )
     return keras.Model([maps, noise], out, name="residual_unet")
 
 

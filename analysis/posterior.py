@@ -129,26 +129,37 @@ def gaussian_margin(power: np.ndarray, margin: int) -> Callable:
     """
     if margin == 0:
         return lambda maps, rng: maps
-    inside = inside_margin(power.shape, margin)
     power = power.astype("float32")
-
-    @compiled
-    def correction(difference):
-        solved = conjugate_gradients(
-            lambda x: inside * filtered(inside * x, power),
-            lambda x: inside * filtered(inside * x, 1.0 / power),
-            inside * difference,
-            iterations=200,
-            tolerance=1e-4,
-        )
-        return filtered(solved, power)
+    compiled_margin = compiled(lambda maps, field: with_margin(maps, field, power, margin))
 
     def redrawn(maps: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         field = gaussian_field(power, len(maps), rng=rng).astype("float32")
-        drawn = field + np.asarray(correction(maps.astype("float32") - field))
-        return np.where(inside > 0, maps, drawn).astype("float32")
+        return np.asarray(compiled_margin(maps.astype("float32"), field))
 
     return redrawn
+
+
+def with_margin(kappa, field, power, margin: int):
+    """Maps whose margin is that of the realisation of Gaussian fields constrained by their pixels inside.
+
+    Parameters
+    ----------
+    kappa : (n, ny, nx)
+    field : (n, ny, nx), Gaussian, of power `power`
+    power : (ny, nx), pixel variance per mode
+    margin : pixels along the edges; 0 leaves the maps as they are
+    """
+    if margin == 0:
+        return kappa
+    inside, power = inside_margin(power.shape, margin), ops.cast(power, kappa.dtype)
+    solved = conjugate_gradients(
+        lambda x: inside * filtered(inside * x, power),
+        lambda x: inside * filtered(inside * x, 1.0 / power),
+        inside * (kappa - field),
+        iterations=200,
+        tolerance=1e-4,
+    )
+    return ops.where(inside > 0, kappa, field + filtered(solved, power))
 
 
 def gaussian_posterior_solve(target, weight, power, *, iterations: int = 500, tolerance: float = 1e-8):

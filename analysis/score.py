@@ -39,7 +39,7 @@ from keras import ops
 from analysis.backend import filtered
 from analysis.files import BorderError, atomic, read_json, write_json
 from analysis.network import build_network
-from analysis.params import NetworkParams
+from analysis.params import NetworkParams, Precision
 from analysis.power import load_power, save_power
 
 THEORY_ELL = (100, 300, 1000, 3000, 10000)
@@ -247,12 +247,13 @@ def save_prior(
         prior.network.save_weights(temporary)
 
 
-def load_prior(folder: str | Path, *, side: int | None = None) -> Prior:
+def load_prior(folder: str | Path, *, side: int | None = None, precision: Precision = "float32") -> Prior:
     """The prior that `save_prior` wrote; it needs nothing but its folder.
 
     Parameters
     ----------
     side : of a smaller grid, pixels; the grid of the training where left out
+    precision : of what the network computes
 
     Raises
     ------
@@ -262,7 +263,7 @@ def load_prior(folder: str | Path, *, side: int | None = None) -> Prior:
     folder = Path(folder)
     record = read_json(folder / "network.json")
     try:
-        network = build_network(NetworkParams(**record["network"]))
+        network = build_network(NetworkParams(**record["network"]), precision)
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # Keras only warns of weights that it leaves as they were
             network.load_weights(folder / "network.weights.h5")

@@ -1,4 +1,4 @@
-"""Training of the prior's network: batches of crops, validation at fixed noise levels, and the fit itself."""
+"""Training of the prior's network: the fit, validation at fixed noise levels after every epoch, and its history."""
 
 import dataclasses
 import json
@@ -8,49 +8,19 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from astropy.table import Table
 
-from analysis.backend import compiled
-from analysis.maps import crops
+from analysis.backend import compiled, device_use, share_devices
+from analysis.batches import CropBatches
+from analysis.files import atomic
 from analysis.matching import ScoreMatching, denoising_error
 from analysis.network import build_network
 from analysis.params import GridParams, TrainParams
-from analysis.posterior import gaussian_margin
 from analysis.score import Prior, prior_score
 
 log = logging.getLogger(__name__)
 
 VALIDATION_SIGMA = (0.001, 0.0025, 0.005, 0.01, 0.014, 0.02, 0.028, 0.04, 0.057, 0.08, 0.16, 0.32)
-
-
-class CropBatches(keras.utils.PyDataset):
-    """Batches of random crops of the training maps, their margin redrawn; batch and epoch number decide every crop.
-
-    A batch holds a stack of crops for every grid in `powers`: `params.batch` of the first, of the others as many as
-    have the same number of pixels.
-    """
-
-    def __init__(self, maps: np.ndarray, powers: Sequence[np.ndarray], params: TrainParams, *, seed: int):
-        super().__init__()
-        self.maps, self.params, self.seed = maps, params, seed
-        self.sides = [len(power) for power in powers]
-        self.redrawn = [gaussian_margin(power, params.margin) for power in powers]
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return self.params.steps_per_epoch
-
-    def __getitem__(self, index: int) -> tuple[tuple[np.ndarray, ...]]:
-        rng = np.random.default_rng([self.seed, self.epoch, index])
-        stacks = zip(self.sides, self.redrawn, strict=True)
-        return (tuple(redrawn(self._stack(side, rng), rng) for side, redrawn in stacks),)
-
-    def _stack(self, side: int, rng: np.random.Generator) -> np.ndarray:
-        number = round(self.params.batch * (self.sides[0] / side) ** 2)
-        chosen = self.maps[rng.integers(len(self.maps), size=number)]
-        stack = crops(chosen, side, rng=rng, turned=self.params.symmetries)
-        if self.params.amplitude_jitter:
-            stack *= np.exp(self.params.amplitude_jitter * rng.standard_normal((number, 1, 1), "float32"))
-        return stack
 
 
 class LevelValidation(keras.callbacks.Callback):
@@ -69,6 +39,8 @@ class LevelValidation(keras.callbacks.Callback):
         self.averaged.on_test_end()
         logs.update(errors)
         log.info("epoch %d: loss %.4f, error / Gaussian %s", epoch + 1, logs["loss"], _row(errors.values()))
+        for line in device_use():
+            log.info("epoch %d: %s", epoch + 1, line)
 
 
 class EpochRandomness(keras.callbacks.Callback):
@@ -150,23 +122,31 @@ def train_prior(
     return dataclasses.replace(prior, highest=float(maps.max())), epochs.history()
 
 
+def save_history(history: dict[str, list[float]], path: Path) -> None:
+    """Write a training's numbers as a table of plain text, one row an epoch: `dvc plots` reads it too."""
+    epochs = range(1, 1 + len(next(iter(history.values()))))
+    with atomic(path) as temporary:
+        Table({"epoch": epochs, **history}).write(temporary, format="ascii.csv")
+
+
 def untrained(
     maps: np.ndarray, powers: Sequence[np.ndarray], grid: GridParams, params: TrainParams, *, seed: int
 ) -> tuple[ScoreMatching, CropBatches]:
     """A new network in priors of every grid, compiled, and its batches; the arguments are those of `train_prior`."""
     keras.utils.set_random_seed(seed)
+    share_devices([round(params.batch * (len(powers[0]) / len(power)) ** 2) for power in powers])
     prior = Prior(
         power=powers[0].astype("float32"),
         pixel_arcmin=grid.pixel_arcmin,
-        network=build_network(params.network),
+        network=build_network(params.network, params.precision),
         gate_sigma=params.gate_sigma,
         margin=params.margin,
         skip=params.local_skip,
         noise_range=(params.sigma_min, params.sigma_max),
     )
     priors = [dataclasses.replace(prior, power=power.astype("float32")) for power in powers]
-    model = ScoreMatching(priors, params, seed=seed)
-    batches = CropBatches(maps, powers, params, seed=seed)
+    model = ScoreMatching(priors, maps, params, seed=seed)
+    batches = CropBatches(len(maps), maps.shape[-1], [len(power) for power in powers], params, seed=seed)
     model(batches[0][0])  # builds it, so that a checkpoint can be restored before the first step
     rate = keras.optimizers.schedules.CosineDecay(
         0.0,

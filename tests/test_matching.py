@@ -22,8 +22,8 @@ def prior():
 
 def residuals(one, maps, seed=1, **settings):
     """Weighted residuals that the training squares, as maps."""
-    model = ScoreMatching([one], dataclasses.replace(TRAIN, **{"long_weight": 0.0, **settings}), seed=seed)
-    found = np.asarray(model((maps,)))
+    model = ScoreMatching([one], maps, dataclasses.replace(TRAIN, **{"long_weight": 0.0, **settings}), seed=seed)
+    found = np.asarray(model.residuals([maps]))
     return found.reshape((-1, *maps.shape) if found.size > maps.size else maps.shape)
 
 
@@ -64,7 +64,7 @@ def test_levels_are_log_uniform_or_half_normal():
     white = Prior(np.full((2, 2), 1e-12, "float32"), 0.82)  # a model without power: what is left is the noise itself
     levels = {}
     for noise in ("log_uniform", "half_normal"):
-        model = ScoreMatching([white], dataclasses.replace(TRAIN, noise=noise), seed=4)
+        model = ScoreMatching([white], maps, dataclasses.replace(TRAIN, noise=noise), seed=4)
         levels[noise] = np.asarray(model._levels(len(maps)))
     low, high = TRAIN.sigma_min, TRAIN.sigma_max
     fraction = np.log(levels["log_uniform"] / low) / np.log(high / low)

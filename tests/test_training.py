@@ -1,13 +1,19 @@
 """Training: crops that batch and epoch decide, a network that learns what a Gaussian cannot, and a run that resumes."""
 
 import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 
-from analysis.params import GridParams, load_params
+from analysis.batches import CropBatches
+from analysis.params import ROOT, GridParams, load_params
 from analysis.power import gaussian_field, periodogram, wavenumbers
-from analysis.training import CropBatches, LevelValidation, level_errors, train_prior
+from analysis.training import LevelValidation, level_errors, save_history, train_prior, untrained
 
 POWER = 4e-3 * (np.maximum(wavenumbers((32, 32), 0.82), 500) / 500) ** -1.5
 GRID = GridParams(pixels=32, pixel_arcmin=0.82)
@@ -35,32 +41,6 @@ def powers(maps):
     return [periodogram(maps), periodogram(maps[:, :16, :16])]
 
 
-def test_batch_and_epoch_decide_the_crops():
-    maps = skewed_maps(4, 1)
-    params = dataclasses.replace(PARAMS, batch=2, margin=3)
-    spectra = [np.full((side, side), 1e-3) for side in (24, 12)]
-    first, again, other = (CropBatches(maps, spectra, params, seed=seed) for seed in (1, 1, 2))
-    for size in (0, 1):
-        np.testing.assert_array_equal(first[3][0][size], again[3][0][size])
-        assert not np.array_equal(first[3][0][size], other[3][0][size])
-        assert not np.array_equal(first[3][0][size], first[4][0][size])
-    first.epoch = 1
-    assert not np.array_equal(first[3][0][0], again[3][0][0])
-    assert [stack.shape for stack in first[0][0]] == [(2, 24, 24), (8, 12, 12)]  # as many pixels of either
-    assert len(first) == params.steps_per_epoch
-
-
-def test_amplitudes_of_crops_scatter_where_asked():
-    maps = np.ones((4, 32, 32), "float32")
-    params = dataclasses.replace(PARAMS, batch=400, amplitude_jitter=0.2, margin=0)
-    spectra = [np.full((8, 8), 1e-3)]
-    amplitudes = np.log(CropBatches(maps, spectra, params, seed=1)[0][0][0][:, 4, 4])
-    assert abs(amplitudes.std() - 0.2) < 0.04
-    plain = CropBatches(maps, spectra, dataclasses.replace(PARAMS, margin=2), seed=1)[0][0][0]
-    assert np.all(plain[:, 2:-2, 2:-2] == 1)
-    assert not np.any(plain[:, :2] == 1)  # of the Gaussian margin
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     maps = skewed_maps(64, 2)
@@ -77,6 +57,14 @@ def test_network_denoises_better_than_the_gaussian_score(trained):
     assert max(errors) < 0.98
     assert len(history["loss"]) == 2
     assert history["error_0.02"][-1] < history["error_0.02"][0] < 1.01
+
+
+def test_the_history_is_a_plain_table(trained, tmp_path):
+    save_history(trained[1], tmp_path / "history.csv")
+    lines = (tmp_path / "history.csv").read_text().splitlines()
+    assert lines[0].split(",")[:2] == ["epoch", "loss"]
+    assert [line.split(",")[0] for line in lines[1:]] == ["1", "2"]
+    assert float(lines[2].split(",")[1]) == trained[1]["loss"][1]
 
 
 def test_on_gaussian_maps_it_does_no_better(trained):
@@ -109,7 +97,99 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(trained, tmp_path,
     monkeypatch.undo()
     prior, history = train_prior(maps, validation, powers(maps), GRID, SMALL, seed=1, log_folder=tmp_path)
     assert history.keys() == trained[1].keys()
-    np.testing.assert_allclose(history["loss"], trained[1]["loss"], rtol=1e-4)  # epochs before the cut included
-    kappa = skewed_maps(8, 4)
-    resumed, whole = (level_errors(one, kappa, (0.02, 0.04), seed=5) for one in (prior, trained[0]))
-    np.testing.assert_allclose(resumed, whole, rtol=1e-5)
+    # within a process, bits depend on where in memory arrays lie; that of the next test is new each time
+    np.testing.assert_allclose(history["loss"], trained[1]["loss"], rtol=1e-5)  # epochs before the cut included
+    for resumed, whole in zip(prior.network.get_weights(), trained[0].network.get_weights(), strict=True):
+        np.testing.assert_allclose(resumed, whole, atol=1e-5)
+
+
+TRAINING = """
+import sys
+from pathlib import Path
+
+import numpy
+import test_training as t
+
+folder, out = map(Path, sys.argv[1:])
+maps = t.skewed_maps(64, 2)
+prior, history = t.train_prior(maps, t.skewed_maps(8, 3), t.powers(maps), t.GRID, t.SMALL, seed=1, log_folder=folder)
+numpy.savez(out, *prior.network.get_weights(), loss=history["loss"])
+"""
+
+
+def test_a_training_killed_at_a_random_moment_ends_with_the_same_bits(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+
+    def train(folder, out):
+        command = [sys.executable, "-W", "ignore", "-c", TRAINING, str(tmp_path / folder), str(tmp_path / out)]
+        return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+
+    undisturbed, cut = train("whole", "whole.npz"), train("cut", "cut.npz")
+    first_epoch = tmp_path / "cut" / "history.jsonl"
+    while cut.poll() is None and not (first_epoch.is_file() and "loss" in first_epoch.read_text()):
+        time.sleep(0.02)
+    time.sleep(np.random.default_rng(3).uniform(0, 0.5))
+    assert cut.poll() is None, "the training was over before it was killed"
+    cut.kill()
+    cut.wait()
+    assert undisturbed.wait() == train("cut", "cut.npz").wait() == 0
+    whole, resumed = (np.load(tmp_path / f"{name}.npz") for name in ("whole", "cut"))
+    assert whole.files == resumed.files
+    for name in whole.files:
+        np.testing.assert_array_equal(resumed[name], whole[name])
+
+
+def test_half_precision_learns_the_same_and_keeps_whole_weights(trained):
+    maps = skewed_maps(64, 2)
+    params = dataclasses.replace(SMALL, precision="bfloat16")
+    model, batches = untrained(maps, powers(maps), GRID, params, seed=1)
+    assert {str(weight.dtype) for weight in model.network.weights} == {"float32"}
+    assert {layer.compute_dtype for layer in model.network.layers if "conv" in layer.name} == {"bfloat16", "float32"}
+    losses = [float(model.train_on_batch(*batches[index])) for index in range(60)]
+    first = trained[1]["loss"][0]
+    assert abs(np.mean(losses) / first - 1) < 0.02
+
+
+DEVICES = """
+import dataclasses, json, sys
+import keras, numpy
+import test_training as t
+from analysis.training import untrained
+
+maps = t.skewed_maps(64, 2)
+model, batches = untrained(maps, t.powers(maps), t.GRID, t.SMALL, seed=1)
+losses = [float(model.train_on_batch(*batches[index])) for index in range(6)]
+weights = [float(numpy.abs(numpy.asarray(weight)).sum()) for weight in model.network.trainable_variables]
+print(json.dumps([len(keras.distribution.list_devices()), losses, weights]))
+"""
+
+
+def on_devices(count, change=""):
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": "jax",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+    }
+    code = DEVICES.replace("t.SMALL", f"dataclasses.replace(t.SMALL{change})")
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_two_devices_train_as_one_does():
+    runs = [on_devices(count) for count in (1, 2)]
+    assert [run.returncode for run in runs] == [0, 0], runs[0].stderr + runs[1].stderr
+    (one, losses, weights), (two, losses_of_two, weights_of_two) = (
+        json.loads(run.stdout.splitlines()[-1]) for run in runs
+    )
+    assert (one, two) == (1, 2)
+    assert losses[-1] != losses[0]
+    np.testing.assert_allclose(losses_of_two, losses, rtol=1e-4)
+    np.testing.assert_allclose(weights_of_two, weights, rtol=1e-3)
+
+
+def test_a_batch_that_devices_cannot_share_is_told_in_a_sentence():
+    run = on_devices(3)
+    assert run.returncode == 1
+    assert (
+        "BorderError: 3 devices cannot share batches of 4 and 16 crops: make train.batch a multiple of 3" in run.stderr
+    )

@@ -21,6 +21,7 @@ from analysis.params.inference import (
 )
 from analysis.params.load import DATA, ROOT, Params, ParamsError, checked_params, load_params, stage_rng
 from analysis.params.sky import CatalogueParams, ColumnFiles, FieldParams, GriddedShear, GridParams, MocksParams
+from analysis.params.types import Precision
 from analysis.params.universe import (
     MOST_BOXES,
     DescentParams,
@@ -59,6 +60,7 @@ __all__ = [
     "NetworkParams",
     "Params",
     "ParamsError",
+    "Precision",
     "RunParams",
     "SampleParams",
     "SimulationsParams",

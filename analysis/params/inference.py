@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from analysis.params.types import Count, Positive, record
+from analysis.params.types import Count, Positive, Precision, record
 
 
 @record
@@ -33,6 +33,7 @@ class TrainParams:
     epochs: Count
     steps_per_epoch: Count
     batch: Count
+    precision: Precision
     learning_rate: Positive
     sigma_min: Positive
     sigma_max: Positive
@@ -107,6 +108,7 @@ class SampleParams:
 
     fields: Annotated[dict[str, RunParams], Field(min_length=1)]
     network: str
+    precision: Precision
     preset: Literal["gibbs", "hmc", "remy2020"]
     batch: Annotated[int, Field(ge=2)]
     sigma_start: Positive

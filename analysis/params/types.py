@@ -1,6 +1,6 @@
 """What the records of every section are made of."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -9,3 +9,4 @@ record = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Precision = Literal["float32", "bfloat16"]
