@@ -82,6 +82,35 @@ class EpochLog(keras.callbacks.Callback):
         return {key: [numbers[key] for _, numbers in sorted(epochs.items())] for key in epochs[max(epochs)]}
 
 
+class Checkpoint(keras.callbacks.Callback):
+    """Weights and optimiser after the last whole epoch, in a file that is there whole whenever the process dies.
+
+    (Keras' own `BackupAndRestore` writes over the last one in place: killed there, it leaves neither.)
+    """
+
+    def __init__(self, folder: Path):
+        super().__init__()
+        self.folder = folder
+
+    def restore(self, model: keras.Model) -> int:
+        """Put a compiled model back to where a training was cut, and return how many epochs it had done."""
+        kept = sorted(self.folder.glob("epoch_*.weights.h5"))
+        if not kept:
+            return 0
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(kept[-1])
+        return int(kept[-1].name.removeprefix("epoch_").partition(".")[0])
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Write the state after an epoch, then forget the one before."""
+        path = self.folder / f"epoch_{epoch + 1:06d}.weights.h5"
+        with atomic(path) as temporary:
+            self.model.save_weights(temporary)
+        for other in self.folder.glob("*.weights.h5"):
+            if other != path:
+                other.unlink()
+
+
 def train_prior(
     maps: np.ndarray,
     validation_maps: np.ndarray,
@@ -108,17 +137,18 @@ def train_prior(
     """
     model, batches = untrained(maps, powers, grid, params, seed=seed)
     prior = model.priors[0]
-    checkpoint = log_folder / "checkpoint"
+    checkpoint = Checkpoint(log_folder / "checkpoint")
     log_folder.mkdir(parents=True, exist_ok=True)
-    epochs = EpochLog(log_folder / "history.jsonl", resumed=checkpoint.exists() and any(checkpoint.iterdir()))
+    done = checkpoint.restore(model)
+    epochs = EpochLog(log_folder / "history.jsonl", resumed=done > 0)
     callbacks = [
         LevelValidation(prior, validation_maps, seed=seed),
         keras.callbacks.TensorBoard(log_folder / "tensorboard", write_graph=False),
         epochs,
-        keras.callbacks.BackupAndRestore(checkpoint),  # after the epoch's numbers, so that none is lost
+        checkpoint,  # after the epoch's numbers, so that none is lost
         EpochRandomness(batches),
     ]
-    model.fit(batches, epochs=params.epochs, callbacks=callbacks, shuffle=False, verbose=0)
+    model.fit(batches, initial_epoch=done, epochs=params.epochs, callbacks=callbacks, shuffle=False, verbose=0)
     return dataclasses.replace(prior, highest=float(maps.max())), epochs.history()
 
 
