@@ -1,8 +1,12 @@
 """The one place that knows which array library Keras runs on: compilation, devices, complex Fourier transforms."""
 
+import os
+import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import keras
 from keras import ops
@@ -58,6 +62,26 @@ def share_devices(batches: Sequence[int]) -> int:
     if len(devices) > 1:
         keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
     return len(devices)
+
+
+def hardware() -> str:
+    """What computes: the GPUs that Keras uses, else the cores of this process and their kind."""
+    names = []
+    if keras.backend.backend() == "jax":
+        import jax
+
+        names = [device.device_kind for device in jax.devices() if device.platform == "gpu"]
+    elif keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
+    if names:
+        return ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    described = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").is_file() else ""
+    found = re.search(r"^model name\s*:\s*(.+)$", described, re.MULTILINE)
+    return f"{cores} cores, {found[1] if found else platform.machine()}"
 
 
 def device_use() -> list[str]:

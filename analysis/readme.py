@@ -9,13 +9,14 @@ from astropy.table import Table
 from analysis.files import BorderError, atomic, read_json
 from analysis.params import DATA, ROOT, load_params
 from analysis.power import load_table
-from analysis.release import released_calibration, released_validation
+from analysis.release import released_calibration, released_networks, released_validation
 from analysis.tables import (
     ablation_table,
     accuracy_table,
     benchmark_table,
     calibration_table,
     checks_table,
+    networks_table,
     simulations_table,
     stage_table,
     survey_table,
@@ -30,12 +31,21 @@ def main() -> None:
     times = {file.stem: read_json(file) for file in sorted((DATA / "timings").glob("*.json"))}
     stages = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
     metrics = read_json(DATA / "validation" / "metrics.json")
-    released = {"calibration": released_calibration("reference"), "validation": released_validation("reference")}
+    released = released_results()
     text = filled(
         path.read_text(encoding="utf-8"), stages, metrics, times, released, benchmark=benchmark(), variants=variants()
     )
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def released_results() -> dict:
+    """Calibration and validation of the profile reference, and every network, as released."""
+    return {
+        "calibration": released_calibration("reference"),
+        "validation": released_validation("reference"),
+        "networks": released_networks(),
+    }
 
 
 def benchmark() -> dict:
@@ -68,7 +78,7 @@ def filled(
     stages : dvc.yaml
     metrics : data/validation/metrics.json
     times : data/timings, by stage or item
-    released : `calibration` and `validation` of the profile reference, as `release` gives them
+    released : as `released_results` gives it
     benchmark : metrics of the stage benchmark, which stands outside the default run
     variants : table of `make ablation`, None without one
 
@@ -88,6 +98,7 @@ def filled(
         "simulations": lambda: simulations_table(metrics),
         "benchmark": lambda: benchmark_table(benchmark),
         "survey": lambda: survey_table(benchmark),
+        "networks": lambda: networks_table(released["networks"]),
         "ablation": lambda: ablation_table(variants),
     }
     found = set(re.findall(r"<!-- begin (\w+) -->", text))

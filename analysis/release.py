@@ -73,6 +73,16 @@ def released_validation(profile: str, folder: Path = RELEASED, root: Path = ROOT
     return {"metrics": read_json(folder / profile / "validation" / "metrics.json"), "warning": warning}
 
 
+def released_networks(folder: Path = RELEASED, root: Path = ROOT) -> dict[str, dict]:
+    """By profile with a released network: its `grid` as the profile sets it, and what training it cost, if recorded."""
+    found = {}
+    for record in sorted(folder.glob("*/release.json")):
+        profile, training = record.parent.name, record.parent / "training.json"
+        cost = read_json(training) if training.is_file() else {}
+        found[profile] = {"grid": composed(profile, root=root)["grid"], **cost}
+    return found
+
+
 def _warning(part: str, profile: str, folder: Path, root: Path) -> str | None:
     """That code or parameters have moved since a part was released, empty if not; None if it was not released."""
     record = folder / profile / "release.json"
@@ -152,6 +162,11 @@ def release(path: Path, data: Path, folder: Path, root: Path = ROOT, *, network_
             target = folder / profile / part / Path(name).name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(data / part / name, target)
+    record, kept = data / "training.json", folder / profile / "training.json"
+    if record.is_file() and read_json(record)["network"] == sha256(weights[0]):
+        shutil.copyfile(record, kept)
+    elif not same:
+        kept.unlink(missing_ok=True)
     mark(profile, parts, folder, root, anew=not same)
 
 

@@ -263,6 +263,19 @@ def survey_table(metrics: Mapping) -> str:
     return _table(header, rows)
 
 
+def networks_table(networks: Mapping[str, Mapping]) -> str:
+    """Released networks: the maps that they are for, and what training them took."""
+    rows = []
+    for profile, network in networks.items():
+        grid = f"{network['grid']['pixels']}², {network['grid']['pixel_arcmin']:.2g}'"
+        cost = ["not recorded"] * 4
+        if "seconds" in network:
+            kind = f"{network['hardware']}, {network['backend']}, {network['precision']}"
+            cost = [f"{network['weights']:,}", f"{network['steps']:,}", f"{network['seconds'] / 60:.0f}", kind]
+        rows.append([f"`{profile}`", grid, *cost])
+    return _table(["profile", "grid", "weights", "steps", "training [min]", "trained on"], rows)
+
+
 def ablation_table(variants: Table | None) -> str:
     """What each choice of network and training is worth, the best first; a sentence where not measured."""
     if variants is None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import keras
 import numpy as np
 from astropy.table import Table
 
-from analysis.backend import compiled, device_use, share_devices
+from analysis.backend import compiled, device_use, hardware, share_devices
 from analysis.batches import CropBatches
-from analysis.files import atomic
+from analysis.files import atomic, sha256
 from analysis.matching import ScoreMatching, denoising_error
 from analysis.network import build_network
 from analysis.params import GridParams, TrainParams
@@ -65,21 +66,27 @@ class EpochLog(keras.callbacks.Callback):
         if not resumed:
             path.unlink(missing_ok=True)
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Append the epoch's numbers, on a line of their own even after one that was cut short."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write("\n" + json.dumps([epoch, {key: float(value) for key, value in logs.items()}]))
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Look at the clock."""
+        self.begun = time.perf_counter()
 
-    def history(self) -> dict[str, list[float]]:
-        """Every number of the whole training, by name; of an epoch that was run twice, the later numbers."""
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Append the epoch's numbers and seconds, on a line of their own even after one that was cut short."""
+        numbers = {key: float(value) for key, value in logs.items()}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("\n" + json.dumps([epoch, numbers, time.perf_counter() - self.begun]))
+
+    def history(self) -> tuple[dict[str, list[float]], float]:
+        """Every number of the whole training, by name, and its seconds; of an epoch that was run twice, the later."""
         epochs = {}
         for line in self.path.read_text(encoding="utf-8").splitlines():
             try:
-                epoch, numbers = json.loads(line)
+                epoch, *rest = json.loads(line)
             except ValueError:
                 continue  # empty, or cut short: the epoch was run again
-            epochs[epoch] = numbers
-        return {key: [numbers[key] for _, numbers in sorted(epochs.items())] for key in epochs[max(epochs)]}
+            epochs[epoch] = rest
+        rows = [numbers for _, (numbers, _) in sorted(epochs.items())]
+        return {key: [row[key] for row in rows] for key in rows[-1]}, sum(seconds for _, seconds in epochs.values())
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -120,7 +127,7 @@ def train_prior(
     *,
     seed: int,
     log_folder: Path,
-) -> tuple[Prior, dict[str, list[float]]]:
+) -> tuple[Prior, dict[str, list[float]], float]:
     """Train a network on maps, validate it on others.
 
     Parameters
@@ -134,6 +141,7 @@ def train_prior(
     -------
     prior : on the grid, with the running average of the weights
     history : per epoch the weighted loss (`ScoreMatching`) and `error_<sigma>`, RMSE over the Gaussian score's
+    seconds : that all epochs took, those before an interruption included
     """
     model, batches = untrained(maps, powers, grid, params, seed=seed)
     prior = model.priors[0]
@@ -149,7 +157,22 @@ def train_prior(
         EpochRandomness(batches),
     ]
     model.fit(batches, initial_epoch=done, epochs=params.epochs, callbacks=callbacks, shuffle=False, verbose=0)
-    return dataclasses.replace(prior, highest=float(maps.max())), epochs.history()
+    return dataclasses.replace(prior, highest=float(maps.max())), *epochs.history()
+
+
+def training_record(prior: Prior, params: TrainParams, seconds: float, weights: Path) -> dict[str, str | int | float]:
+    """What a network cost, and by the digest of its file which network it was."""
+    return {
+        "hardware": hardware(),
+        "backend": keras.backend.backend(),
+        "precision": params.precision,
+        "weights": prior.network.count_params(),
+        "epochs": params.epochs,
+        "steps": params.epochs * params.steps_per_epoch,
+        "batch": params.batch,
+        "seconds": round(seconds, 1),
+        "network": sha256(weights),
+    }
 
 
 def save_history(history: dict[str, list[float]], path: Path) -> None:

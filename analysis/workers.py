@@ -6,8 +6,10 @@ A worker that dies is replaced and its task given to another; a run that was cut
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from analysis.files import BorderError
 from analysis.params import ComputeParams
@@ -64,10 +66,14 @@ def _once(task: Callable, path: Path, arguments: tuple) -> None:
         task(path, *arguments)
 
 
-def _client(compute: ComputeParams, tasks: int):
-    """Workers of a scheduler that runs already, of SLURM, or of this machine; one task at a time each."""
+@contextmanager
+def _client(compute: ComputeParams, tasks: int) -> Iterator[Any]:
+    """Workers of a scheduler that runs already, of SLURM, or of this machine; one task at a time each.
+
+    Those that were started for this are ended with the block, whatever happened.
+    """
     import dask
-    from dask.distributed import Client, LocalCluster
+    from dask.distributed import Client
 
     logging.getLogger("distributed").setLevel(logging.WARNING)
     # Dask has workers give every freed page back at once: tensors then cost as much in page faults as in arithmetic
@@ -76,36 +82,26 @@ def _client(compute: ComputeParams, tasks: int):
         {"distributed.scheduler.allowed-failures": DEATHS - 1, "distributed.nanny.pre-spawn-environ": environment}
     )
     if compute.scheduler is not None:
-        return Client(compute.scheduler)
-    if compute.cluster == "slurm":
-        return _Owning(_slurm(compute, tasks))
-    return _Owning(
-        LocalCluster(
-            min(compute.processes or os.cpu_count(), tasks),
-            threads_per_worker=1,
-            env=dict.fromkeys(THREADS, "1"),  # a worker is one process on one core
-            memory_limit=f"{compute.memory_gb:g}GB",
-            dashboard_address=":0",
-            silence_logs=logging.ERROR,
-        )
+        with Client(compute.scheduler) as client:
+            yield client
+        return
+    start = _slurm if compute.cluster == "slurm" else _local
+    with start(compute, tasks) as cluster, Client(cluster) as client:
+        yield client
+
+
+def _local(compute: ComputeParams, tasks: int):
+    """One process a core, or as many as are asked for."""
+    from dask.distributed import LocalCluster
+
+    return LocalCluster(
+        min(compute.processes or os.cpu_count(), tasks),
+        threads_per_worker=1,
+        env=dict.fromkeys(THREADS, "1"),  # a worker is one process on one core
+        memory_limit=f"{compute.memory_gb:g}GB",
+        dashboard_address=":0",
+        silence_logs=logging.ERROR,
     )
-
-
-class _Owning:
-    """A client that closes its cluster too, whatever happened."""
-
-    def __init__(self, cluster):
-        self.cluster = cluster
-
-    def __enter__(self):
-        from dask.distributed import Client
-
-        self.client = Client(self.cluster)
-        return self.client
-
-    def __exit__(self, *error) -> None:
-        self.client.close()
-        self.cluster.close()
 
 
 def _slurm(compute: ComputeParams, tasks: int):

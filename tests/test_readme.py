@@ -10,11 +10,10 @@ from astropy.table import Table
 
 from analysis.files import BorderError
 from analysis.params import ROOT
-from analysis.readme import benchmark, filled, variants
-from analysis.release import released_calibration, released_validation
-from analysis.tables import METHODS, ablation_table, benchmark_table, survey_table
+from analysis.readme import benchmark, filled, released_results, variants
+from analysis.tables import METHODS, ablation_table, benchmark_table, networks_table, survey_table
 
-NOTHING = {"calibration": {}, "validation": {}}
+NOTHING = {"calibration": {}, "validation": {}, "networks": {}}
 
 
 def committed(path):
@@ -29,14 +28,14 @@ def test_numbers_are_those_of_the_committed_metrics():
     times = {path.removeprefix("data/timings/").removesuffix(".json"): json.loads(committed(path)) for path in files}
     metrics = json.loads(committed("data/validation/metrics.json"))
     readme = committed("README.md")
-    released = {"calibration": released_calibration("reference"), "validation": released_validation("reference")}
+    released = released_results()
     made = filled(readme, committed("dvc.yaml"), metrics, times, released, benchmark=benchmark(), variants=variants())
     assert made == readme, "run `make readme` and commit README.md"
 
 
 def test_a_lost_marker_is_told():
     text = (ROOT / "README.md").read_text(encoding="utf-8").replace("<!-- begin accuracy -->", "")
-    names = "ablation, accuracy, benchmark, calibration, checks, simulations, stages, survey"
+    names = "ablation, accuracy, benchmark, calibration, checks, networks, simulations, stages, survey"
     with pytest.raises(BorderError, match=names):
         filled(text, "stages: {}", {}, {}, NOTHING, benchmark={}, variants=None)
 
@@ -86,3 +85,11 @@ def test_variants_of_the_network_are_told_in_their_order_or_that_there_are_none(
     best, worst = table.splitlines()[-2:]
     assert best == "| best | 1800 | 464,865 | 0.9123 | 0.880 | 0.06 | 0.70 | 1.56 % |"
     assert worst.startswith("| worst |")
+
+
+def test_a_network_is_named_with_what_it_cost_where_that_was_recorded():
+    grid = {"pixels": 320, "pixel_arcmin": 0.41016}
+    cost = {"weights": 284401, "steps": 4800, "seconds": 1500.0, "hardware": "2 cores", "backend": "jax"}
+    text = networks_table({"paper": {"grid": grid, "precision": "float32", **cost}, "reference": {"grid": grid}})
+    assert "| `paper` | 320², 0.41' | 284,401 | 4,800 | 25 | 2 cores, jax, float32 |" in text
+    assert "| `reference` | 320², 0.41' | not recorded |" in text

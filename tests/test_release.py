@@ -7,11 +7,11 @@ import pytest
 import yaml
 from astropy.table import Table
 
-from analysis.files import BorderError, write_json
+from analysis.files import BorderError, sha256, write_json
 from analysis.params import ROOT, load_params
 from analysis.power import save_table
 from analysis.provenance import code_hash
-from analysis.release import composed, mark, release, released_calibration, released_validation
+from analysis.release import composed, mark, release, released_calibration, released_networks, released_validation
 
 
 @pytest.fixture
@@ -85,6 +85,18 @@ def test_the_validation_of_another_run_is_left_out_and_that_of_the_same_network_
     (project / "data" / "score" / "network.weights.h5").write_bytes(b"other weights")
     keep(project)
     assert released_validation("reference", project / "released", project) == {}
+
+
+def test_what_training_cost_is_kept_with_the_network_that_it_made_and_no_other(project):
+    weights = project / "data" / "score" / "network.weights.h5"
+    record = {"seconds": 1500.0, "network": sha256(weights)}
+    write_json(project / "data" / "training.json", record)
+    keep(project)
+    network = released_networks(project / "released", project)["reference"]
+    assert network == {"grid": composed("reference", root=project)["grid"], **record}
+    weights.write_bytes(b"other weights")
+    keep(project)
+    assert "seconds" not in released_networks(project / "released", project)["reference"]
 
 
 def test_without_a_calibration_nothing_is_released(project):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -13,7 +14,15 @@ import pytest
 from analysis.batches import CropBatches
 from analysis.params import ROOT, GridParams, load_params
 from analysis.power import gaussian_field, periodogram, wavenumbers
-from analysis.training import LevelValidation, level_errors, save_history, train_prior, untrained
+from analysis.training import (
+    EpochLog,
+    LevelValidation,
+    level_errors,
+    save_history,
+    train_prior,
+    training_record,
+    untrained,
+)
 
 POWER = 4e-3 * (np.maximum(wavenumbers((32, 32), 0.82), 500) / 500) ** -1.5
 GRID = GridParams(pixels=32, pixel_arcmin=0.82)
@@ -50,7 +59,7 @@ def trained(tmp_path_factory):
 
 
 def test_network_denoises_better_than_the_gaussian_score(trained):
-    prior, history = trained
+    prior, history, _ = trained
     maps = skewed_maps(8, 4)
     assert maps.max() > prior.highest  # by a few pixels, which no prior of these maps can know
     errors = level_errors(prior, np.minimum(maps, prior.highest), (0.02, 0.04), seed=5)
@@ -65,6 +74,21 @@ def test_the_history_is_a_plain_table(trained, tmp_path):
     assert lines[0].split(",")[:2] == ["epoch", "loss"]
     assert [line.split(",")[0] for line in lines[1:]] == ["1", "2"]
     assert float(lines[2].split(",")[1]) == trained[1]["loss"][1]
+
+
+def test_what_the_training_cost_is_recorded(trained, tmp_path):
+    (tmp_path / "weights").write_bytes(b"weights")
+    record = training_record(trained[0], SMALL, trained[2], tmp_path / "weights")
+    assert record["steps"] == 120
+    assert record["weights"] == trained[0].network.count_params()
+    assert record["seconds"] > 0
+    assert re.match(r"\d+ (cores, .+|x .+)", record["hardware"])
+
+
+def test_seconds_of_an_epoch_that_was_run_twice_count_once(tmp_path):
+    path = tmp_path / "history.jsonl"
+    path.write_text('\n[0, {"loss": 1.0}, 10.0]\n[1, {"loss": 0.9}, 20.0]\n[1, {"lo\n[1, {"loss": 0.8}, 30.0]')
+    assert EpochLog(path, resumed=True).history() == ({"loss": [1.0, 0.8]}, 40.0)
 
 
 def test_on_gaussian_maps_it_does_no_better(trained):
@@ -95,7 +119,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(trained, tmp_path,
     with pytest.raises(Exception, match="power cut"):
         train_prior(maps, validation, powers(maps), GRID, SMALL, seed=1, log_folder=tmp_path)
     monkeypatch.undo()
-    prior, history = train_prior(maps, validation, powers(maps), GRID, SMALL, seed=1, log_folder=tmp_path)
+    prior, history, _ = train_prior(maps, validation, powers(maps), GRID, SMALL, seed=1, log_folder=tmp_path)
     assert history.keys() == trained[1].keys()
     # within a process, bits depend on where in memory arrays lie; that of the next test is new each time
     np.testing.assert_allclose(history["loss"], trained[1]["loss"], rtol=1e-5)  # epochs before the cut included
@@ -112,7 +136,7 @@ import test_training as t
 
 folder, out = map(Path, sys.argv[1:])
 maps = t.skewed_maps(64, 2)
-prior, history = t.train_prior(maps, t.skewed_maps(8, 3), t.powers(maps), t.GRID, t.SMALL, seed=1, log_folder=folder)
+prior, history, _ = t.train_prior(maps, t.skewed_maps(8, 3), t.powers(maps), t.GRID, t.SMALL, seed=1, log_folder=folder)
 numpy.savez(out, *prior.network.get_weights(), loss=history["loss"])
 """
 
