@@ -228,11 +228,7 @@ def _relative_error(prior: Prior, maps: np.ndarray, seed: int) -> Callable[[floa
     """A function of the noise level; what does not change as the network learns is kept."""
     gaussian = Prior(power=prior.power, pixel_arcmin=prior.pixel_arcmin)
     gaussian_score = compiled(lambda kappa, sigma: prior_score(gaussian, kappa, sigma))
-
-    def network_score() -> Callable:
-        return compiled(lambda kappa, sigma: prior_score(prior, kappa, sigma))
-
-    score = network_score()
+    score = current_score(prior)
     kept: dict[float, float] = {}
 
     def error(of: Callable, sigma: float) -> float:
@@ -242,11 +238,24 @@ def _relative_error(prior: Prior, maps: np.ndarray, seed: int) -> Callable[[floa
     def relative_error(sigma: float) -> float:
         if sigma not in kept:
             kept[sigma] = error(gaussian_score, sigma)
-        # a compiled JAX function holds the weights it was compiled with
-        current = network_score() if keras.backend.backend() == "jax" else score
-        return (error(current, sigma) / kept[sigma]) ** 0.5
+        return (error(score, sigma) / kept[sigma]) ** 0.5
 
     return relative_error
+
+
+def current_score(prior: Prior) -> Callable:
+    """The prior's score of (kappa, sigma) with the weights of the moment, compiled once.
+
+    (A function that JAX compiles keeps the weights that it saw; here they are arguments.)
+    """
+    variables = prior.network.variables
+
+    @compiled
+    def score(values, kappa, sigma):
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return prior_score(prior, kappa, sigma)
+
+    return lambda kappa, sigma: score([variable.value for variable in variables], kappa, sigma)
 
 
 def _row(values) -> str:
