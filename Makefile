@@ -24,7 +24,7 @@ repro: $(READY)
 	$(RUN) dvc repro
 
 test: $(READY)
-	$(RUN) python -m pytest
+	$(RUN) python -m pytest -n auto --dist loadfile
 
 lint: $(READY)
 	$(RUN) ruff check

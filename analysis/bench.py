@@ -6,15 +6,17 @@ import platform
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 
-from analysis.files import BorderError, read_json
+from analysis.files import BorderError, read_json, write_json
 from analysis.params import DATA, ROOT, Params, TheoryParams, load_params, stage_rng
 
 Row = tuple[str, str, str]
@@ -33,6 +35,7 @@ def main() -> None:
         map_rows,
         sampler_rows,
         small_mock_rows,
+        worker_rows,
         field_rows,
         parts_rows,
         pipeline_rows,
@@ -189,6 +192,27 @@ def small_mock_rows(params: Params) -> Iterator[Row]:
         error = np.std(ours - ratio * theirs, axis=0) * n**0.5 / theirs.sum(axis=0)
         shown = " ".join(f"{value:.2f}" for value in ratio)
         yield f"{n} small mocks, {cycles} last cycles: power / exact", f"{shown} +- {error.max():.2f}", "1"
+
+
+def worker_rows(params: Params) -> Iterator[Row]:
+    """How much of the time of workers goes to anything but small mocks: starting them, sharing tasks, waiting."""
+    from analysis.workers import scatter
+
+    n, workers = 64, params.compute.processes or os.cpu_count()
+    with tempfile.TemporaryDirectory(dir=ROOT / ".work") as folder:
+        tasks = {Path(folder) / f"timed_{number:02d}.json": ("own", number) for number in range(n)}
+        seconds, _ = _timed(lambda: scatter(timed_mock, tasks, params.compute, what="small mocks"))
+        spent = sum(read_json(path)["seconds"] for path in tasks)
+    yield f"{n} small mocks on {workers} workers", f"{seconds:.0f} s", ""
+    yield "  of the workers' time, not spent on mocks", f"{100 * (1 - spent / (workers * seconds)):.1f} %", "5 %"
+
+
+def timed_mock(path: Path, kind: str, number: int) -> None:
+    """Calibrate a small mock, and keep how long it took."""
+    from analysis.mock_runs import _calibrate
+
+    seconds, _ = _timed(lambda: _calibrate(path.with_name(f"mock_{number}.json"), kind, number))
+    write_json(path, {"seconds": seconds})
 
 
 def field_rows(params: Params) -> Iterator[Row]:

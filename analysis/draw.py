@@ -1,24 +1,35 @@
-"""The figure of one run of `sample.fields` from its samples alone: no simulations, mocks or training are needed."""
+"""One run of `sample.fields` drawn and measured by its samples alone: no simulations, mocks or training are needed."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+from astropy.io import fits
+from matplotlib.figure import Figure
 
 from analysis import figures
 from analysis.baselines import smoothed_kaiser_squires, wiener_filter
-from analysis.clusters import clusters_on_grid, empty_clusters, load_clusters, massive_clusters, showcase
-from analysis.files import BorderError
+from analysis.clusters import (
+    clusters_on_grid,
+    empty_clusters,
+    load_clusters,
+    massive_clusters,
+    showcase,
+)
+from analysis.files import BorderError, write_json
+from analysis.mocks import Mock
 from analysis.params import DATA, ROOT, Params, load_params, stage_rng
 from analysis.power import load_power
 from analysis.results import Result
 from analysis.samples import load_samples
-from analysis.sky import load_observation, rotate_shear
+from analysis.sky import load_observation, load_truth, rotate_shear
+from analysis.validation import accuracy_table, cluster_stacks
 
 SMOOTHING_ARCMIN = 1.0  # of Kaiser-Squires, what mocks of the field choose
 
 
 def main(name: str) -> None:
-    """Write `figures/run_<name>.pdf` and `.png`.
+    """Write `figures/run_<name>.pdf` and `.png`, and what was found as `.json`, and print that.
 
     Raises
     ------
@@ -27,18 +38,52 @@ def main(name: str) -> None:
     """
     params = load_params()
     result = run_result(params, name)
+    path = ROOT / params.sample.fields[name].observation
+    with fits.open(path) as hdus:
+        truth = load_truth(path) if "TRUTH" in hdus else None
+    note = f"profile {params.profile} | network of {params.sample.network}"
+    if truth is None:
+        figure = _field_figure(name, result, params, note)
+    else:
+        title = f"{result.observation.title} | {note}"
+        figure = figures.mock_figure(truth, result, colormap=params.figures.colormap, note=title)
+    saved = figures.save_figure(figure, ROOT / "figures", f"run_{name}")
+    found = {"profile": params.profile, "network": params.sample.network, **findings(result, truth, params)}
+    write_json(saved.with_suffix(".json"), found)
+    print(json.dumps(found, indent=1))
+    print(saved.relative_to(ROOT))
+
+
+def findings(result: Result, truth: np.ndarray | None, params: Params) -> dict:
+    """Errors of every map where the truth is known, and S/N of the stacked clusters where any are listed.
+
+    Returns
+    -------
+    dict
+        `samples`, their number; `accuracy`, by convention and method `rmse`, `pearson` and what infinitely many
+        samples would reach (`validation.accuracy_table`); `cluster_stack_snr`, by method, of `n` clusters
+    """
+    maps = {"kaiser_squires": result.kaiser_squires, "wiener": result.wiener}
+    maps |= {"posterior_mean": result.samples.mean(axis=0)}
+    found = {"title": result.observation.title, "samples": len(result.samples)}
+    if truth is not None:
+        mock = Mock("truth", truth, result.observation, 0)
+        table = accuracy_table([mock], {name: kappa[None] for name, kappa in maps.items()}, result.samples[None])
+        numbers = table.colnames[3:]
+        found["accuracy"] = {row["method"]: {number: float(row[number]) for number in numbers} for row in table}
+    near = result.clusters[np.asarray(result.clusters["z"]) < params.figures.cluster_redshift_max]
+    if len(near):
+        found["cluster_stack_snr"] = cluster_stacks(maps, near, result.observation.mask, seed=params.seed)
+    return found
+
+
+def _field_figure(name: str, result: Result, params: Params, note: str) -> Figure:
+    """The figure of a field whose truth nobody knows."""
     marked = massive_clusters(result.clusters, params.figures)
     rng = stage_rng(params.seed, "figures", name)
     place = showcase(result.samples, marked, result.observation, params.figures, rng=rng)
-    figure = figures.field_figure(
-        result,
-        marked,
-        place,
-        cutout_arcmin=params.figures.cutout_arcmin,
-        colormap=params.figures.colormap,
-        note=f"profile {params.profile} | network of {params.sample.network}",
-    )
-    print(figures.save_figure(figure, ROOT / "figures", f"run_{name}").relative_to(ROOT))
+    style = {"cutout_arcmin": params.figures.cutout_arcmin, "colormap": params.figures.colormap}
+    return figures.field_figure(result, marked, place, note=note, **style)
 
 
 def run_result(params: Params, name: str, root: Path = ROOT) -> Result:

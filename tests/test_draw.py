@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from analysis.draw import run_result
+from analysis.draw import findings, run_result
 from analysis.files import BorderError
 from analysis.params import ROOT, load_params
 from analysis.power import save_power
@@ -38,6 +38,21 @@ def test_a_run_is_read_without_what_only_mocks_make(project):
         np.corrcoef(result.kaiser_squires[result.observation.mask], result.wiener[result.observation.mask])[0, 1] > 0.3
     )
     assert len(result.clusters) > 20
+
+
+def test_maps_are_measured_against_a_truth_and_at_clusters(project):
+    result = run_result(PARAMS, "cosmos", project[0])
+    truth = result.wiener + 0.01
+    found = findings(result, truth, PARAMS)
+    assert found["samples"] == 3
+    assert found["accuracy"]["wiener"]["accuracy.rmse"] == pytest.approx(0, abs=1e-6)  # of maps less their means
+    assert found["accuracy"]["wiener"]["accuracy.pearson"] == pytest.approx(1)
+    noisy = found["accuracy"]["posterior_mean"]  # of three maps of white noise of variance one
+    assert noisy["accuracy.rmse"] == pytest.approx(3**-0.5, rel=0.1)
+    assert noisy["accuracy.mse_infinite"] == pytest.approx(0, abs=0.01)
+    assert found["cluster_stack_snr"]["n"] > 40
+    assert found["cluster_stack_snr"]["wiener"] > 5 > abs(found["cluster_stack_snr"]["posterior_mean"])
+    assert "accuracy" not in findings(result, None, PARAMS)
 
 
 def test_what_cannot_be_drawn_is_told_in_a_sentence(project):

@@ -11,12 +11,13 @@ import time
 import numpy as np
 import pytest
 
-from analysis.batches import CropBatches
 from analysis.params import ROOT, GridParams, load_params
 from analysis.power import gaussian_field, periodogram, wavenumbers
+from analysis.score import prior_score
 from analysis.training import (
     EpochLog,
     LevelValidation,
+    current_score,
     level_errors,
     save_history,
     train_prior,
@@ -37,6 +38,7 @@ SMALL = dataclasses.replace(
     margin=4,
     network=dataclasses.replace(PARAMS.network, widths=[8, 16, 16]),
 )
+TINY = dataclasses.replace(SMALL, network=dataclasses.replace(PARAMS.network, widths=[4, 8]))  # for other processes
 
 
 def skewed_maps(n, seed):
@@ -97,32 +99,23 @@ def test_on_gaussian_maps_it_does_no_better(trained):
     assert min(level_errors(prior, gaussian, (0.02, 0.04), seed=7)) > 1
 
 
-@pytest.mark.parametrize("when", ["in an epoch", "in the validation after it"])
-def test_an_interrupted_training_ends_as_an_uninterrupted_one(trained, tmp_path, monkeypatch, when):
+def test_a_training_cut_in_a_validation_ends_as_an_uncut_one(trained, tmp_path, monkeypatch):
     maps, validation = skewed_maps(64, 2), skewed_maps(8, 3)
-    calls = []
-    original = CropBatches.__getitem__
+    original = LevelValidation.on_epoch_end
 
-    def failing(self, index):
-        calls.append(index)
-        if len(calls) == 75:  # in the second epoch
+    def cut(self, epoch, logs=None):
+        if epoch == 1:
             raise RuntimeError("power cut")
-        return original(self, index)
+        original(self, epoch, logs)
 
-    def unvalidated(self, epoch, logs=None):
-        raise RuntimeError("power cut")
-
-    if when == "in an epoch":
-        monkeypatch.setattr(CropBatches, "__getitem__", failing)
-    else:
-        monkeypatch.setattr(LevelValidation, "on_epoch_end", unvalidated)
-    with pytest.raises(Exception, match="power cut"):
+    monkeypatch.setattr(LevelValidation, "on_epoch_end", cut)
+    with pytest.raises(RuntimeError, match="power cut"):
         train_prior(maps, validation, powers(maps), GRID, SMALL, seed=1, log_folder=tmp_path)
     monkeypatch.undo()
     prior, history, _ = train_prior(maps, validation, powers(maps), GRID, SMALL, seed=1, log_folder=tmp_path)
     assert history.keys() == trained[1].keys()
     # within a process, bits depend on where in memory arrays lie; that of the next test is new each time
-    np.testing.assert_allclose(history["loss"], trained[1]["loss"], rtol=1e-5)  # epochs before the cut included
+    np.testing.assert_allclose(history["loss"], trained[1]["loss"], rtol=1e-5)  # the epoch before the cut included
     for resumed, whole in zip(prior.network.get_weights(), trained[0].network.get_weights(), strict=True):
         np.testing.assert_allclose(resumed, whole, atol=1e-5)
 
@@ -136,7 +129,9 @@ import test_training as t
 
 folder, out = map(Path, sys.argv[1:])
 maps = t.skewed_maps(64, 2)
-prior, history, _ = t.train_prior(maps, t.skewed_maps(8, 3), t.powers(maps), t.GRID, t.SMALL, seed=1, log_folder=folder)
+prior, history, _ = t.train_prior(
+    maps, t.skewed_maps(8, 3), t.powers(maps)[:1], t.GRID, t.TINY, seed=1, log_folder=folder
+)
 numpy.savez(out, *prior.network.get_weights(), loss=history["loss"])
 """
 
@@ -163,6 +158,17 @@ def test_a_training_killed_at_a_random_moment_ends_with_the_same_bits(tmp_path):
         np.testing.assert_array_equal(resumed[name], whole[name])
 
 
+def distance_from_current_score(model, maps):
+    """How far the score that validation uses is from that of the network, after steps since it was compiled."""
+    prior, sigma = model.priors[0], np.full(len(maps), 0.03, "float32")
+    score = current_score(prior)
+    score(maps, sigma)
+    for weight in model.network.trainable_variables:
+        weight.assign(weight * 1.5 + 0.01)
+    found, expected = (np.asarray(one(maps, sigma)) for one in (score, lambda *noisy: prior_score(prior, *noisy)))
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
 def test_half_precision_learns_the_same_and_keeps_whole_weights(trained):
     maps = skewed_maps(64, 2)
     params = dataclasses.replace(SMALL, precision="bfloat16")
@@ -174,46 +180,51 @@ def test_half_precision_learns_the_same_and_keeps_whole_weights(trained):
     assert abs(np.mean(losses) / first - 1) < 0.02
 
 
+def test_validation_sees_the_weights_of_the_moment(trained):
+    model, _ = untrained(skewed_maps(4, 2), powers(skewed_maps(4, 2)), GRID, SMALL, seed=1)
+    assert distance_from_current_score(model, skewed_maps(2, 3)) < 1e-5
+
+
 DEVICES = """
-import dataclasses, json, sys
+import json, sys
 import keras, numpy
 import test_training as t
+from analysis.score import prior_score
 from analysis.training import untrained
 
 maps = t.skewed_maps(64, 2)
-model, batches = untrained(maps, t.powers(maps), t.GRID, t.SMALL, seed=1)
+model, batches = untrained(maps, t.powers(maps)[:1], t.GRID, t.TINY, seed=1)
 losses = [float(model.train_on_batch(*batches[index])) for index in range(6)]
 weights = [float(numpy.abs(numpy.asarray(weight)).sum()) for weight in model.network.trainable_variables]
-print(json.dumps([len(keras.distribution.list_devices()), losses, weights]))
+distance = t.distance_from_current_score(model, maps[:2])
+print(json.dumps([len(keras.distribution.list_devices()), losses, weights, distance]))
 """
 
 
-def on_devices(count, change=""):
+def on_devices(count):
     environment = {
         **os.environ,
         "KERAS_BACKEND": "jax",
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}",
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
     }
-    code = DEVICES.replace("t.SMALL", f"dataclasses.replace(t.SMALL{change})")
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, "-c", DEVICES], env=environment, capture_output=True, text=True, check=False)
 
 
 def test_two_devices_train_as_one_does():
     runs = [on_devices(count) for count in (1, 2)]
     assert [run.returncode for run in runs] == [0, 0], runs[0].stderr + runs[1].stderr
-    (one, losses, weights), (two, losses_of_two, weights_of_two) = (
+    (one, losses, weights, distance), (two, losses_of_two, weights_of_two, _) = (
         json.loads(run.stdout.splitlines()[-1]) for run in runs
     )
     assert (one, two) == (1, 2)
     assert losses[-1] != losses[0]
     np.testing.assert_allclose(losses_of_two, losses, rtol=1e-4)
     np.testing.assert_allclose(weights_of_two, weights, rtol=1e-3)
+    assert distance < 1e-5
 
 
 def test_a_batch_that_devices_cannot_share_is_told_in_a_sentence():
     run = on_devices(3)
     assert run.returncode == 1
-    assert (
-        "BorderError: 3 devices cannot share batches of 4 and 16 crops: make train.batch a multiple of 3" in run.stderr
-    )
+    assert "BorderError: 3 devices cannot share batches of 4 crops: make train.batch a multiple of 3" in run.stderr

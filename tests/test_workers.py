@@ -19,11 +19,13 @@ from analysis.workers import scatter
 COMPUTE = dataclasses.replace(load_params().compute, processes=2, memory_gb=1.0)
 
 
-def drawn(path, seed, diary, seconds=0.0):
-    """A task: numbers that its seed decides, and a line in a diary of who began it."""
+def drawn(path, seed, diary, workers=1):
+    """A task: numbers that its seed decides, and a line in a diary of who began it; done once so many have begun."""
     with open(diary, "a", encoding="utf-8") as file:
         file.write(f"{path.name} {os.getpid()}\n")
-    time.sleep(seconds)
+    deadline = time.time() + 200
+    while len({process for _, process in begun(diary)}) < workers and time.time() < deadline:
+        time.sleep(0.05)
     with atomic(path) as temporary:
         np.save(temporary, stage_rng(seed, "drawn").standard_normal(1000))
 
@@ -73,7 +75,7 @@ def test_a_worker_killed_in_the_middle_changes_no_bit(tmp_path):
         from analysis.workers import scatter
         if __name__ == "__main__":
             folder = Path({str(tmp_path)!r})
-            tasks = {{folder / f"{{seed}}.npy": (seed, folder / "diary", 1.0) for seed in range(6)}}
+            tasks = {{folder / f"{{seed}}.npy": (seed, folder / "diary", 3) for seed in range(6)}}
             scatter(drawn, tasks, COMPUTE, what="draws")
     """)
     (tmp_path / "run.py").write_text(script)
@@ -83,7 +85,7 @@ def test_a_worker_killed_in_the_middle_changes_no_bit(tmp_path):
         time.sleep(0.05)
     name, process = begun(diary)[0]
     os.kill(int(process), signal.SIGKILL)
-    assert run.wait(timeout=90) == 0
+    assert run.wait(timeout=300) == 0
     for seed in range(6):
         np.testing.assert_array_equal(np.load(tmp_path / f"{seed}.npy"), expected(seed))
     counts = {other: sum(found == other for found, _ in begun(diary)) for other, _ in begun(diary)}
