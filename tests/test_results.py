@@ -111,6 +111,13 @@ def test_figures_are_the_same_file_every_time(project):
     assert all(len(content) > 4000 for content in copies[0].values())
 
 
+def test_a_notebook_shows_a_smaller_jpeg(project):
+    path = figures.save_figure(drawn(project)["simulations"], project, "simulations")
+    shown = figures.preview(path)
+    assert shown.data.startswith(b"\xff\xd8")
+    assert len(shown.data) < path.stat().st_size
+
+
 def test_maps_are_drawn_east_left_on_either_projection(project):
     result = load_result(project, "run", RUN)
     for projection in ("TAN", "CAR"):

@@ -5,12 +5,13 @@
 
 from analysis.figures.curves import calibration_figure, simulations_figure, spectra_figure, training_figure
 from analysis.figures.maps import field_figure, mock_figure, std_figure
-from analysis.figures.style import provenance, save_figure
+from analysis.figures.style import preview, provenance, save_figure
 
 __all__ = [
     "calibration_figure",
     "field_figure",
     "mock_figure",
+    "preview",
     "provenance",
     "save_figure",
     "simulations_figure",

@@ -1,10 +1,13 @@
 """The house style: widths, fonts, colours of Okabe & Ito that colour-blind readers can tell apart."""
 
+import io
 import textwrap
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import PIL.Image
+from IPython.display import Image
 from matplotlib.figure import Figure
 
 from analysis.files import atomic
@@ -12,6 +15,7 @@ from analysis.files import atomic
 MM = 1 / 25.4
 COLUMN = 88 * MM  # widths of a column and of a page of Astronomy & Astrophysics, inches
 PAGE = 180 * MM
+SHOWN = 750  # pixels of width in a notebook, at twice that resolution
 CAPTION_CHARACTERS = 150  # that fit a page in the size of a caption
 STYLE = {
     "font.size": 7,
@@ -53,6 +57,15 @@ def save_figure(figure: Figure, folder: str | Path, name: str) -> Path:
         with mpl.rc_context(STYLE), atomic(path) as temporary:
             figure.savefig(temporary, dpi=300, metadata=metadata)
     return path
+
+
+def preview(path: Path) -> Image:
+    """A saved figure as a notebook shows it: smaller, and as JPEG, since maps are noise, which PNG cannot compress."""
+    with PIL.Image.open(path) as figure:
+        smaller = figure.convert("RGB").resize((2 * SHOWN, round(2 * SHOWN * figure.height / figure.width)))
+    content = io.BytesIO()
+    smaller.save(content, "JPEG", quality=82)
+    return Image(content.getvalue(), format="jpeg", width=SHOWN)
 
 
 def caption(figure: Figure, text: str) -> None:
