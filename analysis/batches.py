@@ -23,8 +23,9 @@ class MapStore(keras.layers.Layer):
         self.side = maps.shape[-1]
         stored = (maps / SCALE).astype("float16").reshape(-1)
         self.maps = self.add_weight(
-            shape=stored.shape, dtype="float16", trainable=False, name="maps", initializer=lambda *_, **__: stored
+            shape=stored.shape, dtype="float16", trainable=False, name="maps", initializer="zeros"
         )
+        self.maps.assign(stored)  # an initialiser would be compiled with the maps in it where devices share them
 
     def call(self, places, amplitudes, *, side: int):
         """Crops of `side` pixels.
@@ -54,11 +55,15 @@ class MapStore(keras.layers.Layer):
         """Nothing, as above."""
 
 
+def stack_sizes(sides: Sequence[int], batch: int) -> list[int]:
+    """Crops of every side in a batch: `batch` of the first, of the others a multiple with about as many pixels."""
+    return [batch * max(1, round((sides[0] / side) ** 2)) for side in sides]
+
+
 class CropBatches(keras.utils.PyDataset):
     """Places of random crops of the training maps; batch and epoch number decide every one.
 
-    A batch holds places and amplitudes of a stack of crops for every grid: `params.batch` of the first, of the others
-    as many as have the same number of pixels.
+    A batch holds places and amplitudes of a stack of crops for every grid (`stack_sizes`).
     """
 
     def __init__(self, maps: int, map_side: int, sides: Sequence[int], params: TrainParams, *, seed: int):
@@ -71,10 +76,10 @@ class CropBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[tuple[tuple[np.ndarray, np.ndarray], ...]]:
         rng = np.random.default_rng([self.seed, self.epoch, index])
-        return (tuple(self._stack(side, rng) for side in self.sides),)
+        numbers = stack_sizes(self.sides, self.params.batch)
+        return (tuple(self._stack(*stack, rng) for stack in zip(self.sides, numbers, strict=True)),)
 
-    def _stack(self, side: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        number = round(self.params.batch * (self.sides[0] / side) ** 2)
+    def _stack(self, side: int, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         chosen = rng.integers(self.maps, size=(number, 1))
         corner = rng.integers(self.map_side - side + 1, size=(number, 2))
         turned = rng.integers(2, size=(number, SYMMETRIES)) * self.params.symmetries

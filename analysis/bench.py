@@ -199,9 +199,10 @@ def worker_rows(params: Params) -> Iterator[Row]:
     from analysis.workers import scatter
 
     n, workers = 64, params.compute.processes or os.cpu_count()
+    compute = dataclasses.replace(params.compute, cluster="local", scheduler=None, processes=workers)
     with tempfile.TemporaryDirectory(dir=ROOT / ".work") as folder:
         tasks = {Path(folder) / f"timed_{number:02d}.json": ("own", number) for number in range(n)}
-        seconds, _ = _timed(lambda: scatter(timed_mock, tasks, params.compute, what="small mocks"))
+        seconds, _ = _timed(lambda: scatter(timed_mock, tasks, compute, what="small mocks"))
         spent = sum(read_json(path)["seconds"] for path in tasks)
     yield f"{n} small mocks on {workers} workers", f"{seconds:.0f} s", ""
     yield "  of the workers' time, not spent on mocks", f"{100 * (1 - spent / (workers * seconds)):.1f} %", "5 %"

@@ -60,8 +60,9 @@ def findings(result: Result, truth: np.ndarray | None, params: Params) -> dict:
     Returns
     -------
     dict
-        `samples`, their number; `accuracy`, by convention and method `rmse`, `pearson` and what infinitely many
-        samples would reach (`validation.accuracy_table`); `cluster_stack_snr`, by method, of `n` clusters
+        `title` of the field; `samples`, their number; `accuracy`, by method `<convention>.rmse`, `.pearson` and what
+        infinitely many samples would reach (`validation.accuracy_table`); `cluster_stack_snr`, by method, of `n`
+        clusters
     """
     maps = {"kaiser_squires": result.kaiser_squires, "wiener": result.wiener}
     maps |= {"posterior_mean": result.samples.mean(axis=0)}
@@ -71,7 +72,7 @@ def findings(result: Result, truth: np.ndarray | None, params: Params) -> dict:
         table = accuracy_table([mock], {name: kappa[None] for name, kappa in maps.items()}, result.samples[None])
         numbers = table.colnames[3:]
         found["accuracy"] = {row["method"]: {number: float(row[number]) for number in numbers} for row in table}
-    near = result.clusters[np.asarray(result.clusters["z"]) < params.figures.cluster_redshift_max]
+    near = result.clusters[np.asarray(result.clusters["z"]) < params.validate.cluster_redshift_max]
     if len(near):
         found["cluster_stack_snr"] = cluster_stacks(maps, near, result.observation.mask, seed=params.seed)
     return found

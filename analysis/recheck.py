@@ -88,7 +88,7 @@ def recheck_calibration(folder: Path, params: Params, mocks: Sequence[tuple[str,
     list
         what, released value, value now, whether they agree
     """
-    prior = load_prior(folder / "score", side=params.train.crop_pixels)
+    prior = load_prior(folder / "score", side=params.train.crop_pixels, precision=params.sample.precision)
     anneal, found = annealer(prior, params.sample), []
     for kind, number in mocks:
         mock, rng = _load(_path(folder, kind, number))
@@ -111,7 +111,8 @@ def recheck_validation(folder: Path, params: Params) -> list[tuple]:
     kept = folder / "validation" / "accuracy.ecsv"
     if not kept.is_file():
         return []
-    prior, mock = load_prior(folder / "score"), load_mocks(folder / "mocks", "test")[0]
+    prior = load_prior(folder / "score", precision=params.sample.precision)
+    mock = load_mocks(folder / "mocks", "test")[0]
     rng = stage_rng(params.seed, "validate", mock.name)
     chains = params.validate.chains
     samples = annealer(prior, params.sample)(mock.observation.gamma, mock.observation.weight, chains, rng=rng)[0]

@@ -74,12 +74,11 @@ def released_validation(profile: str, folder: Path = RELEASED, root: Path = ROOT
 
 
 def released_networks(folder: Path = RELEASED, root: Path = ROOT) -> dict[str, dict]:
-    """By profile with a released network: its `grid` as the profile sets it, and what training it cost, if recorded."""
+    """By profile with a released network, what was recorded of its training, else the profile's grid alone."""
     found = {}
     for record in sorted(folder.glob("*/release.json")):
         profile, training = record.parent.name, record.parent / "training.json"
-        cost = read_json(training) if training.is_file() else {}
-        found[profile] = {"grid": composed(profile, root=root)["grid"], **cost}
+        found[profile] = read_json(training) if training.is_file() else composed(profile, root=root)["grid"]
     return found
 
 

@@ -23,7 +23,12 @@ from analysis.params import DATA, ROOT, load_params
 from analysis.provenance import import_closure
 
 BORDER_ERRORS = {"BorderError", "ParamsError"}
-KERNEL_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "PYTHONHASHSEED": "0"}
+KERNEL_ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "KERAS_BACKEND": "tensorflow",
+    "PYTHONHASHSEED": "0",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # a GPU serves the notebook and its workers
+}
 VARYING_KEYS = [
     "metadata.papermill",
     "cell.metadata.papermill",

@@ -19,9 +19,9 @@ from analysis.files import BorderError
 from analysis.params import ROOT
 
 REFUSED = re.compile(r"\b(401|403)\b|denied|forbidden|unauthorized|invalidaccesskey|signaturedoesnotmatch")
-NO_PLACE = re.compile(r"\b405\b|bucket does not exist|nosuchbucket|name or service|connect")
+NO_PLACE = re.compile(r"\b405\b|bucket does not exist|nosuchbucket|name or service|\bconnect\b|connection")
 ANYTHING = re.compile("")
-ADDRESS = re.compile(r"\w+://\S+")
+ADDRESS = re.compile(r"\S*/\S*")  # and paths
 BLOCK = 1 << 20
 
 
@@ -149,7 +149,7 @@ def _explain(error: Exception, signs: re.Pattern) -> None:
     """Raise one sentence with a remedy if an error bears one of the signs, or that of credentials."""
     causes = filter(None, (error, error.__cause__))  # HTTP: every failure is a missing file, by cause of which
     reason = " ".join(" by ".join(f"{type(cause).__name__}: {cause}" for cause in causes).split())[:300]
-    said = ADDRESS.sub(" ", reason).lower()  # whose port, path or hash may hold any number
+    said = ADDRESS.sub(" ", reason).lower()  # whose port, names or hash may hold any sign
     if REFUSED.search(said):
         raise BorderError(
             f"the remote refuses this user ({reason}); set key or password with `dvc remote modify --local`, as README"

@@ -267,7 +267,7 @@ def networks_table(networks: Mapping[str, Mapping]) -> str:
     """Released networks: the maps that they are for, and what training them took."""
     rows = []
     for profile, network in networks.items():
-        grid = f"{network['grid']['pixels']}², {network['grid']['pixel_arcmin']:.2g}'"
+        grid = f"{network['pixels']}², {network['pixel_arcmin']:.2g}'"
         cost = ["not recorded"] * 4
         if "seconds" in network:
             kind = f"{network['hardware']}, {network['backend']}, {network['precision']}"

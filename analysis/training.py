@@ -12,7 +12,7 @@ import numpy as np
 from astropy.table import Table
 
 from analysis.backend import compiled, device_use, hardware, share_devices
-from analysis.batches import CropBatches
+from analysis.batches import CropBatches, stack_sizes
 from analysis.files import atomic, sha256
 from analysis.matching import ScoreMatching, denoising_error
 from analysis.network import build_network
@@ -90,9 +90,10 @@ class EpochLog(keras.callbacks.Callback):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Weights and optimiser after the last whole epoch, in a file that is there whole whenever the process dies.
+    """Weights and optimiser after the last two epochs, in files that are there whole whenever the process dies.
 
-    (Keras' own `BackupAndRestore` writes over the last one in place: killed there, it leaves neither.)
+    (Keras' own `BackupAndRestore` writes over the last one in place: killed there, it leaves neither. The file before
+    the last is for a machine that dies before its disk has the last.)
     """
 
     def __init__(self, folder: Path):
@@ -101,21 +102,28 @@ class Checkpoint(keras.callbacks.Callback):
 
     def restore(self, model: keras.Model) -> int:
         """Put a compiled model back to where a training was cut, and return how many epochs it had done."""
-        kept = sorted(self.folder.glob("epoch_*.weights.h5"))
-        if not kept:
-            return 0
-        model.optimizer.build(model.trainable_variables)
-        model.load_weights(kept[-1])
-        return int(kept[-1].name.removeprefix("epoch_").partition(".")[0])
+        for path in reversed(self._kept()):
+            model.optimizer.build(model.trainable_variables)
+            try:
+                model.load_weights(path)
+            except OSError as error:
+                log.warning("%s cannot be read (%s); the epoch before is taken", path.name, error)
+                continue
+            return int(path.name.removeprefix("epoch_").partition(".")[0])
+        return 0
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Write the state after an epoch, then forget the one before."""
-        path = self.folder / f"epoch_{epoch + 1:06d}.weights.h5"
-        with atomic(path) as temporary:
+        """Write the state after an epoch, then forget all but that and the one before."""
+        with atomic(self.folder / f"epoch_{epoch + 1:06d}.weights.h5") as temporary:
             self.model.save_weights(temporary)
-        for other in self.folder.glob("*.weights.h5"):
-            if other != path:
-                other.unlink()
+        last_two = self._kept()[-2:]
+        for path in self.folder.glob("*.weights.h5"):  # half-written ones of a process that died included
+            if path not in last_two:
+                path.unlink()
+
+    def _kept(self) -> list[Path]:
+        """Whole checkpoints, the oldest first."""
+        return sorted(self.folder.glob("epoch_*.weights.h5"))
 
 
 def train_prior(
@@ -163,6 +171,8 @@ def train_prior(
 def training_record(prior: Prior, params: TrainParams, seconds: float, weights: Path) -> dict[str, str | int | float]:
     """What a network cost, and by the digest of its file which network it was."""
     return {
+        "pixels": prior.power.shape[-1],
+        "pixel_arcmin": prior.pixel_arcmin,
         "hardware": hardware(),
         "backend": keras.backend.backend(),
         "precision": params.precision,
@@ -187,7 +197,8 @@ def untrained(
 ) -> tuple[ScoreMatching, CropBatches]:
     """A new network in priors of every grid, compiled, and its batches; the arguments are those of `train_prior`."""
     keras.utils.set_random_seed(seed)
-    share_devices([round(params.batch * (len(powers[0]) / len(power)) ** 2) for power in powers])
+    sides = [len(power) for power in powers]
+    share_devices(stack_sizes(sides, params.batch))
     prior = Prior(
         power=powers[0].astype("float32"),
         pixel_arcmin=grid.pixel_arcmin,
@@ -199,7 +210,7 @@ def untrained(
     )
     priors = [dataclasses.replace(prior, power=power.astype("float32")) for power in powers]
     model = ScoreMatching(priors, maps, params, seed=seed)
-    batches = CropBatches(len(maps), maps.shape[-1], [len(power) for power in powers], params, seed=seed)
+    batches = CropBatches(len(maps), maps.shape[-1], sides, params, seed=seed)
     model(batches[0][0])  # builds it, so that a checkpoint can be restored before the first step
     rate = keras.optimizers.schedules.CosineDecay(
         0.0,

@@ -37,7 +37,7 @@ STAGES = pipeline_stages()
 APART = {"benchmark"}  # stages that a plain `dvc repro` leaves alone
 NOTEBOOKS = {path.stem: path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
 SHARED = {"profile", "seed", "grid", "fields", "compute"}
-PROFILES = ["tiny", "quick", "reference", "paper"]
+PROFILES = ["tiny", "quick", "reference", "paper", "paper_cpu", "paper_gpu"]
 CODE_CELLS, CODE_LINES = 8, 60
 
 

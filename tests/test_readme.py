@@ -90,6 +90,6 @@ def test_variants_of_the_network_are_told_in_their_order_or_that_there_are_none(
 def test_a_network_is_named_with_what_it_cost_where_that_was_recorded():
     grid = {"pixels": 320, "pixel_arcmin": 0.41016}
     cost = {"weights": 284401, "steps": 4800, "seconds": 1500.0, "hardware": "2 cores", "backend": "jax"}
-    text = networks_table({"paper": {"grid": grid, "precision": "float32", **cost}, "reference": {"grid": grid}})
+    text = networks_table({"paper": {**grid, "precision": "float32", **cost}, "reference": grid})
     assert "| `paper` | 320², 0.41' | 284,401 | 4,800 | 25 | 2 cores, jax, float32 |" in text
     assert "| `reference` | 320², 0.41' | not recorded |" in text

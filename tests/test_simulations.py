@@ -19,7 +19,7 @@ from analysis.power import load_table, matter_tables, save_table
 from analysis.simulations import box_maps, box_split, nbody_maps, suite_maps
 from analysis.suites import Suite
 
-PROFILES = ["tiny", "quick", "reference", "paper"]
+PROFILES = ["tiny", "quick", "reference", "paper", "paper_cpu", "paper_gpu"]
 
 
 def profile(name, folder):

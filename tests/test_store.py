@@ -188,7 +188,8 @@ def test_numbers_in_an_address_are_not_statuses():
     assert address in str(told.value)
     with pytest.raises(BorderError, match="refuses this user"):
         _explain(OSError(f"403, message='', url='{address}'"), NO_PLACE)
-    _explain(FileNotFoundError(address), NO_PLACE)
+    for place in (address, "lab-403/files/md5/40/1756ed.dir", "/srv/connectome/403/1756ed.dir"):
+        _explain(FileNotFoundError(place), NO_PLACE)
 
 
 def test_wrong_credentials_and_a_missing_place_are_told_apart(lab):
