@@ -18,9 +18,9 @@ LEVELS = (0.005, 0.03, 0.2)
 SAMPLERS = ("gibbs", "hmc")
 
 
-def results(folder):
+def results(folder, precision="float32"):
     """The score at several noise levels and samples under a mask, of the prior of a folder, by name."""
-    rng, prior, params = np.random.default_rng(5), load_prior(folder), load_params().sample
+    rng, prior, params = np.random.default_rng(5), load_prior(folder, precision=precision), load_params().sample
     kappa = 0.05 * rng.standard_normal((2, *POWER.shape)).astype("float32")
     found = {
         f"score at {sigma}": np.asarray(prior_score(prior, kappa, np.full(2, sigma, "float32"))) for sigma in LEVELS
@@ -35,8 +35,8 @@ def results(folder):
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory):
-    """Results on TensorFlow, of this process, and on JAX, of another."""
+def found(tmp_path_factory):
+    """Results on TensorFlow, of this process, on JAX, of another, and with layers in half precision."""
     folder = tmp_path_factory.mktemp("prior")
     network = build_network(SETTINGS)
     one = Prior(POWER.astype("float32"), 0.82, network, 1.0, (0.002, 1.0), margin=2, skip=True, highest=0.5)
@@ -46,11 +46,18 @@ def both(tmp_path_factory):
     environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": paths}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return results(folder), np.load(folder / "jax.npz")
+    return results(folder), np.load(folder / "jax.npz"), results(folder, "bfloat16")
 
 
 @pytest.mark.parametrize("what", [*(f"score at {sigma}" for sigma in LEVELS), *SAMPLERS])
-def test_both_backends_give_the_same(both, what):
-    ours, theirs = (found[what] for found in both)
+def test_both_backends_give_the_same(found, what):
+    ours, theirs = (of[what] for of in found[:2])
     assert np.std(ours) > 0
     assert np.linalg.norm(ours - theirs) < 1e-4 * np.linalg.norm(ours)
+
+
+@pytest.mark.parametrize("what", [*(f"score at {sigma}" for sigma in LEVELS), *SAMPLERS])
+def test_half_precision_rounds_the_score_and_the_samples_alone(found, what):
+    whole, half = found[0][what], found[2][what]
+    distance = np.linalg.norm(whole - half) / np.linalg.norm(whole)
+    assert 1e-6 < distance < 0.02
