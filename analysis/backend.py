@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import keras
@@ -74,7 +75,7 @@ def hardware() -> str:
     elif keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        gpus = tf.config.list_physical_devices("GPU")
+        gpus = tf.config.list_physical_devices("GPU")[:1]  # `share_devices`: one is used
         names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
     if names:
         return ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
@@ -101,7 +102,8 @@ def device_use() -> list[str]:
             lines.append(f"{device.name}: {tf.config.experimental.get_memory_info(device.name)['peak'] / 1e9:.1f} GB")
     if lines and shutil.which("nvidia-smi"):
         asked = ["nvidia-smi", "--query-gpu=index,utilization.gpu,memory.used", "--format=csv,noheader"]
-        lines += subprocess.run(asked, capture_output=True, text=True, check=False).stdout.splitlines()
+        with suppress(subprocess.TimeoutExpired):  # a driver that hangs must not hang the training
+            lines += subprocess.run(asked, capture_output=True, text=True, check=False, timeout=10).stdout.splitlines()
     return lines
 
 

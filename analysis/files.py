@@ -43,6 +43,8 @@ def atomic(path: Path | str) -> Iterator[Path]:
             temporary = Path(handle.name)
         temporary.unlink()  # writers such as numpy and astropy create the file themselves
         yield temporary
+        with temporary.open("rb+") as handle:
+            os.fsync(handle.fileno())  # else a power cut may leave the new name and none of its bytes
         os.replace(temporary, path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -18,7 +18,14 @@ log = logging.getLogger(__name__)
 
 DEATHS = 3  # of workers over one task, before it is given up
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
-HANDED_DOWN = ("KERAS_BACKEND", "PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL", "DATA_MIRROR")  # to workers on other machines
+# to workers on other machines
+HANDED_DOWN = (
+    "KERAS_BACKEND",
+    "PYTHONPATH",
+    "TF_CPP_MIN_LOG_LEVEL",
+    "XLA_PYTHON_CLIENT_PREALLOCATE",
+    "DATA_MIRROR",
+)
 
 
 def scatter(task: Callable, tasks: Mapping[Path, tuple], compute: ComputeParams, *, what: str) -> None:
