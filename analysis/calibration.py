@@ -13,11 +13,11 @@ from astropy.table import Table
 
 from analysis import ranks
 from analysis.baselines import wiener_filter
-from analysis.clusters import aperture_mass
 from analysis.lensing import reduced_shear, shear_from_convergence
 from analysis.maps import MapSet, central_crops
 from analysis.metrics import NEAR_BOUND
 from analysis.params import stage_rng
+from analysis.peaks import aperture_mass
 from analysis.posterior import gaussian_posterior_draws
 from analysis.power import binned_c_ell
 from analysis.score import Prior

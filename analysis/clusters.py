@@ -1,7 +1,6 @@
 """Clusters of galaxies: the X-ray list, their places on a grid, and how maps and samples show them.
 
-Maps are looked at in the pixel that holds a place, or in a disc around it; positions x (along columns) and y (along
-rows) are 0-based, as `Grid.pixel_positions` gives them.
+Positions x (along columns) and y (along rows) are 0-based, as `Grid.pixel_positions` gives them.
 """
 
 from collections.abc import Mapping
@@ -11,10 +10,10 @@ import numpy as np
 from astropy import units as u
 from astropy.io.registry import IORegistryError
 from astropy.table import Table
-from scipy.ndimage import maximum_filter
 
 from analysis.files import BorderError, atomic
-from analysis.params import FiguresParams
+from analysis.params import ClustersParams, FiguresParams
+from analysis.peaks import aperture_mass, aperture_noise, presence
 from analysis.sky import Grid, Observation
 
 COLUMNS = {
@@ -164,75 +163,8 @@ def stack_snr(
     return float((_at(kappa, x, y).mean() - stacks.mean()) / stacks.std(ddof=1))
 
 
-def aperture_mass(kappa: np.ndarray, x: float, y: float, radius: float) -> np.ndarray:
-    """Aperture mass around a place: convergence under a compensated filter.
-
-    M = sum kappa U,  U(t) = 9 / (pi R^2) (1 - t^2) (1/3 - t^2),  t = r/R < 1, made to sum to zero exactly.
-
-    Parameters
-    ----------
-    kappa : (..., ny, nx), dimensionless
-    x, y : float, pixels
-    radius : float, pixels
-        Outer radius R of the filter. Near an edge the filter is cut and compensated in what remains.
-
-    Returns
-    -------
-    (...), dimensionless
-        A disc of convergence 1 and radius a R gives 3 a^2 (1 - a^2)^2.
-
-    Source: Schneider et al. 1998, MNRAS 296, 873, eq. 3.12 with l = 1.
-    """
-    rows, columns, distance = _disc(kappa.shape[-2:], x, y, radius)
-    t_squared = (distance / radius) ** 2
-    filter_ = 9 / (np.pi * radius**2) * (1 - t_squared) * (1 / 3 - t_squared)
-    return kappa[..., rows, columns] @ (filter_ - filter_.mean())
-
-
-def peak_height(samples: np.ndarray, x: float, y: float, radius: float) -> np.ndarray:
-    """Height of the highest peak within `radius` pixels of a place; -inf without a peak.
-
-    A peak is a pixel that none of its eight neighbours exceeds.
-
-    Parameters
-    ----------
-    samples : (..., ny, nx), dimensionless
-    x, y, radius : float, pixels
-
-    Returns
-    -------
-    (...), dimensionless
-    """
-    rows, columns, _ = _disc(samples.shape[-2:], x, y, radius + np.sqrt(2))
-    window = samples[..., rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-    highest = maximum_filter(window, size=3, axes=(-2, -1), mode="constant", cval=-np.inf)
-    rows_near, columns_near, _ = _disc(samples.shape[-2:], x, y, radius)
-    near = (..., rows_near - rows.min(), columns_near - columns.min())
-    return np.where(window[near] == highest[near], window[near], -np.inf).max(axis=-1)
-
-
-def presence(samples: np.ndarray, x: np.ndarray, y: np.ndarray, *, radius: float, threshold: float) -> np.ndarray:
-    """Fraction of samples that show a cluster at each place: a peak above `threshold` within `radius`.
-
-    The same at `random_places` is the rate at which chance does so.
-
-    Parameters
-    ----------
-    samples : (n, ny, nx), dimensionless
-    x, y : (n_places,), pixels
-    radius : float, pixels
-    threshold : float, dimensionless
-
-    Returns
-    -------
-    (n_places,), 0 to 1
-    """
-    heights = [peak_height(samples, *place, radius) for place in zip(x, y, strict=True)]
-    return np.array([np.mean(height > threshold) for height in heights])
-
-
 def showcase(
-    samples: np.ndarray, placed: Table, observation: Observation, settings: FiguresParams, *, rng: np.random.Generator
+    samples: np.ndarray, placed: Table, observation: Observation, settings: ClustersParams, *, rng: np.random.Generator
 ) -> dict:
     """The most massive cluster of a field, and how often samples show it; without clusters, the mean's highest peak.
 
@@ -241,25 +173,79 @@ def showcase(
     samples : (n, ny, nx), dimensionless
     placed : clusters with `x`, `y`, `z` and `m500`, perhaps none
     observation : of the field
-    settings : radius and threshold of a peak that shows a cluster
+    settings : radius and threshold of a peak that shows a cluster, and its aperture
 
     Returns
     -------
     dict
-        `x`, `y` (pixels), `name`, `threshold`, `present` (share of samples with a peak there) and `chance` (the same
-        at 200 random places of the mask).
+        `x`, `y` (pixels), `name`, `threshold`, `present` (share of samples with a peak there), `chance` (the same
+        at random places of the mask) and `mass` (n,), aperture mass of every sample there.
     """
-    mask, threshold = observation.mask, settings.peak_threshold
-    radius = settings.peak_radius_arcmin / observation.grid.pixel_arcmin
+    mask, threshold, pixel_arcmin = observation.mask, settings.threshold, observation.grid.pixel_arcmin
+    radius = settings.radius_arcmin / pixel_arcmin
     if len(placed):
         chosen = placed[int(np.argmax(placed["m500"]))]
         x, y, name = float(chosen["x"]), float(chosen["y"]), f"the X-ray cluster at z = {chosen['z']:.2f}"
     else:
         y, x = np.unravel_index(np.argmax(np.where(mask, samples.mean(axis=0), -np.inf)), mask.shape)
         name = "the highest peak of the mean"
-    places = random_places(mask, rng, 200)
+    places = random_places(mask, rng, settings.random_places)
     present, chance = (presence(samples, *at, radius=radius, threshold=threshold).mean() for at in (([x], [y]), places))
-    return {"x": float(x), "y": float(y), "name": name, "threshold": threshold, "present": present, "chance": chance}
+    mass = aperture_mass(samples, x, y, settings.aperture_arcmin / pixel_arcmin)
+    place = {"x": float(x), "y": float(y), "name": name, "threshold": threshold}
+    return place | {"present": present, "chance": chance, "mass": mass}
+
+
+def cluster_evidence(
+    placed: Table,
+    samples: np.ndarray,
+    observation: Observation,
+    kaiser_squires: np.ndarray,
+    settings: ClustersParams,
+    *,
+    control: np.ndarray | None = None,
+    rng: np.random.Generator,
+) -> Table:
+    """How the posterior shows every cluster of a list, against chance and against B-mode.
+
+    Parameters
+    ----------
+    placed : clusters in observed pixels, with positions `x`, `y` and `r500_arcmin`
+    samples : (n, ny, nx), dimensionless
+    observation : of the field
+    kaiser_squires : (ny, nx), its map without smoothing
+    settings : threshold of a peak, smallest radius, aperture, number of random places
+    control : (m, ny, nx), samples of the same field with its shears turned by 45 degrees; None where there are none
+
+    Returns
+    -------
+    Table
+        The columns of `placed` and, for each cluster, `probability`: share of samples with a peak of at least the
+        threshold within its r500 (or the smallest radius, where that is more), with its binomial error
+        `probability_err`; `chance`, the mean of the same at random places; `p_value`, share of random places that do
+        as well; `bmode`, the same as `probability` in the control, NaN without one; `mass`, `mass_std`, aperture mass
+        over the samples; `snr`, aperture mass of the Kaiser-Squires map over the noise of the shear.
+    """
+    pixel_arcmin, n = observation.grid.pixel_arcmin, len(samples)
+    x, y = (np.asarray(placed[name], float) for name in ("x", "y"))
+    radius = np.maximum(np.asarray(placed["r500_arcmin"], float), settings.radius_arcmin) / pixel_arcmin
+    aperture = settings.aperture_arcmin / pixel_arcmin
+    found, at = Table(placed, copy=True), {"threshold": settings.threshold}
+    shown = presence(samples, x, y, radius=radius, **at)
+    places = random_places(observation.mask, rng, settings.random_places)
+    by_radius = {r: presence(samples, *places, radius=r, **at) for r in np.unique(radius)}
+    chance = np.array([by_radius[r] for r in radius]).reshape(len(placed), settings.random_places)
+    masses = np.array([aperture_mass(samples, *place, aperture) for place in zip(x, y, strict=True)]).reshape(-1, n)
+    signal = [
+        aperture_mass(kaiser_squires, *place, aperture) / aperture_noise(observation.weight, *place, aperture)
+        for place in zip(x, y, strict=True)
+    ]
+    found["probability"], found["probability_err"] = shown, np.sqrt(shown * (1 - shown) / n)
+    found["chance"], found["p_value"] = chance.mean(axis=1), np.mean(chance >= shown[:, None], axis=1)
+    found["bmode"] = presence(control, x, y, radius=radius, **at) if control is not None else np.full(len(x), np.nan)
+    found["mass"], found["mass_std"] = masses.mean(axis=1), masses.std(axis=1, ddof=1)
+    found["snr"] = np.array(signal, float)
+    return found
 
 
 def _table(rows: np.ndarray) -> Table:
@@ -275,10 +261,3 @@ def _table(rows: np.ndarray) -> Table:
 def _at(kappa: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Values of the pixels that hold the places."""
     return kappa[np.floor(y + 0.5).astype(int), np.floor(x + 0.5).astype(int)]
-
-
-def _disc(shape: tuple[int, int], x: float, y: float, radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows, columns and distances of the pixels whose centres lie within `radius` of a place (at least its own)."""
-    rows, columns = np.indices(shape)
-    distance = np.hypot(columns - x, rows - y)
-    return (*(near := np.nonzero(distance <= max(radius, np.sqrt(0.5)))), distance[near])

@@ -82,7 +82,7 @@ def _field_figure(name: str, result: Result, params: Params, note: str) -> Figur
     """The figure of a field whose truth nobody knows."""
     marked = massive_clusters(result.clusters, params.figures)
     rng = stage_rng(params.seed, "figures", name)
-    place = showcase(result.samples, marked, result.observation, params.figures, rng=rng)
+    place = showcase(result.samples, marked, result.observation, params.clusters, rng=rng)
     style = {"cutout_arcmin": params.figures.cutout_arcmin, "colormap": params.figures.colormap}
     return figures.field_figure(result, marked, place, note=note, **style)
 

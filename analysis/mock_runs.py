@@ -76,15 +76,15 @@ def calibrated(mock: CutOut, params: Params, prior: Prior, anneal: Callable, rng
 
 def _calibrate(path: Path, kind: str, number: int) -> None:
     """Sample one small mock and keep its ranks."""
-    params, prior, anneal = _setting(path.parent.name, small=True)
+    params, prior, anneal = run_setting(path.parent.name, small=True)
     rng = mock_rng(params, kind, number)
-    mock = _small_mocks(path.parent.name)(kind, rng)
+    mock = run_small_mocks(path.parent.name)(kind, rng)
     write_json(path, calibrated(mock, params, prior, anneal, rng))
 
 
 def _sample(path: Path, mock: Mock) -> None:
     """Sample one mock of the whole field and keep the samples."""
-    params, _, anneal = _setting(path.parent.name, small=False)
+    params, _, anneal = run_setting(path.parent.name, small=False)
     rng = stage_rng(params.seed, "validate", mock.name)
     samples = anneal(mock.observation.gamma, mock.observation.weight, params.validate.chains, rng=rng)[0]
     with atomic(path) as temporary:
@@ -92,7 +92,7 @@ def _sample(path: Path, mock: Mock) -> None:
 
 
 @lru_cache(maxsize=1)
-def _setting(run: str, small: bool):
+def run_setting(run: str, small: bool):
     """Parameters, prior and compiled sampler of a run, once a process.
 
     Workers may outlive a run; the next has another name, that of the folder of its code, parameters and data.
@@ -104,7 +104,7 @@ def _setting(run: str, small: bool):
 
 
 @lru_cache(maxsize=1)
-def _small_mocks(run: str) -> Callable:
+def run_small_mocks(run: str) -> Callable:
     """`small_mocks` of a run, once a process."""
-    params, prior, _ = _setting(run, small=True)
+    params, prior, _ = run_setting(run, small=True)
     return small_mocks(params, prior, DATA)

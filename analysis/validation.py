@@ -237,9 +237,13 @@ def stage_metrics(data: Path, fields: Sequence[str]) -> dict:
         "prior": "prior",
         "calibration": "calibration",
     }
-    return {
-        "observation": {
-            name: {key: value for key, value in values.items() if key != "definition"}
-            for name, values in observation.items()
+    return (
+        {
+            "observation": {
+                name: {key: value for key, value in values.items() if key != "definition"}
+                for name, values in observation.items()
+            }
         }
-    } | {stage: read_json(data / folder / "metrics.json") for stage, folder in folders.items()}
+        | {stage: read_json(data / folder / "metrics.json") for stage, folder in folders.items()}
+        | read_json(data / "clusters" / "metrics.json")
+    )

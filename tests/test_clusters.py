@@ -1,21 +1,22 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from astropy import units as u
 
 from analysis.clusters import (
-    aperture_mass,
+    cluster_evidence,
     clusters_on_grid,
     empty_clusters,
     load_clusters,
-    peak_height,
-    presence,
     random_places,
     read_xray,
     save_clusters,
     stack_snr,
 )
 from analysis.files import BorderError
-from analysis.sky import Grid
+from analysis.params import load_params
+from analysis.sky import Grid, Observation
 
 LINES = """# ID RA DEC r500 flux z M500
 3\t150.10\t2.20\t1.0\t0.70   0.16\t0.25\t0.69   0.14\t2.2   0.5\t0.56   0.06\t1
@@ -133,40 +134,40 @@ def test_stack_snr_needs_clusters():
         stack_snr(np.ones((4, 4)), empty, empty, np.ones((4, 4), bool), rng=np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("fraction", [0.3, 0.5, 0.8])
-def test_aperture_mass_of_a_disc(fraction):
-    kappa = disc((161, 161), 80, 80, fraction * 60)
-    expected = 3 * fraction**2 * (1 - fraction**2) ** 2
-    assert aperture_mass(kappa, 80, 80, 60) == pytest.approx(expected, rel=0.02)
+def evidence(xray, **changes):
+    """Evidence of four samples with a peak at the cluster 3 in three of them, and noise-free apertures."""
+    grid = Grid(60, 0.5, 150.10, 2.20, "TAN")
+    weight = np.full((2, 60, 60), 400.0)
+    observation = Observation(np.zeros_like(weight), weight, np.ones((60, 60)), grid, "a field")
+    placed = clusters_on_grid(read_xray(xray), grid, observation.mask)
+    x, y = (round(float(placed[name][0])) for name in ("x", "y"))
+    samples = np.random.default_rng(1).normal(0, 1e-3, (4, 60, 60))
+    samples[:3, y, x + 1] = 0.1
+    kappa = 0.05 * disc((60, 60), x, y, 4)
+    settings = dataclasses.replace(load_params().clusters, threshold=0.06, radius_arcmin=1.0, random_places=500)
+    return cluster_evidence(placed, samples, observation, kappa, settings, rng=np.random.default_rng(2), **changes)
 
 
-def test_aperture_mass_sees_no_constant_and_no_slope():
-    rows, columns = np.indices((40, 40))
-    maps = np.stack([np.ones((40, 40)), rows - 0.3 * columns, disc((40, 40), 20, 18, 3)])
-    masses = aperture_mass(maps, 20, 18, 8)
-    assert masses.shape == (3,)
-    np.testing.assert_allclose(masses[:2], 0, atol=1e-12)
-    assert masses[2] > 0.1
-    assert aperture_mass(maps[0], 0, 39, 8) == pytest.approx(0, abs=1e-12)  # cut by the corner
+def test_evidence_is_the_share_of_samples_against_chance_and_bmode(xray):
+    found = evidence(xray, control=np.zeros((2, 60, 60)))
+    row = found[0]
+    assert row["id"] == 3
+    assert row["probability"] == 0.75
+    assert row["probability_err"] == pytest.approx((0.75 * 0.25 / 4) ** 0.5)
+    assert row["chance"] == pytest.approx(0.75 * np.pi * 2**2 / 60**2, abs=3e-3)  # a disc of 2 pixels in the field
+    assert row["p_value"] < 0.02
+    assert row["bmode"] == 0
+    assert row["snr"] > 5
+    assert np.isnan(evidence(xray)["bmode"][0])
 
 
-def test_peak_height_takes_the_highest_peak_within_reach():
-    kappa = np.zeros((30, 30))
-    kappa[10, 12], kappa[10, 15], kappa[10, 20] = 1, 2, 5
-    assert peak_height(kappa, 12, 10, 2) == 1
-    assert peak_height(kappa, 12, 10, 4) == 2
-    assert peak_height(kappa, 12.4, 10.3, 30) == 5
-
-
-def test_the_flank_of_a_peak_out_of_reach_is_no_peak():
-    rows, columns = np.indices((30, 30))
-    hill = -np.hypot(columns - 20, rows - 15)
-    assert peak_height(hill, 15, 15, 3) == -np.inf
-    assert peak_height(hill, 17, 15, 3) == 0
-
-
-def test_presence_counts_the_samples_with_a_peak():
-    samples = np.zeros((4, 20, 20))
-    samples[:3, 5, 6] = [0.1, 0.2, 0.3]
-    found = presence(samples, np.array([6, 15]), np.array([5, 15]), radius=2, threshold=0.15)
-    np.testing.assert_array_equal(found, [0.5, 0])
+def test_evidence_of_no_clusters_has_no_rows(xray):
+    grid = Grid(20, 0.5, 10.0, 2.20, "TAN")
+    weight = np.full((2, 20, 20), 400.0)
+    observation = Observation(np.zeros_like(weight), weight, np.ones((20, 20)), grid, "elsewhere")
+    placed = clusters_on_grid(empty_clusters(), grid, observation.mask)
+    settings = load_params().clusters
+    rng = np.random.default_rng(2)
+    found = cluster_evidence(placed, np.zeros((3, 20, 20)), observation, np.zeros((20, 20)), settings, rng=rng)
+    assert len(found) == 0
+    assert {"probability", "chance", "p_value", "bmode", "mass", "snr"} <= set(found.colnames)

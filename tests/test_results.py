@@ -1,5 +1,6 @@
 """Samples on disk, a run read back, and figures that are whole and the same every time."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,6 +20,7 @@ from analysis.sky import Grid, Observation, save_observation
 
 GRID = Grid(32, 2.0, 150.0, 2.0)
 SETTINGS = load_params().figures
+PEAKS = dataclasses.replace(load_params().clusters, radius_arcmin=2.0)
 LEVELS = [Level(0.3, 0.2, 0.9, 1.0, 0.5, 17, (1.0, 0.9)), Level(0.02, 0.0, 1.0, 0.5, 0.2, 30, (1.1, 1.0))]
 
 
@@ -68,19 +70,34 @@ def test_a_run_is_read_back_with_the_clusters_of_its_mask(project):
 def test_showcase_is_the_most_massive_cluster_and_how_often_samples_show_it(project):
     result = load_result(project, "run", RUN)
     marked = massive_clusters(result.clusters, SETTINGS)
-    place = showcase(result.samples, marked, result.observation, SETTINGS, rng=np.random.default_rng(2))
+    place = showcase(result.samples, marked, result.observation, PEAKS, rng=np.random.default_rng(2))
     assert "0.40" in place["name"]
     assert place["present"] == 0.75
     assert place["chance"] < 0.1
-    none = showcase(result.samples, marked[:0], result.observation, SETTINGS, rng=np.random.default_rng(2))
+    none = showcase(result.samples, marked[:0], result.observation, PEAKS, rng=np.random.default_rng(2))
     assert (none["x"], none["y"], none["present"]) == (16, 16, 0.75)
+
+
+HALOS = {"redshift": 0.5, "snr": [2.0, 5.0], "present": [0.3, 0.9], "present_err": [0.1, 0.05], "chance": [0.05, 0.06]}
+BLIND = {
+    "level": [0.1, 0.5],
+    "completeness": [0.8, None],
+    "reliability": {"n": [9, 0], "predicted": [0.2, None], "true": [0.3, None], "true_err": [0.1, None]},
+}
+
+
+def clusters_seen():
+    """Evidence of three clusters, one of them not observed."""
+    numbers = {"m500": [9.0, 3.0, 1.0], "z": [0.4, 1.2, 0.5], "probability": [0.9, 0.2, np.nan]}
+    zeros = {name: [0.1, 0.1, np.nan] for name in ("probability_err", "chance", "bmode")}
+    return Table(numbers | zeros | {"observed": [True, True, False]})
 
 
 def drawn(project):
     """Every figure, of small maps."""
     result = load_result(project, "run", RUN)
     marked = massive_clusters(result.clusters, SETTINGS)
-    place = showcase(result.samples, marked, result.observation, SETTINGS, rng=np.random.default_rng(3))
+    place = showcase(result.samples, marked, result.observation, PEAKS, rng=np.random.default_rng(3))
     style = {"colormap": "inferno", "note": "a note"}
     ell = np.geomspace(200, 4000, 6)
     theory = Table({"ell": np.geomspace(10, 1e4, 50), "c_ell": np.geomspace(1e-8, 1e-11, 50)})
@@ -96,6 +113,9 @@ def drawn(project):
             ell[1:], {"truth": power}, np.stack([power, 2 * power]), {"a": (ell[1:], power / power)}, note="a note"
         ),
         "simulations": figures.simulations_figure(result.wiener, evidence, 2.0, **style),
+        "clusters": figures.clusters_figure(
+            clusters_seen(), HALOS, {"snr": (3.8,), "present": (0.8,)}, BLIND, threshold=0.06, note="a note"
+        ),
         "training": figures.training_figure([1.0, 0.95], {0.01: [0.99, 0.95], 0.1: [1.0, 0.99]}, note="a note"),
     }
 
@@ -106,7 +126,7 @@ def test_figures_are_the_same_file_every_time(project):
         for name, figure in drawn(project).items():
             figures.save_figure(figure, project / run, name)
         copies.append({path.name: path.read_bytes() for path in sorted((project / run).iterdir())})
-    assert len(copies[0]) == 12
+    assert len(copies[0]) == 14
     assert copies[0] == copies[1]
     assert all(len(content) > 4000 for content in copies[0].values())
 

@@ -51,6 +51,8 @@ def field_figure(
 ) -> Figure:
     """Kaiser-Squires, one sample and the posterior mean with X-ray clusters; cut-outs of one place in samples.
 
+    The cut-outs are of six samples spread evenly from the least aperture mass there to the largest.
+
     Parameters
     ----------
     result : of the field
@@ -64,7 +66,8 @@ def field_figure(
     samples, mask, grid = result.samples, result.observation.mask, result.observation.grid
     limits = colour_limits(samples)
     size = max(3, round(cutout_arcmin / grid.pixel_arcmin))
-    shown = samples[:6]
+    order = np.argsort(centre["mass"])
+    shown = order[np.linspace(0, len(order) - 1, min(6, len(order))).round().astype(int)]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(PAGE, 0.57 * PAGE), layout="constrained")
         layout = figure.add_gridspec(2, 6, height_ratios=(2, 1))
@@ -76,10 +79,12 @@ def field_figure(
             image = _map(axes[-1], kappa, title, limits, colormap, mask)
             _zoom(axes[-1], mask)
             _clusters(axes[-1], marked, labels=i == 2)
-        for i, kappa in enumerate(shown):
-            cut = Cutout2D(kappa, (centre["x"], centre["y"]), size, wcs=grid.wcs, mode="partial", fill_value=np.nan)
+        for i, number in enumerate(shown):
+            cut = Cutout2D(
+                samples[number], (centre["x"], centre["y"]), size, wcs=grid.wcs, mode="partial", fill_value=np.nan
+            )
             axes.append(_sky_axes(figure, layout[1, i], cut.wcs, labels=False))
-            _map(axes[-1], cut.data, f"sample {i + 1}", limits, colormap)
+            _map(axes[-1], cut.data, rf"$M_\mathrm{{ap}}$ = {1e3 * centre['mass'][number]:.1f}", limits, colormap)
             axes[-1].scatter(
                 *cut.input_position_cutout, s=60, marker="o", facecolors="none", edgecolors="white", lw=0.6
             )
@@ -87,7 +92,8 @@ def field_figure(
         shares = [f"{100 * centre[share]:.0f} %" for share in ("present", "chance")]
         rule = f"have a peak above {centre['threshold']:g} there (random places: {shares[1]})"
         figure.suptitle(f"{result.observation.title}; {len(samples)} posterior samples", fontsize=7)
-        caption(figure, f"bottom: {cutout_arcmin:g}' around {centre['name']}; {shares[0]} of samples {rule} | {note}")
+        cut_outs = rf"bottom: {cutout_arcmin:g}' around {centre['name']}, by aperture mass $M_\mathrm{{ap}}$ in 0.001"
+        caption(figure, f"{cut_outs}; {shares[0]} of samples {rule} | {note}")
     return figure
 
 

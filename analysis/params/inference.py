@@ -169,6 +169,31 @@ class CalibrateParams:
 
 
 @record
+class InjectionParams:
+    """NFW halos put into small mocks: `masses` M200c in solar masses, realisations of each, samples of a posterior."""
+
+    masses: Annotated[list[Positive], Field(min_length=1)]
+    redshift: Positive
+    realisations: Annotated[int, Field(ge=2)]
+    samples: Annotated[int, Field(ge=2)]
+
+
+@record
+class ClustersParams:
+    """When a sample shows a cluster: a peak of `threshold` within r500, or within `radius_arcmin` where that is more.
+
+    `controls` : the runs to look at, each with the B-mode run of the same field, or null
+    """
+
+    threshold: Positive
+    radius_arcmin: Positive
+    aperture_arcmin: Positive
+    random_places: Annotated[int, Field(ge=100)]
+    controls: Annotated[dict[str, str | None], Field(min_length=1)]
+    injection: InjectionParams
+
+
+@record
 class BenchmarkParams:
     """A field for every sampler; maps of several sides and several numbers of chains for the growth of the cost."""
 
@@ -181,11 +206,9 @@ class BenchmarkParams:
 
 @record
 class FiguresParams:
-    """Colours, which clusters are marked (mass in 1e13 solar masses), and when a sample shows a cluster."""
+    """Colours, which clusters are marked (mass in 1e13 solar masses), and the side of cut-outs."""
 
     colormap: str
     cluster_redshift_max: Positive
     cluster_mass_min: Positive
     cutout_arcmin: Positive
-    peak_radius_arcmin: Positive
-    peak_threshold: Positive

@@ -14,6 +14,7 @@ from analysis.params.inference import (
     BaselinesParams,
     BenchmarkParams,
     CalibrateParams,
+    ClustersParams,
     FiguresParams,
     PriorParams,
     SampleParams,
@@ -49,6 +50,7 @@ class Params:
     sample: SampleParams
     baselines: BaselinesParams
     calibrate: CalibrateParams
+    clusters: ClustersParams
     validate: ValidateParams
     benchmark: BenchmarkParams
     figures: FiguresParams
@@ -73,6 +75,10 @@ class Params:
                 f"train.crop_pixels is {self.train.crop_pixels}, which is not more than two margins of"
                 f" {self.train.margin} and at most grid.pixels ({self.grid.pixels})"
             )
+        for name, control in self.clusters.controls.items():
+            for run in (name, control):
+                if run is not None and run not in self.sample.fields:
+                    raise ValueError(f"clusters.controls names {run!r}, which is no run of sample.fields")
         if self.sample.sigma_final < self.train.sigma_min or self.sample.sigma_start > self.train.sigma_max:
             raise ValueError(
                 f"sample.sigma_start and sigma_final are {self.sample.sigma_start} and {self.sample.sigma_final}, not"

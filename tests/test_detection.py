@@ -1,0 +1,105 @@
+"""Peaks found blind on mocks: probabilities of honest samples are met, and those of others are not."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from analysis.detection import detection_summary, evidence_summary, field_peaks, mock_detections
+from analysis.mocks import Mock
+from analysis.params import load_params
+from analysis.sky import Grid, Observation
+
+SIDE = 40
+SETTINGS = dataclasses.replace(load_params().clusters, threshold=0.06, radius_arcmin=2.0)
+PLACES = [(6 + 9 * i, 6 + 9 * j) for i in range(4) for j in range(4)]
+
+
+def observed():
+    weight = np.full((2, SIDE, SIDE), 400.0)
+    return Observation(np.zeros_like(weight), weight, np.ones((SIDE, SIDE)), Grid(SIDE, 1.0, 150.0, 2.0), "a field")
+
+
+def peaks_drawn(probability, rng):
+    """A map with a peak at each of `PLACES` with its probability."""
+    kappa = np.zeros((SIDE, SIDE))
+    for (x, y), p in zip(PLACES, probability, strict=True):
+        kappa[y, x] = 0.1 * (rng.random() < p)
+    return kappa
+
+
+def mocks_and_samples(n, draws, *, told=None):
+    """Mocks whose truths are draws of the same law as their samples, or, with `told`, of another."""
+    rng, mocks, samples = np.random.default_rng(1), [], []
+    for number in range(n):
+        probability = rng.uniform(0.1, 1.0, len(PLACES))
+        mocks.append(Mock(f"test_{number}", peaks_drawn(probability, rng), observed(), number))
+        said = probability if told is None else np.full(len(PLACES), told)
+        samples.append([peaks_drawn(said, rng) for _ in range(draws)])
+    return mocks, np.array(samples)
+
+
+def test_probabilities_of_honest_samples_are_met():
+    places, peaks = mock_detections(*mocks_and_samples(30, 60), SETTINGS)
+    found = detection_summary(places, peaks)
+    assert peaks > 200
+    bins = found["reliability"]
+    for n, predicted, true in zip(bins["n"], bins["predicted"], bins["true"], strict=True):
+        assert n > 40
+        # samples of 60 know a probability to sqrt(p (1-p) / 60) themselves
+        assert abs(true - predicted) < 3.5 * np.sqrt(predicted * (1 - predicted) * (1 / n + 1 / 60 / n**0.5))
+    assert found["completeness"][0] > 0.97
+    assert np.all(np.diff(found["completeness"]) < 0)
+    assert np.all(np.diff(found["purity"]) > 0)
+
+
+def test_samples_that_are_too_sure_are_found_out():
+    found = detection_summary(*mock_detections(*mocks_and_samples(20, 20, told=0.95), SETTINGS))
+    assert found["reliability"]["predicted"][-1] > 0.9
+    assert found["reliability"]["true"][-1] < 0.7
+
+
+def test_nothing_found_is_none_and_not_an_error():
+    mocks, samples = mocks_and_samples(1, 3, told=0.0)
+    places, _ = mock_detections(mocks, samples, SETTINGS)
+    found = detection_summary(places, 0)
+    assert len(places) == 0
+    assert found["purity"] == found["completeness"] == found["reliability"]["true"] == [None] * 4
+
+
+def test_peaks_of_a_field_carry_their_cluster_and_their_place_on_the_sky():
+    observation = observed()
+    samples = np.zeros((3, SIDE, SIDE))
+    samples[:, 12, 20] = samples[:2, 30, 8] = 0.1
+    placed = Table({"id": [7], "z": [0.4], "x": [21.0], "y": [12.4]})
+    found = field_peaks(samples, observation, placed, SETTINGS)
+    np.testing.assert_allclose(found["probability"], [1, 2 / 3])
+    assert list(found["cluster"]) == [7, -1]
+    assert found["z"][0] == 0.4
+    assert np.isnan(found["z"][1])
+    ra, dec = observation.grid.wcs.pixel_to_world_values(found["x"][0], found["y"][0])
+    assert (found["ra_deg"][0], found["dec_deg"][0]) == pytest.approx((float(ra), float(dec)))
+
+
+@pytest.mark.parametrize("rows", [3, 0])
+def test_summary_is_of_the_observed_clusters(rows):
+    clusters = Table(
+        {
+            "observed": [True, True, False],
+            "probability": [0.8, 0.4, np.nan],
+            "chance": [0.1, 0.2, np.nan],
+            "bmode": [0.0, 0.1, np.nan],
+            "p_value": [0.01, 0.3, np.nan],
+        }
+    )[:rows]
+    peaks = Table({"probability": [0.9, 0.6, 0.2], "cluster": [3, -1, 5]})
+    found = evidence_summary(clusters, peaks)
+    assert found["listed"] == rows
+    assert (found["peaks"], found["peaks_at_clusters"]) == (2, 1)
+    if rows:
+        assert (found["observed"], found["unlikely_by_chance"]) == (2, 1)
+        assert found["probability"] == pytest.approx(0.6)
+        assert found["bmode"] == pytest.approx(0.05)
+    else:
+        assert found["probability"] is found["bmode"] is None
