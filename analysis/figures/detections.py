@@ -61,9 +61,9 @@ def _listed(axes, evidence: Table) -> None:
         if np.isfinite(bmode).any():
             axes.axhline(np.nanmean(bmode), color=RED, ls=":", label="B-mode")
         axes.set_xscale("log")
-    axes.set(xlabel=r"$M_{500}$ from X-rays [$10^{13}\,M_\odot$]", ylabel="share of samples", ylim=(-0.04, 1.04))
+    axes.set(xlabel=r"$M_{500}$ from X-rays [$10^{13}\,M_\odot$]", ylabel="share of samples", ylim=(-0.04, 1.3))
     axes.set_title(f"{len(seen)} X-ray clusters of COSMOS")
-    axes.legend()
+    axes.legend(ncols=2, loc="upper left")
 
 
 def _reliability(axes, detection: Mapping) -> None:
