@@ -61,8 +61,8 @@ def group_sizes(chains: int, batch: int) -> list[int]:
     return [len(part) for part in np.array_split(np.arange(chains), groups)]
 
 
-def sampled_field(params: Params, name: str, work: Path) -> tuple[np.ndarray, list[Level], Table]:
-    """Samples of a run, the health of its chains, and how well they agree.
+def sampled_field(params: Params, name: str, work: Path) -> tuple[np.ndarray, list[Level], Table, np.ndarray]:
+    """Samples of a run, the health of its chains, how well they agree, and the way of the first one.
 
     Parameters
     ----------
@@ -73,16 +73,18 @@ def sampled_field(params: Params, name: str, work: Path) -> tuple[np.ndarray, li
     samples : (chains, ny, nx), float32
     levels : one record a noise level
     convergence : R-hat and effective sample size a statistic
+    trail : (1 + levels, ny, nx), the first chain at its start and after every level; no maps where none were kept
     """
     sizes = group_sizes(params.sample.fields[name].chains, params.sample.batch)
     tasks = {work / f"group_{number}.npz": (name, number, size) for number, size in enumerate(sizes)}
     scatter(_sample_group, tasks, params.compute, what=f"groups of chains of {name}")
     groups = [load_state(path, np.random.default_rng()) for path in tasks]
     arrays = [group[1] for group in groups]
-    draws = {key: np.concatenate([a[key] for a in arrays], axis=1) for key in arrays[0] if key != "samples"}
+    samples = np.concatenate([a.pop("samples") for a in arrays])
+    trails = [a.pop("trail") for a in arrays]
+    draws = {key: np.concatenate([a[key] for a in arrays], axis=1) for key in arrays[0]}
     each = [dict(zip(draws, values, strict=True)) for values in zip(*draws.values(), strict=True)]
-    samples = np.concatenate([a["samples"] for a in arrays])
-    return samples, together([group[0] for group in groups], sizes), convergence_table(each)
+    return samples, together([group[0] for group in groups], sizes), convergence_table(each), trails[0]
 
 
 def together(groups: Sequence[Sequence[Level]], sizes: Sequence[int]) -> list[Level]:
@@ -121,8 +123,9 @@ def _sample_group(path: Path, name: str, number: int, chains: int) -> None:
         setting.gamma, setting.weight, chains, rng=rng, further=params.sample.further, watch=watch, resume=under_way
     )
     statistics = {key: np.stack([draw[key] for draw in draws]) for key in draws[0]}
-    cropped = central_crops(samples, observation.grid.pixels)
-    save_state(path, rng, levels, samples=cropped, **statistics)
+    side = observation.grid.pixels
+    trail = load_state(under_way, np.random.default_rng())[1].get("trail", samples[:0])
+    save_state(path, rng, levels, samples=central_crops(samples, side), trail=central_crops(trail, side), **statistics)
     under_way.unlink(missing_ok=True)
 
 

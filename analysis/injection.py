@@ -14,6 +14,7 @@ from scipy.ndimage import distance_transform_edt
 
 from analysis.calibration import CutOut
 from analysis.clusters import random_places
+from analysis.expansion import comoving_distance
 from analysis.files import read_json, write_json
 from analysis.lensing import shear_from_convergence
 from analysis.metrics import mean_and_error
@@ -92,10 +93,8 @@ def nfw_convergence(mass: float, redshift: float, theory: TheoryParams) -> Calla
     halo = profile_nfw.NFWProfile(
         M=mass_h, c=concentration.concentration(mass_h, "200c", redshift, model="duffy08"), z=redshift, mdef="200c"
     )
-    sources, share = source_distribution(theory.sources)
-    near, far = universe.comovingDistance(0.0, redshift), universe.comovingDistance(0.0, sources)
-    efficiency = np.sum(share * np.clip(1 - near / far, 0, None))  # D_ls / D_s in a flat universe
-    distance = near / (1 + redshift) * u.Mpc / theory.h
+    efficiency = lensing_efficiency(redshift, theory)
+    distance = universe.angularDiameterDistance(redshift) * u.Mpc / theory.h
     critical = (constants.c**2 / (4 * np.pi * constants.G * distance)).to_value(u.solMass / u.kpc**2)
     kpc_h = np.deg2rad(1 / 60) * distance.to_value(u.kpc) * theory.h
 
@@ -105,6 +104,18 @@ def nfw_convergence(mass: float, redshift: float, theory: TheoryParams) -> Calla
         return surface * efficiency / critical
 
     return convergence
+
+
+def lensing_efficiency(redshift: float | np.ndarray, theory: TheoryParams) -> float | np.ndarray:
+    """D_ls / D_s of a flat universe, averaged over the sources; those in front of the lens count as zero.
+
+    Parameters
+    ----------
+    redshift : of the lens, (...)
+    """
+    sources, share = source_distribution(theory.sources)
+    near, far = (comoving_distance(np.asarray(z, float), theory.omega_m) for z in (redshift, sources))
+    return np.clip(1 - near[..., None] / far, 0, None) @ share
 
 
 def halo_map(convergence: Callable, shape: tuple[int, int], x: float, y: float, pixel_arcmin: float) -> np.ndarray:

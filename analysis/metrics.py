@@ -141,6 +141,29 @@ def spectrum_ratio(
     return power[0] / power[1]
 
 
+def correlation_by_band(
+    maps: np.ndarray, truths: np.ndarray, mask: np.ndarray, pixel_arcmin: float, edges: np.ndarray
+) -> np.ndarray:
+    """Correlation of masked maps with the masked truths, bin by bin: cross power over the root of both powers.
+
+    Parameters
+    ----------
+    maps, truths : (..., ny, nx)
+    mask : (ny, nx), True where observed
+    edges : (n_bins + 1,), multipoles
+
+    Returns
+    -------
+    (n_bins,)
+    """
+
+    def power(seen: np.ndarray) -> np.ndarray:
+        return binned_c_ell(seen * mask, pixel_arcmin, edges).reshape(-1, len(edges) - 1).mean(axis=0)
+
+    cross = (power(maps + truths) - power(maps - truths)) / 4  # |a + b|^2 - |a - b|^2 = 4 Re(a b*)
+    return cross / np.sqrt(power(maps) * power(truths))
+
+
 def multipole_edges(pixels: int, pixel_arcmin: float) -> np.ndarray:
     """Edges of logarithmic bins of multipole, from twice the fundamental mode to half the Nyquist frequency.
 

@@ -291,6 +291,16 @@ def load_power(path: str | Path) -> np.ndarray:
     return np.load(path, allow_pickle=False)
 
 
+def noise_c_ell(weight: np.ndarray, pixel_arcmin: float) -> float:
+    """Power of the shape noise of a field, sr: pixel area over the mean inverse variance of observed pixels.
+
+    Parameters
+    ----------
+    weight : (2, ny, nx), inverse variance of the shear; 0 = unobserved
+    """
+    return float((pixel_arcmin * ARCMIN) ** 2 / weight[weight > 0].mean())
+
+
 def save_table(table: Table, path: str | Path) -> None:
     """Write a table as ECSV."""
     with atomic(path) as temporary:

@@ -1,4 +1,4 @@
-"""Posterior samples on disk: SAMPLES, MEAN, STD, and tables of health, CHAIN a noise level, CONVERGENCE a statistic."""
+"""Posterior samples on disk: SAMPLES, MEAN, STD, TRAIL, and tables: CHAIN by noise level, CONVERGENCE by statistic."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -19,6 +19,7 @@ def save_samples(
     *,
     cards: Mapping[str, object],
     convergence: Table | None = None,
+    trail: np.ndarray | None = None,
 ) -> None:
     """Write the samples of one field as FITS.
 
@@ -28,6 +29,7 @@ def save_samples(
     levels : records of the chains' health, one a noise level (`sampler.Level`)
     cards : PROFILE, SOURCE, SEED and CODEHASH of the primary header
     convergence : R-hat and effective sample size a statistic (`sampler.convergence_table`), where they were measured
+    trail : (1 + levels, ny, nx), the way of the first chain, where it was kept
     """
     hdus = [
         image_hdu(samples, grid, "SAMPLES", axis="SAMPLE"),
@@ -37,6 +39,8 @@ def save_samples(
     ]
     if convergence is not None:
         hdus.append(fits.BinTableHDU(convergence, name="CONVERGENCE"))
+    if trail is not None and len(trail):
+        hdus.append(image_hdu(trail, grid, "TRAIL", axis="LEVEL"))
     write_fits(path, hdus, cards)
 
 
@@ -60,6 +64,17 @@ def load_samples(path: str | Path) -> np.ndarray:
         If the file is missing, cut short, or holds no samples.
     """
     return read_image(path, "SAMPLES")[0]
+
+
+def load_trail(path: str | Path) -> np.ndarray:
+    """The way of the first chain, (1 + levels, ny, nx): its start, and where it was after every noise level.
+
+    Raises
+    ------
+    BorderError
+        If the file is missing, cut short, or the sampler kept none (`gibbs` does).
+    """
+    return read_image(path, "TRAIL")[0]
 
 
 def load_chain(path: str | Path) -> Table:

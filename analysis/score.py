@@ -219,6 +219,29 @@ def denoised(kappa, sigma, score):
     return kappa + per_map(sigma) ** 2 * score
 
 
+def denoised_by(prior: Prior, truth: np.ndarray, sigma: float, *, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """A map with noise, and what the Gaussian score and the prior's make of it.
+
+    Parameters
+    ----------
+    truth : (ny, nx), on the grid of the prior
+    sigma : noise level
+
+    Returns
+    -------
+    dict
+        `noisy`, `Gaussian score` and `hybrid score`, (ny, nx) each
+    """
+    noisy = (truth + sigma * rng.standard_normal(truth.shape)).astype("float32")[None]
+    level = np.full(1, sigma, "float32")
+    scores = {
+        "Gaussian score": gaussian_score(noisy, level, prior.power),
+        "hybrid score": prior_score(prior, noisy, level),
+    }
+    maps = {title: np.asarray(denoised(noisy, level, score))[0] for title, score in scores.items()}
+    return {"noisy": noisy[0]} | maps
+
+
 def save_prior(
     prior: Prior, settings: NetworkParams, folder: str | Path, *, crops: Mapping[int, np.ndarray] = MappingProxyType({})
 ) -> None:

@@ -14,6 +14,7 @@ from analysis.files import read_json
 from analysis.metrics import (
     QUANTILES,
     centres,
+    correlation_by_band,
     in_mask_pearson,
     in_mask_rmse,
     mean_and_error,
@@ -123,6 +124,24 @@ def peak_accuracy(mocks: Sequence[Mock], estimates: Mapping[str, np.ndarray], sa
     n = len(squares["posterior_mean"])
     rms = {method: float(np.sqrt(max(np.mean(values), 0))) if n else None for method, values in squares.items()}
     return {"lowest": HIGH_PEAK, "n": n, "rms_error": rms}
+
+
+def by_multipole(mocks: Sequence[Mock], estimates: Mapping[str, np.ndarray], edges: np.ndarray) -> dict:
+    """Power of every method's maps over the truths', and their correlation, in bins of multipole, inside the mask.
+
+    Parameters
+    ----------
+    mocks : of one mask
+    estimates : (mocks, ny, nx) a method
+    edges : (n_bins + 1,), multipoles
+    """
+    observation, truths = mocks[0].observation, np.stack([mock.truth for mock in mocks])
+    where = (truths, observation.mask, observation.grid.pixel_arcmin, edges)
+    return {
+        "ell": centres(edges),
+        "power_to_truth": {method: spectrum_ratio(maps, *where) for method, maps in estimates.items()},
+        "correlation": {method: correlation_by_band(maps, *where) for method, maps in estimates.items()},
+    }
 
 
 def posterior_spread(mocks: Sequence[Mock], samples: np.ndarray, edges: np.ndarray) -> dict:

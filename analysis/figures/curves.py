@@ -55,6 +55,53 @@ def spectra_figure(
     return figure
 
 
+def information_figure(
+    ell: np.ndarray,
+    c_ell: np.ndarray,
+    noise: Mapping[str, float],
+    found: Mapping[str, Mapping],
+    labels: Mapping[str, str],
+    *,
+    note: str,
+) -> Figure:
+    """Where the data know the map: signal and noise by multipole, and what the maps of mocks have of the truth.
+
+    Parameters
+    ----------
+    ell, c_ell : (n,), theory, sr
+    noise : white noise of a field, sr, by label
+    found : `validation.by_multipole`
+    labels : by method, those to be drawn
+    """
+    shown = (ell >= 100) & (ell <= 1.2 * max(found["ell"]))
+    styles = dict(
+        zip(labels, ((BLACK, "s", ":"), (BLUE, "^", "--"), (ORANGE, "o", "-"), (GREEN, "D", "-.")), strict=False)
+    )
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(PAGE, 0.36 * PAGE), layout="constrained")
+        signal, correlation, power = figure.subplots(1, 3)
+        for (label, level), color in zip(noise.items(), (BLUE, ORANGE), strict=False):
+            signal.loglog(ell[shown], c_ell[shown] / level, color=color, label=label)
+        signal.axhline(1, color=BLACK, lw=0.5)
+        signal.set(xlabel=r"multipole $\ell$", ylabel="signal power / noise power", title="halofit over shape noise")
+        for axes, key, title in (
+            (correlation, "correlation", "correlation with the truth"),
+            (power, "power_to_truth", "power / power of the truth"),
+        ):
+            for method, label in labels.items():
+                color, marker, dashes = styles[method]
+                axes.semilogx(
+                    found["ell"], found[key][method], color=color, marker=marker, ms=3, ls=dashes, label=label
+                )
+            axes.set(xlabel=r"multipole $\ell$", title=title, ylim=(0, 1.25 if key == "power_to_truth" else 1.02))
+        for axes, at in ((signal, ell[shown]), (correlation, found["ell"]), (power, found["ell"])):
+            _multipoles(axes, np.asarray(at))
+        for axes in (signal, power):
+            axes.legend()
+        caption(figure, note)
+    return figure
+
+
 def training_figure(loss: Sequence[float], errors: Mapping[float, Sequence[float]], *, note: str) -> Figure:
     """Loss by epoch, and denoising error over the Gaussian score's by noise level, at the first epoch and the last.
 

@@ -10,9 +10,9 @@ from astropy.wcs import WCS
 from matplotlib.figure import Figure
 from scipy.ndimage import binary_closing, binary_fill_holes
 
-from analysis.figures.style import KAPPA, PAGE, STYLE, caption, colour_limits
+from analysis.figures.style import BLUE, KAPPA, ORANGE, PAGE, STYLE, caption, colour_limits
 from analysis.results import Result
-from analysis.sky import Grid
+from analysis.sky import Grid, Observation
 
 
 def mock_figure(truth: np.ndarray, result: Result, *, colormap: str, note: str) -> Figure:
@@ -94,6 +94,46 @@ def field_figure(
         figure.suptitle(f"{result.observation.title}; {len(samples)} posterior samples", fontsize=7)
         cut_outs = rf"bottom: {cutout_arcmin:g}' around {centre['name']}, by aperture mass $M_\mathrm{{ap}}$ in 0.001"
         caption(figure, f"{cut_outs}; {shares[0]} of samples {rule} | {note}")
+    return figure
+
+
+def data_figure(
+    observations: Mapping[str, Observation],
+    clusters: Table,
+    efficiency: tuple[np.ndarray, np.ndarray],
+    *,
+    colormap: str,
+    note: str,
+) -> Figure:
+    """Galaxies a square arcminute on the sky, with the X-ray clusters, and how strongly a mass at each redshift lenses.
+
+    Parameters
+    ----------
+    observations : by title, of one grid
+    clusters : with positions `x`, `y` and redshifts `z`
+    efficiency : redshifts and the lensing efficiency D_ls / D_s there
+    """
+    grid = next(iter(observations.values())).grid
+    density = {title: seen.count / grid.pixel_arcmin**2 for title, seen in observations.items()}
+    limits = (0.0, float(np.quantile(np.stack(list(density.values())), 0.998)))
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(PAGE, 0.36 * PAGE), layout="constrained")
+        layout = figure.add_gridspec(1, len(density) + 1)
+        axes = []
+        for i, (title, values) in enumerate(density.items()):
+            axes.append(_sky_axes(figure, layout[0, i], grid.wcs, left=i == 0))
+            image = _map(axes[-1], values, title, limits, colormap)
+            _zoom(axes[-1], observations[title].mask)
+            _clusters(axes[-1], clusters, labels=False)
+        _bar(figure, image, axes, label="galaxies a square arcminute")
+        lens = figure.add_subplot(layout[0, -1])
+        lens.plot(*efficiency, color=BLUE, label="lensing efficiency")
+        if len(clusters):
+            counts, edges = np.histogram(clusters["z"], bins=np.arange(0, 1.65, 0.1))
+            lens.stairs(counts / counts.max(), edges, color=ORANGE, label="X-ray clusters, number")
+        lens.set(xlabel="redshift", ylabel="efficiency; number over its highest", ylim=(0, 1.25), xlim=(0, 1.6))
+        lens.legend()
+        caption(figure, note)
     return figure
 
 

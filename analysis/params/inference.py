@@ -205,6 +205,15 @@ class BenchmarkParams:
 
 
 @record
+class MethodParams:
+    """Figures of the method: runs whose data are shown, noise levels that are denoised, and how many maps of a kind."""
+
+    runs: Annotated[list[str], Field(min_length=1, max_length=2)]
+    sigmas: Annotated[list[Positive], Field(min_length=1)]
+    maps: Count
+
+
+@record
 class FiguresParams:
     """Colours, which clusters are marked (mass in 1e13 solar masses), and the side of cut-outs."""
 

@@ -16,6 +16,7 @@ from analysis.params.inference import (
     CalibrateParams,
     ClustersParams,
     FiguresParams,
+    MethodParams,
     PriorParams,
     SampleParams,
     TrainParams,
@@ -53,6 +54,7 @@ class Params:
     clusters: ClustersParams
     validate: ValidateParams
     benchmark: BenchmarkParams
+    method: MethodParams
     figures: FiguresParams
     compute: ComputeParams
 
@@ -75,6 +77,9 @@ class Params:
                 f"train.crop_pixels is {self.train.crop_pixels}, which is not more than two margins of"
                 f" {self.train.margin} and at most grid.pixels ({self.grid.pixels})"
             )
+        for name in self.method.runs:
+            if name not in self.sample.fields:
+                raise ValueError(f"method.runs names {name!r}, which is no run of sample.fields")
         for name, control in self.clusters.controls.items():
             for run in (name, control):
                 if run is not None and run not in self.sample.fields:

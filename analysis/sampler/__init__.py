@@ -41,7 +41,8 @@ def annealer(prior: Prior, params: SampleParams) -> Callable:
         rng : decides every number drawn
         further : transitions at the last level after the samples are taken, for diagnostics
         watch : called with the chains (chains, ny, nx) after each of these
-        resume : file (.npz) of the chains after each level; one that is there is gone on with, for the same arguments
+        resume : file (.npz) of the chains after each level; one that is there is gone on with, for the same arguments.
+            Of `gibbs` it also holds `trail`, the first chain's start and where it was after every level
         samples : (chains, ny, nx), float32
         levels : one record a noise level
     """

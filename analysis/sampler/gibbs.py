@@ -93,9 +93,9 @@ def gibbs_sampler(prior: Prior, params: SampleParams) -> Callable:
             kappa = gaussian_posterior_draws(
                 gamma + noise, capped_weight(weight, rhos[0]), prior.power, chains, rng=rng
             ).astype("float32")
-            levels = []
+            levels, trail = [], np.asarray(kappa)[:1]
         else:
-            levels, (kappa, noise) = state[0], (state[1][name] for name in ("kappa", "noise"))
+            levels, (kappa, noise, trail) = state[0], (state[1][name] for name in ("kappa", "noise", "trail"))
         for number in range(len(levels), len(rhos)):
             rho, before = rhos[number], added_variance(weight, rhos[max(number - 1, 0)])
             noise = less_noise(noise, before, added_variance(weight, rho), white(chains, 2))
@@ -103,7 +103,8 @@ def gibbs_sampler(prior: Prior, params: SampleParams) -> Callable:
             evaluations = sum(map(len, ladders[: number + 1]))
             level = Level(float(rho), 0.0, 1.0, stein, float(np.max(kappa)), evaluations, found)
             levels.append(report(level, number + 1, len(rhos)))
-            save_state(resume, rng, levels, kappa=kappa, noise=noise)
+            trail = np.concatenate([trail, np.asarray(kappa)[:1]])
+            save_state(resume, rng, levels, kappa=kappa, noise=noise, trail=trail)
         samples = np.asarray(kappa)
         for _ in range(further):
             kappa = cycle(kappa, gamma, rhos[-1], ladders[-1])[0]
