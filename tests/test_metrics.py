@@ -119,3 +119,13 @@ def test_an_estimate_is_compared_at_the_peaks_of_the_truth():
     mask[10, 10] = False
     errors = metrics.peak_errors(estimate, truth, mask, lowest=0.06)
     np.testing.assert_allclose(errors, [0.02, -0.2])
+
+
+def test_correlation_by_band_is_that_of_each_band():
+    rng, edges = np.random.default_rng(8), np.array([300.0, 2000.0, 6000.0])
+    truth = rng.standard_normal((20, 48, 48))
+    noise = rng.standard_normal(truth.shape)
+    mask = np.ones((48, 48), bool)
+    found = metrics.correlation_by_band(0.6 * truth + 0.8 * noise, truth, mask, 1.0, edges)
+    np.testing.assert_allclose(found, 0.6, atol=0.04)
+    np.testing.assert_allclose(metrics.correlation_by_band(-3 * truth, truth, mask, 1.0, edges), -1)

@@ -4,6 +4,7 @@ import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
+import PIL.Image
 import pytest
 from astropy.table import Table
 
@@ -78,6 +79,11 @@ def test_showcase_is_the_most_massive_cluster_and_how_often_samples_show_it(proj
     assert (none["x"], none["y"], none["present"]) == (16, 16, 0.75)
 
 
+MULTIPOLES = {
+    "ell": np.array([300.0, 1000.0]),
+    "correlation": {"wiener": [0.9, 0.5]},
+    "power_to_truth": {"wiener": [0.9, 0.4]},
+}
 HALOS = {"redshift": 0.5, "snr": [2.0, 5.0], "present": [0.3, 0.9], "present_err": [0.1, 0.05], "chance": [0.05, 0.06]}
 BLIND = {
     "level": [0.1, 0.5],
@@ -113,6 +119,17 @@ def drawn(project):
             ell[1:], {"truth": power}, np.stack([power, 2 * power]), {"a": (ell[1:], power / power)}, note="a note"
         ),
         "simulations": figures.simulations_figure(result.wiener, evidence, 2.0, **style),
+        "denoiser": figures.denoiser_figure(
+            result.wiener, {0.02: {"noisy": result.samples[0], "score": result.samples[1]}}, **style
+        ),
+        "prior": figures.prior_figure(result.samples[:2], result.samples[2:4], **style),
+        "annealing": figures.annealing_figure(result.samples, [0.3, 0.1, 0.02], result.observation.mask, **style),
+        "data": figures.data_figure(
+            {"a": result.observation, "b": result.observation}, result.clusters, ([0.1, 0.9], [0.8, 0.1]), **style
+        ),
+        "information": figures.information_figure(
+            theory["ell"], theory["c_ell"], {"a": 1e-9}, MULTIPOLES, {"wiener": "Wiener"}, note="a note"
+        ),
         "clusters": figures.clusters_figure(
             clusters_seen(), HALOS, {"snr": (3.8,), "present": (0.8,)}, BLIND, threshold=0.06, note="a note"
         ),
@@ -126,7 +143,7 @@ def test_figures_are_the_same_file_every_time(project):
         for name, figure in drawn(project).items():
             figures.save_figure(figure, project / run, name)
         copies.append({path.name: path.read_bytes() for path in sorted((project / run).iterdir())})
-    assert len(copies[0]) == 14
+    assert len(copies[0]) == 24
     assert copies[0] == copies[1]
     assert all(len(content) > 4000 for content in copies[0].values())
 
@@ -147,3 +164,13 @@ def test_maps_are_drawn_east_left_on_either_projection(project):
         x, y = grid.pixel_positions(np.array([150.3, 149.7]), np.array([2.0, 2.0]))
         shown = axes.transData.transform(np.column_stack([x, y]))
         assert shown[0, 0] < shown[1, 0]
+
+
+def test_an_animation_has_a_frame_for_every_level(tmp_path):
+    trail = np.random.default_rng(1).normal(0, 0.02, (4, 12, 12))
+    path = figures.save_annealing(tmp_path / "way.gif", trail, [0.3, 0.1, 0.02], colormap="inferno")
+    with PIL.Image.open(path) as movie:
+        assert movie.n_frames == 4
+        brief = movie.info["duration"]
+        movie.seek(3)
+        assert movie.info["duration"] > 4 * brief  # the sample is held

@@ -114,6 +114,11 @@ def test_chains_that_were_cut_go_on_and_end_with_the_same_bits(field, tmp_path, 
     np.testing.assert_array_equal(again, samples)
     np.testing.assert_array_equal(seen_again, seen)
     assert repr(levels_again) == repr(levels)  # NaN is NaN there
+    if module is gibbs:
+        with np.load(path) as state:
+            trail = state["trail"]
+        assert len(trail) == 1 + len(levels)
+        np.testing.assert_array_equal(trail[-1], samples[0])
 
 
 def test_a_damaged_state_is_told_in_a_sentence(field, tmp_path):

@@ -13,6 +13,7 @@ from analysis.score import (
     Prior,
     check_grid,
     denoised,
+    denoised_by,
     gaussian_score,
     inside_margin,
     load_prior,
@@ -165,3 +166,14 @@ def test_network_is_told_the_noise_level(conditioning):
     maps = np.ones((2, 16, 16, 3), "float32")
     low, high = np.asarray(network([maps, np.array([[-1.0], [1.0]], "float32")]))
     assert np.abs(high - low).max() > 1e-3
+
+
+def test_both_scores_denoise_the_same_noise():
+    one = shifted(prior())
+    truth = np.random.default_rng(4).normal(0, 0.02, (16, 16))
+    found = denoised_by(one, truth, 0.05, rng=np.random.default_rng(5))
+    assert list(found) == ["noisy", "Gaussian score", "hybrid score"]
+    assert np.std(found["noisy"] - truth) == pytest.approx(0.05, rel=0.1)
+    k = np.fft.fft2(found["noisy"])  # the Wiener filter is the Gaussian score's mean
+    np.testing.assert_allclose(found["Gaussian score"], np.fft.ifft2(k * POWER / (POWER + 0.05**2)).real, atol=1e-6)
+    assert np.abs(found["hybrid score"] - found["Gaussian score"]).max() > 1e-4
