@@ -2,6 +2,7 @@
 # make test     environment, then every test
 # make lint     style of code and notebooks
 # make readme   numbers of README.md from the committed metrics
+# make paper    the paper as PDF, its numbers and tables (needs LaTeX)
 # make verify   this run's metrics against the published ones
 # make bench    table of times, memory and accuracy
 # make descent  fit of the N-body boxes' sharpening to halofit (10 minutes)
@@ -18,7 +19,7 @@ READY := $(VENV)/ready
 PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: repro test lint readme verify bench descent published ablation release recheck lock
+.PHONY: repro test lint readme paper verify bench descent published ablation release recheck lock
 
 repro: $(READY)
 	$(RUN) dvc repro
@@ -32,6 +33,9 @@ lint: $(READY)
 
 readme verify bench descent published ablation release recheck: $(READY)
 	$(RUN) python -m analysis $@
+
+paper: $(READY)
+	@$(RUN) dvc repro --single-item paper/dvc.yaml
 
 lock:
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade \

@@ -29,6 +29,8 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     readme = commands.add_parser("readme", help="fill the numbers of README.md from the metrics")
     readme.set_defaults(command=_readme)
+    paper = commands.add_parser("paper", help="write numbers and tables of the paper, and its PDF")
+    paper.set_defaults(command=_paper)
     bench = commands.add_parser("bench", help="print a table of times, memory and accuracy on this machine")
     bench.set_defaults(command=_bench)
     descent = commands.add_parser("descent", help="fit the descent that sharpens the halos of the N-body boxes")
@@ -81,6 +83,13 @@ def _readme(options: argparse.Namespace) -> None:
     from analysis import readme
 
     readme.main()
+
+
+def _paper(options: argparse.Namespace) -> None:
+    """Make the paper."""
+    from analysis import paper
+
+    paper.main()
 
 
 def _bench(options: argparse.Namespace) -> None:

@@ -1,11 +1,16 @@
-"""Markdown tables of what was measured: stages, accuracy, checks, calibration, simulations, costs, variants."""
+"""Tables of what was measured: stages, accuracy, checks, calibration, simulations, costs, variants.
+
+In Markdown for README.md; those that the paper shows too are made by whatever turns header and rows into text
+(`typeset`), so that the two cannot differ.
+"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from astropy.table import Table
 
 from analysis.maps import SPLITS
+from analysis.typeset import markdown
 
 FIGURE_OF = {
     "simulations": "simulations",
@@ -17,6 +22,7 @@ FIGURE_OF = {
     "figures": "figure1_mock",
 }
 UNMEASURED = "Not measured at this commit: `dvc repro data/benchmark/dvc.yaml` does it."
+EVIDENCE_ELL = (300, 3000)  # multipoles between which simulated maps are compared with halofit
 SURVEY_DEG2, SURVEY_SAMPLES = 14000, 100  # Euclid's wide survey
 SURVEY_EDGE = 2  # of every patch, in margins: the margin itself, and as much where the neighbour's data are missed
 METHODS = {
@@ -38,10 +44,10 @@ def stage_table(stages: Mapping, times: Mapping[str, Mapping]) -> str:
         seconds, memory = _cost(items)
         rows.append([notebook, desc, figure, seconds, memory])
     rows.append(["all", "", "", *_cost({name: cost for name, cost in times.items() if name.split("_")[0] in stages})])
-    return _table(["stage = notebook", "what it makes", "figure", "time [s]", "memory [GB]"], rows)
+    return markdown(["stage = notebook", "what it makes", "figure", "time [s]", "memory [GB]"], rows)
 
 
-def accuracy_table(runs: Mapping[str, Mapping]) -> str:
+def accuracy_table(runs: Mapping[str, Mapping], render: Callable = markdown) -> str:
     """Error and correlation of every method on the test mocks, by both conventions, for every run."""
     rows = []
     for profile, metrics in runs.items():
@@ -50,7 +56,7 @@ def accuracy_table(runs: Mapping[str, Mapping]) -> str:
             *found,
             [f"`{profile}`: posterior mean, many samples", *_accuracy(metrics, "posterior_mean", "_infinite")],
         ]
-    return _table(["method", "RMSE [0.01]", "r", "RMSE in mask [0.01]", "r in mask"], rows)
+    return render(["method", "RMSE [0.01]", "r", "RMSE in mask [0.01]", "r in mask"], rows)
 
 
 def _accuracy(metrics: Mapping, method: str, kind: str) -> list[str]:
@@ -64,11 +70,11 @@ def _accuracy(metrics: Mapping, method: str, kind: str) -> list[str]:
     return found
 
 
-def checks_table(runs: Mapping[str, Mapping]) -> str:
+def checks_table(runs: Mapping[str, Mapping], render: Callable = markdown) -> str:
     """What was asked, and what was found by every run."""
     found = [_checks(metrics) for metrics in runs.values()]
     rows = [[check, *[values[check][0] for values in found], asked] for check, (_, asked) in found[0].items()]
-    return _table(["check", *[f"`{profile}`" for profile in runs], "asked"], rows)
+    return render(["check", *[f"`{profile}`" for profile in runs], "asked"], rows)
 
 
 def _checks(metrics: Mapping) -> dict[str, tuple[str, str]]:
@@ -123,7 +129,7 @@ def _percent(share: float | None) -> str:
     return "none" if share is None else f"{100 * share:.2f} %"
 
 
-def calibration_table(released: Mapping, current: Mapping) -> str:
+def calibration_table(released: Mapping, current: Mapping, render: Callable = markdown) -> str:
     """What the ranks of truths say: in the released long run, both kinds of mock, and in the run of this tree."""
     runs = {f"this run, {current['n_mocks']} mocks": current}
     if released:
@@ -168,7 +174,7 @@ def calibration_table(released: Mapping, current: Mapping) -> str:
             "0.97 to 1.03",
         ],
     ]
-    table = _table(["check", *runs, "asked"], rows)
+    table = render(["check", *runs, "asked"], rows)
     return f"{table}\n\nWarning: {released['warning']}." if released and released["warning"] else table
 
 
@@ -188,10 +194,11 @@ def simulations_table(metrics: Mapping) -> str:
     """The simulated maps against theory and the public map, and what mocks leave out."""
     maps, mocks = metrics["simulations"], metrics["mocks"]
     skewness, ratio = maps["skewness_at_1_arcmin"], dict(zip(maps["ell"], maps["c_ell_over_halofit"], strict=True))
-    inner = [value for ell, value in ratio.items() if 300 < ell < 3000]
+    low, high = EVIDENCE_ELL
+    inner = [value for ell, value in ratio.items() if low < ell < high]
     rows = [
         ["boxes that train / validate / test", " / ".join(str(maps["boxes"][split]) for split in SPLITS), ""],
-        ["C_ell / halofit, ell from 300 to 3000", f"{min(inner):.2f} to {max(inner):.2f}", "0.92 to 1.08"],
+        [f"C_ell / halofit, ell from {low} to {high}", f"{min(inner):.2f} to {max(inner):.2f}", "0.92 to 1.08"],
         *[[f"C_ell / halofit at ell {ell:.0f}", f"{ratio[ell]:.2f}", asked] for ell, asked in _reached(ratio)],
         ["skewness after 1': mean and scatter of maps", f"{skewness['mean']:.2f} ± {skewness['scatter']:.2f}", ""],
     ]
@@ -206,7 +213,7 @@ def simulations_table(metrics: Mapping) -> str:
     rows.append(["mocks with the sampler's own shear: in 68 % intervals (Gaussian prior)", covered, ""])
     pixel = f"{mocks['pixel']['over_variance_of_a_galaxy']:.1e}"
     rows.append(["variance of shear inside a pixel / of one galaxy's shear estimate", pixel, "≪ 1"])
-    return _table(["check", "found", "asked"], rows)
+    return markdown(["check", "found", "asked"], rows)
 
 
 def benchmark_table(metrics: Mapping) -> str:
@@ -233,7 +240,7 @@ def benchmark_table(metrics: Mapping) -> str:
         "largest difference of a band power from Gibbs' [Monte-Carlo errors]",
         "seconds grow as side to the power",
     ]
-    return _table(header, rows)
+    return markdown(header, rows)
 
 
 def survey_table(metrics: Mapping) -> str:
@@ -260,7 +267,7 @@ def survey_table(metrics: Mapping) -> str:
             ]
         )
     header = ["side of a patch", "kept", "patches", "core hours", "memory of a core [GB]", "samples [GB]"]
-    return _table(header, rows)
+    return markdown(header, rows)
 
 
 def networks_table(networks: Mapping[str, Mapping]) -> str:
@@ -273,7 +280,7 @@ def networks_table(networks: Mapping[str, Mapping]) -> str:
             kind = f"{network['hardware']}, {network['backend']}, {network['precision']}"
             cost = [f"{network['weights']:,}", f"{network['steps']:,}", f"{network['seconds'] / 60:.0f}", kind]
         rows.append([f"`{profile}`", grid, *cost])
-    return _table(["profile", "grid", "weights", "steps", "training [min]", "trained on"], rows)
+    return markdown(["profile", "grid", "weights", "steps", "training [min]", "trained on"], rows)
 
 
 def ablation_table(variants: Table | None) -> str:
@@ -304,7 +311,7 @@ def ablation_table(variants: Table | None) -> str:
         "peaks over what is allowed",
         "at the bound",
     ]
-    return _table(header, rows)
+    return markdown(header, rows)
 
 
 def _reached(ratio: Mapping[float, float]) -> list[tuple[float, str]]:
@@ -318,9 +325,3 @@ def _cost(times: Mapping[str, Mapping]) -> tuple[str, str]:
         return "", ""
     seconds = sum(cost["wall_s"] for cost in times.values())
     return f"{seconds:.0f}", f"{max(cost['peak_memory_gb'] for cost in times.values()):.1f}"
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

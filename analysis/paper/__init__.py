@@ -1,0 +1,92 @@
+"""The paper: its numbers and tables from what was measured, and its PDF.
+
+`numbers` has every number that the text quotes, by the name of its macro, `digits` how it is written, `latex` the PDF.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from analysis.files import BorderError, atomic, read_json
+from analysis.paper.latex import build_pdf
+from analysis.paper.numbers import macros
+from analysis.params import ROOT, load_params
+from analysis.readme import benchmark, released_results
+from analysis.release import composed
+from analysis.tables import accuracy_table, calibration_table, checks_table
+from analysis.typeset import latex
+
+PAPER = ROOT / "paper"
+
+
+def main() -> None:
+    """Write numbers and tables of the paper, then its PDF.
+
+    Raises
+    ------
+    BorderError
+        If the run in the tree is not of the profile `quick`.
+    """
+    profile = load_params().profile
+    if profile != "quick":
+        raise BorderError(
+            f"params.yaml is of the profile {profile}, but the paper is about quick and the released reference;"
+            " go back with `git restore .` and `dvc checkout`"
+        )
+    for name, text in generated(measured()).items():
+        with atomic(PAPER / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    build_pdf(PAPER)
+
+
+def measured(root: Path = ROOT) -> dict:
+    """What the paper quotes: metrics of the run in the tree and of the released one, settings of both, costs.
+
+    Raises
+    ------
+    BorderError
+        If nothing was released.
+    """
+    released = released_results()
+    for part in ("validation", "calibration"):
+        if not released[part]:
+            raise BorderError(f"no {part} of the profile reference is released; `make release` keeps that of a run")
+    data = root / "data"
+    return {
+        "quick": read_json(data / "validation" / "metrics.json"),
+        "reference": released["validation"]["metrics"],
+        "calibration": released["calibration"]["metrics"],
+        "released": released,
+        "settings": {name: composed(name, root=root) for name in ("quick", "reference")},
+        "benchmark": benchmark(),
+        "training": read_json(data / "training.json"),
+        "run": whole_run(root),
+    }
+
+
+def whole_run(root: Path = ROOT) -> dict[str, float]:
+    """Wall time of all stages of the default pipeline, and the largest memory of one, in their last run."""
+    stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    files = [path for path in sorted((root / "data" / "timings").glob("*.json")) if path.stem.split("_")[0] in stages]
+    costs = [read_json(path) for path in files]
+    return {
+        "wall_s": sum(cost["wall_s"] for cost in costs),
+        "peak_memory_gb": max((cost["peak_memory_gb"] for cost in costs), default=0.0),
+    }
+
+
+def generated(sources: Mapping) -> dict[str, str]:
+    """Text of every file of `paper/` that is made of measurements, by its name."""
+    released, runs = sources["released"], {name: sources[name] for name in ("quick", "reference")}
+    warning = released["validation"]["warning"]
+    told = {name: rf"\newcommand{{\{name}}}{{{text}}}" for name, text in macros(sources).items()}
+    sentence = f"{warning[:1].upper()}{warning[1:]}." if warning else ""
+    lines = ["% made by `make paper`", *told.values(), rf"\newcommand{{\ReferenceWarning}}{{{sentence}}}"]
+    return {
+        "numbers.tex": "\n".join(lines) + "\n",
+        "tables/accuracy.tex": accuracy_table(runs, latex) + "\n",
+        "tables/checks.tex": checks_table(runs, latex) + "\n",
+        "tables/calibration.tex": calibration_table(released["calibration"], sources["quick"]["calibration"], latex)
+        + "\n",
+    }
