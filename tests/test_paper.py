@@ -200,11 +200,11 @@ def test_numbers_and_tables_are_those_of_the_committed_metrics():
         assert committed(f"paper/{name}").decode() == text, "run `make paper` and commit paper/"
 
 
-def test_committed_pdf_is_of_the_committed_text_figures_and_numbers():
+def test_the_last_pdf_was_of_the_committed_text_figures_and_numbers():
     stage = yaml.safe_load(committed("paper/dvc.lock"))["stages"]["paper"]
     files = [entry for entry in [*stage["deps"], *stage["outs"]] if entry["path"].startswith(("paper/", "figures/"))]
     assert {"paper/main.tex", "paper/main.pdf", "paper/numbers.tex"} <= {entry["path"] for entry in files}
-    for entry in files:
+    for entry in (entry for entry in files if entry["path"] != "paper/main.pdf"):  # which is not in Git
         digest = hashlib.md5(committed(entry["path"])).hexdigest()
         assert digest == entry["md5"], f"{entry['path']} has changed: run `make paper` and commit paper/"
 
