@@ -15,6 +15,7 @@ from analysis.results import load_result
 from analysis.samples import load_samples
 from analysis.sky import Observation
 
+UNLIKELY = 0.05  # share of random places that do as well as a cluster
 LOWEST = 0.1  # presence from which a place is listed
 LEVELS = (0.1, 0.25, 0.5, 0.75)  # at which completeness and purity are told
 
@@ -120,7 +121,7 @@ def evidence_summary(clusters: Table, peaks: Table) -> dict:
     -------
     dict
         `listed`, `observed`: clusters; means of `probability`, its error from the scatter between clusters, `chance`
-        and `bmode`; `unlikely_by_chance`, clusters where less than 5 % of random places do as well; `peaks`, places
+        and `bmode`; `unlikely_by_chance`, clusters where less than `UNLIKELY` of random places do as well; `peaks`, places
         that more likely than not have one, and how many of those are `peaks_at_clusters`
     """
     seen = clusters[np.asarray(clusters["observed"], bool)]
@@ -133,7 +134,7 @@ def evidence_summary(clusters: Table, peaks: Table) -> dict:
         "probability_err": float(np.std(shown, ddof=1) / len(shown) ** 0.5) if len(shown) > 1 else None,
         "chance": _share(np.asarray(seen["chance"], float)),
         "bmode": _share(bmode[np.isfinite(bmode)]),
-        "unlikely_by_chance": int(np.sum(np.asarray(seen["p_value"], float) < 0.05)),
+        "unlikely_by_chance": int(np.sum(np.asarray(seen["p_value"], float) < UNLIKELY)),
         "peaks": len(likely),
         "peaks_at_clusters": int(np.sum(np.asarray(likely["cluster"]) >= 0)),
     }

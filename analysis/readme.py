@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import yaml
 from astropy.table import Table
 
+from analysis.cluster_tables import clusters_table, detection_table
 from analysis.files import BorderError, atomic, read_json
 from analysis.params import DATA, ROOT, load_params
 from analysis.power import load_table
@@ -95,6 +96,8 @@ def filled(
         "accuracy": lambda: accuracy_table(runs) + warning,
         "checks": lambda: checks_table(runs),
         "calibration": lambda: calibration_table(released["calibration"], metrics["calibration"]),
+        "clusters": lambda: clusters_table(metrics),
+        "detection": lambda: detection_table(metrics["detection"]),
         "simulations": lambda: simulations_table(metrics),
         "benchmark": lambda: benchmark_table(benchmark),
         "survey": lambda: survey_table(benchmark),

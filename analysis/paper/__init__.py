@@ -8,10 +8,12 @@ from pathlib import Path
 
 import yaml
 
+from analysis.cluster_tables import cluster_list, clusters_table, detection_table
 from analysis.files import BorderError, atomic, read_json
 from analysis.paper.latex import build_pdf
 from analysis.paper.numbers import macros
 from analysis.params import ROOT, load_params
+from analysis.power import load_table
 from analysis.readme import benchmark, released_results
 from analysis.release import composed
 from analysis.tables import accuracy_table, calibration_table, checks_table
@@ -59,6 +61,7 @@ def measured(root: Path = ROOT) -> dict:
         "calibration": released["calibration"]["metrics"],
         "released": released,
         "settings": {name: composed(name, root=root) for name in ("quick", "reference")},
+        "list": load_table(data / "clusters" / "results" / "cosmos_clusters.ecsv"),
         "benchmark": benchmark(),
         "training": read_json(data / "training.json"),
         "run": whole_run(root),
@@ -87,6 +90,9 @@ def generated(sources: Mapping) -> dict[str, str]:
         "numbers.tex": "\n".join(lines) + "\n",
         "tables/accuracy.tex": accuracy_table(runs, latex) + "\n",
         "tables/checks.tex": checks_table(runs, latex) + "\n",
+        "tables/clusters.tex": clusters_table(sources["quick"], latex) + "\n",
+        "tables/detection.tex": detection_table(sources["quick"]["detection"], latex) + "\n",
+        "tables/list.tex": cluster_list(sources["list"], latex) + "\n",
         "tables/calibration.tex": calibration_table(released["calibration"], sources["quick"]["calibration"], latex)
         + "\n",
     }

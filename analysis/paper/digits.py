@@ -50,6 +50,11 @@ def with_error(value: float, error: float) -> str:
     return rf"{value:.{places}f}\pm{error:.{places}f}"
 
 
+def percent(digits: int) -> Callable[[float], str]:
+    """A function that writes a share in percent, to so many digits after the point."""
+    return decimals(digits, 100)
+
+
 def percent_with_error(value: float, error: float) -> str:
     """The same in percent."""
     return with_error(100 * value, 100 * error)

@@ -1,0 +1,88 @@
+"""Tables of clusters and peaks: what samples show of a list, of injected halos, and of peaks found blind."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from astropy.table import Table
+
+from analysis.injection import PUBLISHED
+from analysis.typeset import markdown
+
+
+def clusters_table(metrics: Mapping, render: Callable = markdown) -> str:
+    """How samples show the clusters of every run's list and the injected halos, against chance and B-mode.
+
+    Parameters
+    ----------
+    metrics : data/validation/metrics.json
+    """
+    rows = []
+    for run, found in metrics["presence"].items():
+        share = f"{_percent(found['probability'])} ± {_percent(found['probability_err'])}"
+        bmode = "" if found["bmode"] is None else _percent(found["bmode"])
+        what = f"{run}: {found['observed']} observed X-ray clusters of {found['listed']}"
+        rows.append([what, "", share, _percent(found["chance"]), bmode])
+    halos = metrics["injection"]
+    columns = ("mass", "snr", "present", "present_err", "chance")
+    for mass, snr, present, error, chance in zip(*(halos[name] for name in columns), strict=True):
+        what = f"halo of {mass:.1e} solar masses, z = {halos['redshift']:g}"
+        rows.append([what, f"{snr:.1f}", f"{_percent(present)} ± {_percent(error)}", _percent(chance), ""])
+    for snr, present in zip(PUBLISHED["snr"], PUBLISHED["present"], strict=True):
+        rows.append(["the same, Remy et al. 2023", f"{snr:.1f}", _percent(present), "", ""])
+    return render(["what", "S/N of aperture mass", "samples that show it", "random places", "B-mode"], rows)
+
+
+def detection_table(detection: Mapping, render: Callable = markdown) -> str:
+    """How pure and complete lists of blind peaks are on mocks, and whether their probabilities are met.
+
+    Parameters
+    ----------
+    detection : of `detection.detection_summary`
+    """
+    rows = []
+    bins = detection["reliability"]
+    for number, level in enumerate(detection["level"]):
+        true, error, said = (bins[key][number] for key in ("true", "true_err", "predicted"))
+        met = "none" if true is None else f"{true:.2f} ± {error:.2f} ({said:.2f})"
+        purity, complete = detection["purity"][number], detection["completeness"][number]
+        rows.append([f"≥ {level:g}", f"{detection['listed'][number]}", _share(purity), _share(complete), met])
+    header = ["probability of a peak", "places", "purity", "completeness", "true from here to the next (said)"]
+    return render(header, rows)
+
+
+def cluster_list(evidence: Table, render: Callable) -> str:
+    """Every observed cluster of a list, the most massive first.
+
+    Parameters
+    ----------
+    evidence : of `detection.run_evidence`
+    """
+    rows = [
+        [
+            f"{row['id']}",
+            f"{row['ra_deg']:.3f}",
+            f"{row['dec_deg']:.3f}",
+            f"{row['z']:.2f}",
+            f"{row['m500']:.1f}",
+            f"{row['r500_arcmin']:.1f}",
+            f"{row['probability']:.2f} ± {row['probability_err']:.2f}",
+            f"{row['chance']:.2f}",
+            f"{row['p_value']:.3f}",
+            f"{row['bmode']:.2f}" if np.isfinite(row["bmode"]) else "",
+            f"{1e3 * row['mass']:.1f} ± {1e3 * row['mass_std']:.1f}",
+            f"{row['snr']:.1f}",
+        ]
+        for row in evidence[np.asarray(evidence["observed"], bool)]
+    ]
+    header = ["no.", "RA", "Dec", "z", "M500", "r500", "share", "chance", "p", "B-mode", "aperture mass", "S/N"]
+    return render(header, rows)
+
+
+def _percent(share: float | None) -> str:
+    """A share in percent, or that there is none."""
+    return "none" if share is None else f"{100 * share:.0f} %"
+
+
+def _share(share: float | None) -> str:
+    """A share, or that there is none."""
+    return "none" if share is None else f"{share:.2f}"
