@@ -121,8 +121,8 @@ def evidence_summary(clusters: Table, peaks: Table) -> dict:
     -------
     dict
         `listed`, `observed`: clusters; means of `probability`, its error from the scatter between clusters, `chance`
-        and `bmode`; `unlikely_by_chance`, clusters where less than `UNLIKELY` of random places do as well; `peaks`, places
-        that more likely than not have one, and how many of those are `peaks_at_clusters`
+        and `bmode`; `unlikely_by_chance`, clusters where less than `UNLIKELY` of random places do as well; `peaks`,
+        places that more likely than not have one, and how many of those are `peaks_at_clusters`
     """
     seen = clusters[np.asarray(clusters["observed"], bool)]
     likely = peaks[np.asarray(peaks["probability"], float) >= 0.5]
