@@ -158,6 +158,11 @@
       `${found} of ${samples.length} samples have a peak above ${told.peak.threshold} within ${told.peak.radius_arcmin}′.`;
   }
 
+  function lookElsewhere(at) {
+    if (byId("cluster")) byId("cluster").value = ""; // it would name another place
+    look(at);
+  }
+
   function drawHistogram(values) {
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const bins = Math.ceil(Math.log2(values.length)) + 2;
@@ -191,13 +196,17 @@
   function setView([left, right, bottom, top]) {
     xRange.setv({ start: left, end: right });
     yRange.setv({ start: bottom, end: top });
-    dragPans(!coarse || top - bottom < whole[3] - whole[2]);
+    handTools(!coarse || top - bottom < whole[3] - whole[2]);
   }
 
   // On a touch screen a finger scrolls the page over the whole field, and moves a map that is zoomed in.
   const coarse = matchMedia("(pointer: coarse)").matches;
-  function dragPans(active) {
-    for (const name of panels) model(name).toolbar.active_drag = active ? model(`pan-${name}`) : null;
+  function handTools(active) {
+    for (const name of panels) {
+      const { toolbar } = model(name);
+      toolbar.active_drag = active ? model(`pan-${name}`) : null;
+      toolbar.active_scroll = active ? model(`wheel-${name}`) : null;
+    }
   }
 
   let timer = null;
@@ -233,15 +242,15 @@
   byId("place-form").addEventListener("submit", (event) => {
     event.preventDefault();
     const [ra, dec] = ["ra", "dec"].map((id) => parseFloat(byId(id).value.replace("−", "-").replace(",", ".")));
-    look(placeOf({ ra, dec }));
+    lookElsewhere(placeOf({ ra, dec }));
   });
-  for (const name of panels) model(name).on_event("tap", (event) => look({ east: event.x, north: event.y }));
+  for (const name of panels) model(name).on_event("tap", (event) => lookElsewhere({ east: event.x, north: event.y }));
 
   draw("mean", mean);
   draw("wiener", wiener);
   draw("std", std);
   show(1);
   blink(false);
-  dragPans(!coarse);
+  handTools(!coarse);
   byId("explorer").dataset.ready = "true";
 })();

@@ -176,7 +176,7 @@ def _panel(name: str, result: Result, shared: Mapping, mapper: LinearColorMapper
     half = 0.5 * result.observation.grid.pixels * result.observation.grid.pixel_arcmin
     plot = _plot(name, x_range=shared["x_range"], y_range=shared["y_range"], aspect_ratio=1)
     plot.min_border_left, plot.min_border_right, plot.min_border_top, plot.min_border_bottom = BORDERS
-    plot.add_tools(PanTool(name=f"pan-{name}"), WheelZoomTool(modifiers="ctrl"))
+    plot.add_tools(PanTool(name=f"pan-{name}"), WheelZoomTool(name=f"wheel-{name}", modifiers="ctrl"))
     blank = ColumnDataSource({"image": [np.zeros((1, 1), np.float32)]}, name=f"image-{name}")
     place = {"x": -half, "y": -half, "dw": 2 * half, "dh": 2 * half}
     plot.image("image", source=blank, color_mapper=mapper, **place)
@@ -191,8 +191,8 @@ def _panel(name: str, result: Result, shared: Mapping, mapper: LinearColorMapper
         line_width=1,
         name=f"clusters-{name}",
     )
-    tips = [("redshift", "@z{0.00}"), ("M500", "@m500{0.0} × 10¹³ M☉"), ("RA, Dec", "@ra{0.0000}°, @dec{0.0000}°")]
-    plot.add_tools(HoverTool(renderers=[clusters], tooltips=tips))
+    tip = "z = @z{0.00}, M500 = @m500{0.0} × 10¹³ M☉<br>RA @ra{0.0000}°, Dec @dec{0.0000}°"
+    plot.add_tools(HoverTool(renderers=[clusters], tooltips=tip))
     for width, colour in ((4, BLACK), (2, SKY)):
         plot.scatter(
             "east", "north", source=shared["place"], marker="cross", size=18, line_color=colour, line_width=width

@@ -39,4 +39,5 @@ def _cells(line: str) -> list[str]:
 def _text(markdown: str) -> str:
     """A piece of Markdown as HTML."""
     plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", markdown)
-    return re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(plain, quote=False))
+    unbroken = html.escape(plain, quote=False).replace(" ± ", "\u00a0±\u00a0")  # a value and its error on one line
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", unbroken)
