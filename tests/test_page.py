@@ -33,7 +33,7 @@ PARAMS = load_params()
 GRID = Grid(40, 2.0, 150.1, 2.2)
 RADIUS = PARAMS.figures.peak_radius_arcmin / GRID.pixel_arcmin
 THRESHOLD = PARAMS.figures.peak_threshold
-PEAK = (25, 14)  # column and row
+PEAK, SLOPE = (25, 14), (10, 20)  # columns and rows
 FIGURE = "figures/figure2_cosmos.png"
 CARDS = {"PROFILE": "tiny", "SOURCE": "made up", "SEED": 1, "CODEHASH": "none"}
 TABLE = "| method | RMSE |\n| --- | --- |\n| `quick`: [mean](a.ipynb) | 1.5 < 2 |\n\nWarning: old."
@@ -46,12 +46,15 @@ def tables():
 
 @pytest.fixture(scope="module")
 def samples():
-    """Seven maps, of which four have a peak in one place."""
+    """Seven maps, of which four have a peak in one place, and five in another the slope of a peak that lies beyond."""
     maps = gaussian_filter(np.random.default_rng(1).standard_normal((7, *GRID.shape)), (0, 1, 1))
     maps *= 0.015 / maps.std()
     maps[:, PEAK[1] - 3 : PEAK[1] + 4, PEAK[0] - 3 : PEAK[0] + 4] = 0
     maps[:4, PEAK[1], PEAK[0]] = 0.1, 0.08, 0.2, 0.0601
     maps[4:, PEAK[1], PEAK[0]] = 0.0599
+    maps[:, SLOPE[1] - 3 : SLOPE[1] + 4, SLOPE[0] - 3 : SLOPE[0] + 4] = 0
+    maps[:, SLOPE[1], SLOPE[0]] = 0.07
+    maps[:5, SLOPE[1] + 1, SLOPE[0] + 1] = 0.09
     return maps.astype(np.float32)
 
 
@@ -69,7 +72,7 @@ def project(tmp_path_factory, samples, wiener):
     observation = Observation(np.stack([mask, mask]), np.stack([mask, mask]), mask, GRID, "a <field>")
     save_observation(root / "data" / "observation" / "cosmos.fits", observation, cards=CARDS)
     clusters = empty_clusters()
-    ra_deg, dec_deg = GRID.wcs.wcs_pix2world([PEAK[0], 10.0], [PEAK[1], 20.0], 0)
+    ra_deg, dec_deg = GRID.wcs.wcs_pix2world(*zip(PEAK, SLOPE, strict=True), 0)
     for number, z in enumerate((0.35, 0.73)):
         clusters.add_row([number, ra_deg[number], dec_deg[number], z, 8.0 - number, 1.5])
     save_clusters(root / "data" / "observation" / "cosmos_clusters.ecsv", clusters)
@@ -248,6 +251,12 @@ def test_a_click_is_told_as_numpy_finds_it(page, samples, offset):
     assert sum(shown(page, "bars")["top"]) == 7
 
 
+def test_the_slope_of_a_peak_beyond_the_radius_is_no_peak(page, samples):
+    look(page, *GRID.wcs.wcs_pix2world(*SLOPE, 0))
+    assert presence(samples, [SLOPE[0]], [SLOPE[1]], radius=RADIUS, threshold=THRESHOLD) == 2 / 7
+    assert text(page, "at-count") == "2"
+
+
 def test_a_cluster_is_chosen_without_a_mouse_and_clusters_are_hidden(page):
     Select(page.find_element("id", "cluster")).select_by_index(1)
     assert text(page, "at-count") == "4"
@@ -369,6 +378,12 @@ def test_bokeh_missing_leaves_out_the_explorer_alone(project, monkeypatch):
     assert 'id="figure2_cosmos"' in bare.text
 
 
+def test_page_stays_below_six_megabytes(made):
+    scripts = re.findall(r"<script>(.*?)</script>", made.text, flags=re.DOTALL)
+    figures, widest_map = 1.4e6, 320**2 * 2 * 4 / 3
+    assert sum(len(script.encode()) for script in scripts) + BYTES + widest_map + figures < 6e6
+
+
 def test_many_samples_are_coarser_and_then_fewer():
     assert fitting((12, 160, 160)) == (12, np.uint16)
     assert fitting((60, 160, 160)) == (60, np.uint8)
@@ -432,7 +447,7 @@ def test_what_changed_since_is_told(kept, path, content, told):
 
 def test_a_file_without_a_record_says_so_and_its_source(project):
     origin = origin_of("data/baselines/cosmos.fits", recorded_stages(project), project)
-    assert (origin.stage, origin.source) == ("", "made up")
+    assert (origin.stage, origin.source) == ("", "made up; CODEHASH none")
     assert origin.state == "no run is recorded that made it"
 
 

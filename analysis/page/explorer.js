@@ -214,7 +214,7 @@
   function blink(on) {
     clearInterval(timer);
     timer = on && !still.matches ? setInterval(() => step(1), 700) : null;
-    byId("sample-title").setAttribute("aria-live", timer === null ? "polite" : "off");
+    byId("sample-number").setAttribute("aria-live", timer === null ? "polite" : "off");
     byId("blink").setAttribute("aria-pressed", String(timer !== null));
     byId("blink").disabled = still.matches;
     byId("motion").hidden = !still.matches;

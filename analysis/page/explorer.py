@@ -21,7 +21,7 @@ from analysis.figures.style import BLACK, BLUE, ORANGE, SKY, colour_limits
 from analysis.params import Params, stage_rng
 from analysis.results import Result
 
-BYTES = 3_000_000  # of maps in the page, as base64; with BokehJS and the figures that stays below 6 MB
+BYTES = 2_700_000  # of samples in the page, as base64; with BokehJS and the figures that stays below 6 MB
 PANELS = {  # title, scale of its colours
     "sample": ("posterior sample", "kappa"),
     "mean": ("posterior mean", "kappa"),
@@ -78,6 +78,7 @@ def explorer(name: str, result: Result, params: Params) -> Explorer:
         "clusters": maps["clusters"],
         "step": maps["samples"]["step"],
         **maps["peak"],
+        **maps["grid"],
     }
     plots = _renumbered(_json(_plots(result, limits, colours, maps["clusters"])))
     return Explorer(plots, _json(maps), colours, limits, PANELS, facts, _scripts())

@@ -27,7 +27,8 @@ class Origin:
     digest : of the code and parameters recorded for the stage, 16 hexadecimal digits
     params : those parameters
     state : how file, code and parameters of this tree compare with the record, in words
-    source : where the data come from (card SOURCE), empty where the file does not say
+    source : where the data come from, and the digest that the file itself carries (cards SOURCE and CODEHASH); empty
+        where the file has no cards
     upstream : stages that had to run before, the first last
     """
 
@@ -116,8 +117,12 @@ def _moved(params: Mapping, path: Path) -> bool:
 
 
 def _source(path: Path) -> str:
-    """The card SOURCE of a FITS file."""
-    return str(fits.getheader(path).get("SOURCE", "")) if path.suffix == ".fits" and path.is_file() else ""
+    """What the cards of a FITS file say of its origin."""
+    if path.suffix != ".fits" or not path.is_file():
+        return ""
+    header = fits.getheader(path)
+    told = (header.get("SOURCE"), f"CODEHASH {header['CODEHASH']}" if "CODEHASH" in header else None)
+    return "; ".join(filter(None, told))
 
 
 def _md5(path: Path) -> str:
