@@ -356,6 +356,7 @@ def test_what_is_missing_is_told_and_the_rest_is_there(made, project, tmp_path):
     for told in ("metrics.json does not exist", "dvc repro sample@cosmos baselines@cosmos", "training.png: not there"):
         assert told in missing
     assert "<script" not in empty.text
+    assert str(tmp_path) not in empty.text
     other = build(PARAMS, "goods", project, tables)
     assert "sample.fields has no run 'goods'; name one: mock, cosmos" in "\n".join(other.missing)
     assert other.text.count("<img") == 1

@@ -78,6 +78,7 @@ def build(params: Params, name: str, root: Path, tables: Callable[[], Mapping[st
     pictures = _pictures(root, missing)
     shown = _tables(tables, missing)
     explored = _explorer(params, name, root, missing)
+    missing = [sentence.replace(f"{root}/", "") for sentence in missing]  # wherever the project lies
     scripts = explored.scripts if explored else []
     environment = jinja2.Environment(
         autoescape=True,
