@@ -4,6 +4,7 @@
 # make readme   numbers of README.md from the committed metrics
 # make paper    the paper as PDF, its numbers and tables (needs LaTeX)
 # make verify   this run's metrics against the published ones
+# make page     figures, tables and a posterior explorer in one file, paper/site/index.html
 # make bench    table of times, memory and accuracy
 # make descent  fit of the N-body boxes' sharpening to halofit (10 minutes)
 # make published  statistics of the public MassiveNuS map (needs it)
@@ -19,7 +20,7 @@ READY := $(VENV)/ready
 PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: repro test lint readme paper verify bench descent published ablation release recheck lock
+.PHONY: repro test lint readme paper page verify bench descent published ablation release recheck lock
 
 repro: $(READY)
 	$(RUN) dvc repro
@@ -31,7 +32,7 @@ lint: $(READY)
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 
-readme verify bench descent published ablation release recheck: $(READY)
+readme verify page bench descent published ablation release recheck: $(READY)
 	$(RUN) python -m analysis $@
 
 paper: $(READY)
@@ -39,7 +40,7 @@ paper: $(READY)
 
 lock:
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade \
-	  --no-emit-index-url --no-emit-find-links --extra cluster --extra remotes --extra test pyproject.toml -o requirements.lock
+	  --no-emit-index-url --no-emit-find-links --extra cluster --extra remotes --extra test --extra page pyproject.toml -o requirements.lock
 
 $(READY): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || \

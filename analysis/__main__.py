@@ -51,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     draw = commands.add_parser("draw", help="draw one run of sample.fields from its samples alone")
     draw.add_argument("name", help="of the run")
     draw.set_defaults(command=_draw)
+    page = commands.add_parser("page", help="write paper/site/index.html: figures, tables, and a field to explore")
+    page.add_argument("name", nargs="?", default="cosmos", help="of the run of sample.fields to explore")
+    page.set_defaults(command=_page)
     verify = commands.add_parser("verify", help="compare this run's metrics with the published ones of its profile")
     verify.set_defaults(command=_verify)
     store = commands.add_parser("store", help="read all that a DVC remote should hold, and name what is not whole")
@@ -139,6 +142,13 @@ def _draw(options: argparse.Namespace) -> None:
     from analysis import draw
 
     draw.main(options.name)
+
+
+def _page(options: argparse.Namespace) -> None:
+    """Write the results page."""
+    from analysis import page
+
+    page.main(options.name)
 
 
 def _verify(options: argparse.Namespace) -> None:

@@ -29,15 +29,17 @@ ABLATION = DATA / "released" / "ablation.ecsv"
 def main() -> None:
     """Fill README.md from the metrics and times in the tree."""
     path = ROOT / "README.md"
+    text = _with_tables(path.read_text(encoding="utf-8"), current_tables())
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def current_tables() -> dict[str, Callable[[], str]]:
+    """Every generated table by name, of the metrics and times in the tree."""
     times = {file.stem: read_json(file) for file in sorted((DATA / "timings").glob("*.json"))}
     stages = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
     metrics = read_json(DATA / "validation" / "metrics.json")
-    released = released_results()
-    text = filled(
-        path.read_text(encoding="utf-8"), stages, metrics, times, released, benchmark=benchmark(), variants=variants()
-    )
-    with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    return tables(stages, metrics, times, released_results(), benchmark=benchmark(), variants=variants())
 
 
 def released_results() -> dict:
@@ -76,22 +78,40 @@ def filled(
     Parameters
     ----------
     text : README.md
-    stages : dvc.yaml
-    metrics : data/validation/metrics.json
-    times : data/timings, by stage or item
-    released : as `released_results` gives it
-    benchmark : metrics of the stage benchmark, which stands outside the default run
-    variants : table of `make ablation`, None without one
+    stages, metrics, times, released, benchmark, variants : as for `tables`
 
     Raises
     ------
     BorderError
         If a marker names no table, or a table has no marker.
     """
+    return _with_tables(text, tables(stages, metrics, times, released, benchmark=benchmark, variants=variants))
+
+
+def tables(
+    stages: str,
+    metrics: Mapping,
+    times: Mapping[str, Mapping],
+    released: Mapping,
+    *,
+    benchmark: Mapping,
+    variants: Table | None,
+) -> dict[str, Callable[[], str]]:
+    """Every generated table by name, each made when it is called.
+
+    Parameters
+    ----------
+    stages : dvc.yaml
+    metrics : data/validation/metrics.json
+    times : data/timings, by stage or item
+    released : as `released_results` gives it
+    benchmark : metrics of the stage benchmark, which stands outside the default run
+    variants : table of `make ablation`, None without one
+    """
     longer = released["validation"]
     runs = {"quick": metrics} | ({"reference": longer["metrics"]} if longer else {})
     warning = f"\n\nWarning: {longer['warning']}." if longer.get("warning") else ""
-    tables = {
+    return {
         "stages": lambda: stage_table(yaml.safe_load(stages)["stages"], times),
         "accuracy": lambda: accuracy_table(runs) + warning,
         "checks": lambda: checks_table(runs),
@@ -104,6 +124,10 @@ def filled(
         "networks": lambda: networks_table(released["networks"]),
         "ablation": lambda: ablation_table(variants),
     }
+
+
+def _with_tables(text: str, tables: Mapping[str, Callable[[], str]]) -> str:
+    """A README with each table between its markers."""
     found = set(re.findall(r"<!-- begin (\w+) -->", text))
     if found != set(tables):
         raise BorderError(

@@ -180,7 +180,7 @@ def _map(
     if axes.wcs.wcs.cdelt[0] > 0:  # columns run with RA: turn them, so that east is left
         axes.invert_xaxis()
     if mask is not None:
-        axes.contour(_outline(mask), levels=[0.5], colors="white", linewidths=0.4)
+        axes.contour(outline(mask), levels=[0.5], colors="white", linewidths=0.4)
     axes.set_title(title)
     return image
 
@@ -194,7 +194,7 @@ def _zoom(axes, mask: np.ndarray) -> None:
         limits(*((high, low) if limits == axes.set_xlim and axes.xaxis_inverted() else (low, high)))
 
 
-def _outline(mask: np.ndarray) -> np.ndarray:
+def outline(mask: np.ndarray) -> np.ndarray:
     """The mask without its holes, whose outlines could be taken for clusters."""
     return binary_fill_holes(binary_closing(np.pad(mask, 2), iterations=2))[2:-2, 2:-2]
 
