@@ -29,6 +29,8 @@ FIRST = "figure2_cosmos"  # the picture on top
 TABLES = {  # of `readme.tables`: what each says
     "accuracy": "Errors and correlations of every method on mocks",
     "checks": "What was asked, and what was found",
+    "clusters": "How often samples show clusters and injected halos",
+    "detection": "Peaks found blind on mocks",
     "calibration": "Ranks of true maps among posterior samples",
     "simulations": "The simulations against theory and a public map",
     "benchmark": "What a sample costs",

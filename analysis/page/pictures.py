@@ -28,6 +28,16 @@ CAPTIONS = {  # name: caption, which is the picture's description too, and the f
             "data/observation/cosmos_bright_clusters.ecsv",
         ),
     ),
+    "clusters": (
+        "Share of samples that show each X-ray cluster, by its mass, and halos of known mass put into mocks, by the"
+        " signal to noise of their aperture mass; and on mocks the share of true peaks among places found blind,"
+        " against the probability that samples say.",
+        (
+            "data/clusters/results/cosmos_clusters.ecsv",
+            "data/clusters/results/injection.ecsv",
+            "data/validation/metrics.json",
+        ),
+    ),
     "figure1_mock": (
         "A mock, whose truth is known: truth, mask, Kaiser-Squires map and posterior median; below, four posterior"
         " samples.",
@@ -42,10 +52,32 @@ CAPTIONS = {  # name: caption, which is the picture's description too, and the f
         " that of true maps, by multipole.",
         ("data/samples/mock.fits", "data/mocks/test_00.fits", "data/validation/metrics.json"),
     ),
+    "information": (
+        "Power of the convergence over that of the shape noise; and, on mocks, correlation of every method's maps with"
+        " the truth, and their power, by multipole.",
+        ("data/theory/c_ell.ecsv", "data/validation/metrics.json"),
+    ),
     "calibration": (
         "Ranks of the truths of mocks among their posterior samples, statistic by statistic; expected coverage of the"
         " whole map (TARP); and the share of truths in 68 % intervals.",
         ("data/released/reference/calibration/metrics.json", "data/calibration/metrics.json"),
+    ),
+    "data": (
+        "Galaxies a square arcminute of both samples of COSMOS, with X-ray clusters; and lensing efficiency by redshift,"
+        " with the redshifts of the clusters.",
+        ("data/observation/cosmos.fits", "data/observation/cosmos_bright.fits"),
+    ),
+    "denoiser": (
+        "A held-out map, the same with noise of two levels, and what the Gaussian score and the hybrid score make of it.",
+        ("data/score/network.weights.h5", "data/simulations/test.npy"),
+    ),
+    "prior": (
+        "Simulated maps that no training saw, and below them samples of the prior alone.",
+        ("data/prior/samples.fits", "data/simulations/test.npy"),
+    ),
+    "annealing": (
+        "One chain of COSMOS: its start, a draw of the Gaussian posterior, and where it is after ever lower noise.",
+        ("data/samples/cosmos.fits",),
     ),
     "simulations": (
         "A simulated map, and power, skewness, one-point distribution, peaks and minima of the simulations beside"
