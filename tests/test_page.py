@@ -6,6 +6,7 @@ import itertools
 import re
 import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import browser
 import numpy as np

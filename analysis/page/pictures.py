@@ -63,12 +63,12 @@ CAPTIONS = {  # name: caption, which is the picture's description too, and the f
         ("data/released/reference/calibration/metrics.json", "data/calibration/metrics.json"),
     ),
     "data": (
-        "Galaxies a square arcminute of both samples of COSMOS, with X-ray clusters; and lensing efficiency by redshift,"
-        " with the redshifts of the clusters.",
+        "Galaxies a square arcminute of both samples of COSMOS, with X-ray clusters; and lensing efficiency by"
+        " redshift, with the redshifts of the clusters.",
         ("data/observation/cosmos.fits", "data/observation/cosmos_bright.fits"),
     ),
     "denoiser": (
-        "A held-out map, the same with noise of two levels, and what the Gaussian score and the hybrid score make of it.",
+        "A held-out map, the same with noise of two levels, and what the Gaussian and the hybrid score make of it.",
         ("data/score/network.weights.h5", "data/simulations/test.npy"),
     ),
     "prior": (
