@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
+from analysis.baselines import mock_baselines
 from analysis.clusters import stack_snr
 from analysis.files import read_json
 from analysis.metrics import (
@@ -36,6 +37,21 @@ from analysis.samples import load_chain, load_convergence, load_samples, stein_e
 
 HIGH_PEAK = 0.06
 CONVENTIONS = {"accuracy": (remy_rmse, remy_pearson), "accuracy_in_mask": (in_mask_rmse, in_mask_pearson)}
+
+
+def mock_estimates(
+    mocks: Sequence[Mock], samples: np.ndarray, power: np.ndarray, smoothing_arcmin: float
+) -> dict[str, np.ndarray]:
+    """Maps of mocks by the baselines, and the posterior's mean and median, (mocks, ny, nx) each.
+
+    Parameters
+    ----------
+    samples : (mocks, n, ny, nx), of the posterior
+    power : (ny, nx), of the Wiener filter
+    smoothing_arcmin : of Kaiser-Squires
+    """
+    posterior = {"posterior_mean": samples.mean(axis=1), "posterior_median": np.median(samples, axis=1)}
+    return mock_baselines(mocks, power, smoothing_arcmin) | posterior
 
 
 def accuracy_table(mocks: Sequence[Mock], estimates: Mapping[str, np.ndarray], samples: np.ndarray) -> Table:
@@ -235,6 +251,7 @@ def stage_metrics(data: Path, fields: Sequence[str]) -> dict:
         "mocks": "mocks",
         "train": "score",
         "prior": "prior",
+        "rivals": "rivals",
         "calibration": "calibration",
     }
     return {
