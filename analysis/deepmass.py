@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from analysis.backend import compiled
+from analysis.backend import compiled, fit_through_xla
 from analysis.lensing import convergence_from_shear
 from analysis.maps import crops
 from analysis.mocks import Mock, mock_observation
@@ -163,7 +163,8 @@ def train_deepmass(
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, params.steps, warmup_target=params.learning_rate, warmup_steps=max(params.steps // 20, 1)
     )
-    deepmass.network.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0), loss="mse")
+    optimizer = keras.optimizers.Adam(rate, global_clipnorm=1.0)
+    deepmass.network.compile(optimizer, loss="mse", jit_compile=fit_through_xla())
     errors, best = [mean_square_error(deepmass, gamma, truths)], deepmass.network.get_weights()
     for round_number in range(params.rounds):
         rng = np.random.default_rng([seed, round_number])

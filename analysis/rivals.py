@@ -1,14 +1,14 @@
 """What the posterior mean is measured against besides the baselines: maps of each rival, what they cost, and files."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from analysis.baselines import load_baseline, smoothed_kaiser_squires, wiener_filter
+from analysis.baselines import load_baseline, save_baselines, smoothed_kaiser_squires, wiener_filter
 from analysis.deepmass import DeepMass, deepmass_maps
-from analysis.sky import Observation
+from analysis.sky import Grid, Observation
 from analysis.sparse import sparse_maps
 
 RIVALS = ("sparse", "deepmass")
@@ -55,8 +55,22 @@ def timed_maps(
     return maps, seconds
 
 
+def save_rivals(
+    folder: str | Path,
+    maps: Mapping[str, np.ndarray],
+    names: Iterable[str],
+    grid: Grid,
+    *,
+    cards: Mapping[str, object],
+) -> None:
+    """Write maps of every rival, (n, ny, nx) each, one FITS file an observation, called by its name."""
+    for i, name in enumerate(names):
+        chosen = {rival: stack[i] for rival, stack in maps.items()}
+        save_baselines(Path(folder) / f"{name}.fits", chosen, grid, cards=cards)
+
+
 def load_rivals(folder: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Maps of every rival, (n, ny, nx) each, as the stage `rivals` wrote them by name of the observation.
+    """Maps of every rival, (n, ny, nx) each, as `save_rivals` wrote them.
 
     Raises
     ------

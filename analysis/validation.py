@@ -3,7 +3,7 @@
 What each number of `data/validation/metrics.json` means is told in `definitions`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -169,7 +169,7 @@ def posterior_spread(mocks: Sequence[Mock], samples: np.ndarray, edges: np.ndarr
 
 
 def sampler_health(
-    folder: Path, names: Sequence[str], mocks: Sequence[Mock], mock_samples: np.ndarray, training_max: float
+    folder: Path, names: Iterable[str], mocks: Sequence[Mock], mock_samples: np.ndarray, training_max: float
 ) -> dict:
     """Cost and health of the runs of `sample.fields` whose samples a folder holds; runaways of the test mocks too."""
     truths = np.stack([mock.truth for mock in mocks])
