@@ -110,12 +110,29 @@ def ratio_of_rms(numerator: np.ndarray, denominator: np.ndarray, groups: Sequenc
     numerator, denominator : (mocks,), mean square errors
     groups : (mocks,), the box of each mock
     """
-    return _jackknife(lambda chosen: _root_ratio(numerator[chosen], denominator[chosen]), groups)
+    return jackknife(lambda chosen: _root_ratio(numerator[chosen], denominator[chosen]), groups)
 
 
 def mean_and_error(values: Sequence[float], groups: Sequence) -> tuple[float, float]:
     """Mean over mocks, and its jackknife error over groups of mocks as in `ratio_of_rms`."""
-    return _jackknife(lambda chosen: float(np.mean(np.asarray(values)[chosen])), groups)
+    return jackknife(lambda chosen: float(np.mean(np.asarray(values)[chosen])), groups)
+
+
+def jackknife(statistic: Callable, groups: Sequence) -> tuple[float | np.ndarray, float | np.ndarray]:
+    """A statistic of chosen mocks, for all of them, and its error by leaving out one group after the other.
+
+    Parameters
+    ----------
+    statistic : of which mocks to use, (mocks,) booleans; a number or an array
+    groups : (mocks,), the box of each mock; where there is one box alone, each mock is its own group
+    """
+    groups = np.asarray(groups)
+    names = np.unique(groups)
+    if len(names) < 2:
+        groups = names = np.arange(len(groups))
+    without = np.array([statistic(groups != name) for name in names])
+    error = np.sqrt((len(names) - 1) * np.mean((without - without.mean(axis=0)) ** 2, axis=0))
+    return statistic(np.full(len(groups), True)), error[()]
 
 
 def spectrum_ratio(
@@ -254,17 +271,6 @@ def _rms(values: np.ndarray) -> float:
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Pearson's r of two arrays of numbers."""
     return float(np.corrcoef(np.ravel(a), np.ravel(b))[0, 1])
-
-
-def _jackknife(statistic: Callable, groups: Sequence) -> tuple[float, float]:
-    """A statistic of chosen mocks, for all of them, and its error by leaving out one group after the other."""
-    groups = np.asarray(groups)
-    names = np.unique(groups)
-    if len(names) < 2:
-        groups = names = np.arange(len(groups))
-    without = np.array([statistic(groups != name) for name in names])
-    error = np.sqrt((len(names) - 1) * np.mean((without - without.mean()) ** 2))
-    return statistic(np.full(len(groups), True)), float(error)
 
 
 def _root_ratio(numerator: np.ndarray, denominator: np.ndarray) -> float:

@@ -1,5 +1,6 @@
 """Mocks sampled by the hundred, over workers: ranks of the small ones, posterior samples of the full fields."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -49,6 +50,11 @@ def sampled_mocks(params: Params, mocks: Sequence[Mock], work: Path) -> np.ndarr
     return np.stack([np.load(path, allow_pickle=False) for path in tasks])
 
 
+def sampling_seconds(mocks: Sequence[Mock], work: Path) -> float:
+    """The fewest seconds that a mock of `sampled_mocks` took, all its samples together: a first one also compiles."""
+    return min(read_json(work / f"{mock.name}.json")["seconds"] for mock in mocks)
+
+
 def mock_rng(params: Params, kind: str, number: int) -> np.random.Generator:
     """What decides a small mock, and then its samples."""
     return stage_rng(params.seed, "calibrate", kind, str(number))
@@ -85,8 +91,9 @@ def _calibrate(path: Path, kind: str, number: int) -> None:
 def _sample(path: Path, mock: Mock) -> None:
     """Sample one mock of the whole field and keep the samples."""
     params, _, anneal = run_setting(path.parent.name, small=False)
-    rng = stage_rng(params.seed, "validate", mock.name)
-    samples = anneal(mock.observation.gamma, mock.observation.weight, params.validate.chains, rng=rng)[0]
+    rng, start = stage_rng(params.seed, "validate", mock.name), time.perf_counter()
+    samples = np.asarray(anneal(mock.observation.gamma, mock.observation.weight, params.validate.chains, rng=rng)[0])
+    write_json(path.with_suffix(".json"), {"seconds": time.perf_counter() - start})
     with atomic(path) as temporary:
         np.save(temporary, samples, allow_pickle=False)
 

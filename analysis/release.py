@@ -19,12 +19,12 @@ from analysis.provenance import DIGITS, code_cells, code_hash, import_closure, s
 
 STAGES = {  # what each kept part rests on, besides the network that is kept with it
     "calibration": ("prior", "calibrate"),
-    "validation": ("mocks", "prior", "sample", "baselines", "calibrate", "validate"),
+    "validation": ("mocks", "prior", "sample", "baselines", "rivals", "calibrate", "validate"),
 }
 RELEASED = DATA / "released"
 KEPT = {  # of the network, everything
     "calibration": ("metrics.json", "ranks_own.ecsv", "ranks_sky.ecsv"),
-    "validation": ("metrics.json", "results/accuracy.ecsv"),
+    "validation": ("metrics.json", "results/accuracy.ecsv", "results/rivals.ecsv"),
 }
 
 

@@ -3,12 +3,13 @@
 What each number of `data/validation/metrics.json` means is told in `definitions`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
 
+from analysis.baselines import mock_baselines
 from analysis.clusters import stack_snr
 from analysis.files import read_json
 from analysis.metrics import (
@@ -37,6 +38,21 @@ from analysis.samples import load_chain, load_convergence, load_samples, stein_e
 
 HIGH_PEAK = 0.06
 CONVENTIONS = {"accuracy": (remy_rmse, remy_pearson), "accuracy_in_mask": (in_mask_rmse, in_mask_pearson)}
+
+
+def mock_estimates(
+    mocks: Sequence[Mock], samples: np.ndarray, power: np.ndarray, smoothing_arcmin: float
+) -> dict[str, np.ndarray]:
+    """Maps of mocks by the baselines, and the posterior's mean and median, (mocks, ny, nx) each.
+
+    Parameters
+    ----------
+    samples : (mocks, n, ny, nx), of the posterior
+    power : (ny, nx), of the Wiener filter
+    smoothing_arcmin : of Kaiser-Squires
+    """
+    posterior = {"posterior_mean": samples.mean(axis=1), "posterior_median": np.median(samples, axis=1)}
+    return mock_baselines(mocks, power, smoothing_arcmin) | posterior
 
 
 def accuracy_table(mocks: Sequence[Mock], estimates: Mapping[str, np.ndarray], samples: np.ndarray) -> Table:
@@ -172,7 +188,7 @@ def posterior_spread(mocks: Sequence[Mock], samples: np.ndarray, edges: np.ndarr
 
 
 def sampler_health(
-    folder: Path, names: Sequence[str], mocks: Sequence[Mock], mock_samples: np.ndarray, training_max: float
+    folder: Path, names: Iterable[str], mocks: Sequence[Mock], mock_samples: np.ndarray, training_max: float
 ) -> dict:
     """Cost and health of the runs of `sample.fields` whose samples a folder holds; runaways of the test mocks too."""
     truths = np.stack([mock.truth for mock in mocks])
@@ -254,6 +270,7 @@ def stage_metrics(data: Path, fields: Sequence[str]) -> dict:
         "mocks": "mocks",
         "train": "score",
         "prior": "prior",
+        "rivals": "rivals",
         "calibration": "calibration",
     }
     return (

@@ -86,6 +86,9 @@ def test_records_are_frozen():
         ("sample.fields.cosmos.chains", 1),
         ("baselines.smoothing_arcmin", []),
         ("baselines.realisations", 1),
+        ("rivals.sparse.thresholds", []),
+        ("rivals.sparse.turns", [0]),
+        ("rivals.deepmass.steps", 401),
         ("compute.processes", 0),
         ("catalogue.fields", ["cosmos", "goods"]),  # rules between keys
         ("mocks.field", "goods"),
@@ -102,6 +105,7 @@ def test_records_are_frozen():
         ("train.crop_pixels", 84),
         ("train.network.widths", [8]),
         ("grid.pixels", 164),
+        ("rivals.deepmass.network.widths", [8, 8, 8, 8, 8, 8, 8]),
         ("simulations.nbody.mesh", 64),
         ("simulations.join_ell", [1500.0, 500.0]),
         ("mocks.test", 1),

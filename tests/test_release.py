@@ -38,7 +38,8 @@ def finish(project, mocks, *stages):
     params = load_params(project / "params.yaml")
     calibration = {"n_mocks": mocks, "code": code_hash("calibrate", params, project)}
     (project / "data" / "validation" / "results").mkdir(parents=True, exist_ok=True)
-    (project / "data" / "validation" / "results" / "accuracy.ecsv").write_text("table")
+    for name in ("accuracy", "rivals"):
+        (project / "data" / "validation" / "results" / f"{name}.ecsv").write_text("table")
     write_json(project / "data" / "calibration" / "metrics.json", calibration)
     if stages != ("calibrate",):
         gathered = {"calibration": calibration, "code": code_hash("validate", params, project), "prior": {"n": 256}}

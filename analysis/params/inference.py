@@ -151,6 +151,41 @@ class BaselinesParams:
 
 
 @record
+class SparseParams:
+    """Mass maps with sparse halos: scales of starlets, thresholds and turns of both components to choose from."""
+
+    scales: Count
+    thresholds: Annotated[list[Positive], Field(min_length=1)]
+    turns: Annotated[list[Count], Field(min_length=1)]
+
+
+@record
+class DeepMassParams:
+    """A network from data to map: steps in so many rounds, each on fresh mocks; the best round is kept."""
+
+    steps: Count
+    rounds: Count
+    batch: Count
+    learning_rate: Positive
+    network: NetworkParams
+
+    @model_validator(mode="after")
+    def even_rounds(self) -> "DeepMassParams":
+        """Every round has as many steps as the next."""
+        if self.steps % self.rounds:
+            raise ValueError(f"steps is {self.steps}, which {self.rounds} rounds cannot share; give a multiple")
+        return self
+
+
+@record
+class RivalsParams:
+    """What the posterior mean is compared with besides the baselines, each tuned on the validation mocks."""
+
+    sparse: SparseParams
+    deepmass: DeepMassParams
+
+
+@record
 class ValidateParams:
     """Chains a mock, mocks that are sampled once more with the sampler's own shear, redshift limit of the stacks."""
 

@@ -18,6 +18,7 @@ from analysis.params.inference import (
     FiguresParams,
     MethodParams,
     PriorParams,
+    RivalsParams,
     SampleParams,
     TrainParams,
     ValidateParams,
@@ -50,6 +51,7 @@ class Params:
     prior: PriorParams
     sample: SampleParams
     baselines: BaselinesParams
+    rivals: RivalsParams
     calibrate: CalibrateParams
     clusters: ClustersParams
     validate: ValidateParams
@@ -89,11 +91,15 @@ class Params:
                 f"sample.sigma_start and sigma_final are {self.sample.sigma_start} and {self.sample.sigma_final}, not"
                 f" within train.sigma_max and sigma_min, {self.train.sigma_max} and {self.train.sigma_min}"
             )
-        for key, pixels in (("grid.pixels", self.grid.pixels), ("train.crop_pixels", self.train.crop_pixels)):
-            if pixels % 2**self.train.network.scales:
+        for key, pixels, section, network in (
+            ("grid.pixels", self.grid.pixels, "train", self.train.network),
+            ("train.crop_pixels", self.train.crop_pixels, "train", self.train.network),
+            ("grid.pixels", self.grid.pixels, "rivals.deepmass", self.rivals.deepmass.network),
+        ):
+            if pixels % 2**network.scales:
                 raise ValueError(
-                    f"{key} is {pixels}, which a network of {self.train.network.scales + 1}"
-                    f" train.network.widths cannot halve: give a multiple of {2**self.train.network.scales}"
+                    f"{key} is {pixels}, which a network of {network.scales + 1} {section}.network.widths cannot"
+                    f" halve: give a multiple of {2**network.scales}"
                 )
         return self
 
