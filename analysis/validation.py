@@ -117,6 +117,18 @@ def accuracy(table: Table, convention: str) -> dict:
     return result | {"rmse_ratio_to_wiener": ratio, "rmse_ratio_to_wiener_err": error}
 
 
+def own_accuracy(errors: Table, own_errors: Table) -> dict[str, dict]:
+    """`accuracy` of mocks with the sampler's own shear, and of the same truths with the sky's.
+
+    Parameters
+    ----------
+    errors, own_errors : of `accuracy_table`; the mocks of the second are those of `mocks.own_mock`
+    """
+    truths = [name.removeprefix("own_") for name in own_errors["mock"]]
+    same = errors[np.isin(errors["mock"], truths)]
+    return {"accuracy_own": accuracy(own_errors, "accuracy"), "accuracy_same": accuracy(same, "accuracy")}
+
+
 def peak_accuracy(mocks: Sequence[Mock], estimates: Mapping[str, np.ndarray], samples: np.ndarray) -> dict:
     """Error of each method at the peaks of the truths; in-mask peaks of at least `HIGH_PEAK`.
 
