@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import yaml
 from astropy.table import Table
 
-from analysis.cluster_tables import clusters_table, detection_table
+from analysis.result_tables import clusters_table, detection_table
 from analysis.files import BorderError, atomic, read_json
 from analysis.params import DATA, ROOT, load_params
 from analysis.power import load_table

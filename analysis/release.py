@@ -24,7 +24,7 @@ STAGES = {  # what each kept part rests on, besides the network that is kept wit
 RELEASED = DATA / "released"
 KEPT = {  # of the network, everything
     "calibration": ("metrics.json", "ranks_own.ecsv", "ranks_sky.ecsv"),
-    "validation": ("metrics.json", "results/accuracy.ecsv", "results/rivals.ecsv"),
+    "validation": ("metrics.json", "results/accuracy.ecsv", "rivals.ecsv"),
 }
 
 

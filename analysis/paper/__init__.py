@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from analysis.cluster_tables import cluster_list, clusters_table, detection_table
+from analysis.result_tables import cluster_list, clusters_table, detection_table, rivals_table
 from analysis.files import BorderError, atomic, read_json
 from analysis.paper.latex import build_pdf
 from analysis.paper.numbers import macros
@@ -61,6 +61,7 @@ def measured(root: Path = ROOT) -> dict:
         "calibration": released["calibration"]["metrics"],
         "released": released,
         "settings": {name: composed(name, root=root) for name in ("quick", "reference")},
+        "rivals": load_table(data / "validation" / "rivals.ecsv"),
         "list": load_table(data / "clusters" / "results" / "cosmos_clusters.ecsv"),
         "benchmark": benchmark(),
         "training": read_json(data / "training.json"),
@@ -90,6 +91,7 @@ def generated(sources: Mapping) -> dict[str, str]:
         "numbers.tex": "\n".join(lines) + "\n",
         "tables/accuracy.tex": accuracy_table(runs, latex) + "\n",
         "tables/checks.tex": checks_table(runs, latex) + "\n",
+        "tables/rivals.tex": rivals_table(sources["rivals"], latex) + "\n",
         "tables/clusters.tex": clusters_table(sources["quick"], latex) + "\n",
         "tables/detection.tex": detection_table(sources["quick"]["detection"], latex) + "\n",
         "tables/list.tex": cluster_list(sources["list"], latex) + "\n",

@@ -1,4 +1,4 @@
-"""Tables of clusters and peaks: what samples show of a list, of injected halos, and of peaks found blind."""
+"""Tables of results: every method side by side; what samples show of clusters, of injected halos, of blind peaks."""
 
 from collections.abc import Callable, Mapping
 
@@ -6,7 +6,36 @@ import numpy as np
 from astropy.table import Table
 
 from analysis.injection import PUBLISHED
+from analysis.tables import METHODS
 from analysis.typeset import markdown
+
+
+def rivals_table(comparison: Table, render: Callable = markdown) -> str:
+    """Every method on the same mocks: errors, power of the longest and the shortest band, peaks, coverage, seconds.
+
+    Parameters
+    ----------
+    comparison : of `comparison.comparison_table`
+    """
+
+    def told(row, name: str, digits: int, scale: float = 1.0, band: int | None = None) -> str:
+        value, error = (row[key] if band is None else row[key][band] for key in (name, f"{name}_err"))
+        if not np.isfinite(value):
+            return ""
+        return f"{scale * value:.{digits}f} ± {scale * error:.{digits}f}"
+
+    rows = []
+    for row in comparison:
+        label = METHODS.get(row["method"], row["method"])
+        seconds = f"{row['seconds']:.2f}" if np.isfinite(row["seconds"]) else ""
+        power = [told(row, "power_ratio", 2, band=band) for band in (0, -1)]
+        errors = [told(row, "rmse", 3, 100), told(row, "pearson", 3)]
+        rest = [told(row, "peak_rms", 2, 100), told(row, "coverage68", 1, 100), seconds]
+        rows.append([label, *errors, *power, *rest])
+        if row["method"] == "posterior_mean":
+            rows.append([f"{label}, many samples", told(row, "rmse_infinite", 3, 100), *[""] * 6])
+    header = ["method", "RMSE [0.01]", "r", "power, longest", "shortest band", "at peaks [0.01]", "68 % cover [%]", "s"]
+    return render(header, rows)
 
 
 def clusters_table(metrics: Mapping, render: Callable = markdown) -> str:
