@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 import yaml
 from astropy.table import Table
 
-from analysis.result_tables import clusters_table, detection_table
 from analysis.files import BorderError, atomic, read_json
 from analysis.params import DATA, ROOT, load_params
 from analysis.power import load_table
 from analysis.release import released_calibration, released_networks, released_validation
+from analysis.result_tables import clusters_table, detection_table
 from analysis.tables import (
     ablation_table,
     accuracy_table,

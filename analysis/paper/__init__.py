@@ -8,7 +8,6 @@ from pathlib import Path
 
 import yaml
 
-from analysis.result_tables import cluster_list, clusters_table, detection_table, rivals_table
 from analysis.files import BorderError, atomic, read_json
 from analysis.paper.latex import build_pdf
 from analysis.paper.numbers import macros
@@ -16,6 +15,7 @@ from analysis.params import ROOT, load_params
 from analysis.power import load_table
 from analysis.readme import benchmark, released_results
 from analysis.release import composed
+from analysis.result_tables import cluster_list, clusters_table, detection_table, rivals_table
 from analysis.tables import accuracy_table, calibration_table, checks_table
 from analysis.typeset import latex
 
