@@ -11,7 +11,7 @@ import numpy as np
 from analysis.backend import filtered
 from analysis.lensing import convergence_from_shear
 from analysis.mocks import Mock
-from analysis.posterior import gaussian_posterior_solve
+from analysis.posterior import gaussian_posterior_mean
 from analysis.power import ARCMIN, wavenumbers
 from analysis.sky import Grid, image_hdu, read_image, write_fits
 
@@ -70,8 +70,7 @@ def wiener_filter(gamma: np.ndarray, weight: np.ndarray, power: np.ndarray) -> n
     Source: Wiener 1949; Remy et al. 2020, section 2.
     """
     gamma, weight = np.asarray(gamma, float), np.asarray(weight, float)
-    pull = convergence_from_shear(weight * gamma)[None]
-    return np.asarray(gaussian_posterior_solve(pull, weight, np.asarray(power, float)))[0]
+    return gaussian_posterior_mean(convergence_from_shear(weight * gamma)[None], weight, power)[0]
 
 
 def mock_baselines(mocks: Sequence[Mock], power: np.ndarray, smoothing_arcmin: float) -> dict[str, np.ndarray]:

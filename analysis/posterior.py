@@ -10,6 +10,7 @@ Two families of posteriors lead from a smooth one at large sigma to the posterio
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from keras import ops
@@ -187,6 +188,11 @@ def gaussian_posterior_solve(target, weight, power, *, iterations: int = 500, to
     return filtered(whitened, root)
 
 
+def gaussian_posterior_mean(target: np.ndarray, weight: np.ndarray, power: np.ndarray) -> np.ndarray:
+    """`gaussian_posterior_solve` of arrays, compiled once a shape and in double precision where the backend has it."""
+    return np.asarray(_compiled_solve()(*(np.asarray(values, float) for values in (target, weight, power))))
+
+
 def gaussian_posterior_draws(gamma, weight, power, n: int, *, rng: np.random.Generator) -> np.ndarray:
     """Constrained realisations: `n` exact samples of the posterior under a Gaussian prior.
 
@@ -208,7 +214,13 @@ def gaussian_posterior_draws(gamma, weight, power, n: int, *, rng: np.random.Gen
     data_noise = rng.standard_normal((n, *weight.shape)) * np.sqrt(weight)
     prior_noise = filtered(rng.standard_normal((n, *power.shape)), 1.0 / np.sqrt(power))
     pull = convergence_from_shear(weight * gamma + data_noise) + prior_noise
-    return np.asarray(gaussian_posterior_solve(pull, weight, power))
+    return gaussian_posterior_mean(pull, weight, power)
+
+
+@lru_cache(maxsize=1)
+def _compiled_solve() -> Callable:
+    """The solver, compiled (not when this module is imported: that would choose the backend's device)."""
+    return compiled(gaussian_posterior_solve)
 
 
 def _data_precision(kappa, weight):
