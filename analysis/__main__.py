@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     recheck.set_defaults(command=_recheck)
     draw = commands.add_parser("draw", help="draw one run of sample.fields from its samples alone")
     draw.add_argument("name", help="of the run")
+    draw.add_argument("--keep", action="store_true", help="numbers and picture also beside the released network")
     draw.set_defaults(command=_draw)
     verify = commands.add_parser("verify", help="compare this run's metrics with the published ones of its profile")
     verify.set_defaults(command=_verify)
@@ -129,7 +130,7 @@ def _draw(options: argparse.Namespace) -> None:
     """Draw one run."""
     from analysis import draw
 
-    draw.main(options.name)
+    draw.main(options.name, options.keep)
 
 
 def _verify(options: argparse.Namespace) -> None:
