@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     recheck.set_defaults(command=_recheck)
     draw = commands.add_parser("draw", help="draw one run of sample.fields from its samples alone")
     draw.add_argument("name", help="of the run")
+    draw.add_argument("--keep", action="store_true", help="numbers and picture also beside the released network")
     draw.set_defaults(command=_draw)
     page = commands.add_parser("page", help="write paper/site/index.html: figures, tables, and a field to explore")
     page.add_argument("name", nargs="?", default="cosmos", help="of the run of sample.fields to explore")
@@ -141,7 +142,7 @@ def _draw(options: argparse.Namespace) -> None:
     """Draw one run."""
     from analysis import draw
 
-    draw.main(options.name)
+    draw.main(options.name, options.keep)
 
 
 def _page(options: argparse.Namespace) -> None:

@@ -16,10 +16,11 @@ from analysis.clusters import (
     massive_clusters,
     showcase,
 )
-from analysis.files import BorderError, write_json
+from analysis.files import BorderError, atomic, write_json
 from analysis.mocks import Mock
 from analysis.params import DATA, ROOT, Params, load_params, stage_rng
 from analysis.power import load_power
+from analysis.release import RELEASED
 from analysis.results import Result
 from analysis.samples import load_samples
 from analysis.sky import load_observation, load_truth, rotate_shear
@@ -28,15 +29,25 @@ from analysis.validation import accuracy_table, cluster_stacks
 SMOOTHING_ARCMIN = 1.0  # of Kaiser-Squires, what mocks of the field choose
 
 
-def main(name: str) -> None:
+def main(name: str, keep: bool) -> None:
     """Write `figures/run_<name>.pdf` and `.png`, and what was found as `.json`, and print that.
+
+    Parameters
+    ----------
+    keep : the numbers and a smaller picture also beside the released network that made the run, for README.md
 
     Raises
     ------
     BorderError
-        If there is no such run, or it was not sampled, or on another grid.
+        If there is no such run, or it was not sampled, or on another grid; or `keep`, and its network is not released.
     """
     params = load_params()
+    network = ROOT / params.sample.network
+    if keep and network.parent.parent != RELEASED:
+        raise BorderError(
+            f"sample.network is {params.sample.network}, which is not released; keep only what a network of"
+            f" {RELEASED.relative_to(ROOT)} made"
+        )
     result = run_result(params, name)
     path = ROOT / params.sample.fields[name].observation
     with fits.open(path) as hdus:
@@ -50,6 +61,11 @@ def main(name: str) -> None:
     saved = figures.save_figure(figure, ROOT / "figures", f"run_{name}")
     found = {"profile": params.profile, "network": params.sample.network, **findings(result, truth, params)}
     write_json(saved.with_suffix(".json"), found)
+    if keep:
+        kept = network.parent / saved.name
+        write_json(kept.with_suffix(".json"), found)
+        with atomic(kept.with_suffix(".jpg")) as temporary:
+            temporary.write_bytes(figures.preview(saved).data)
     print(json.dumps(found, indent=1))
     print(saved.relative_to(ROOT))
 

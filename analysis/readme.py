@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import yaml
 from astropy.table import Table
@@ -9,7 +10,7 @@ from astropy.table import Table
 from analysis.files import BorderError, atomic, read_json
 from analysis.params import DATA, ROOT, load_params
 from analysis.power import load_table
-from analysis.release import released_calibration, released_networks, released_validation
+from analysis.release import RELEASED, released_calibration, released_networks, released_validation
 from analysis.result_tables import clusters_table, detection_table
 from analysis.tables import (
     ablation_table,
@@ -18,6 +19,7 @@ from analysis.tables import (
     calibration_table,
     checks_table,
     networks_table,
+    runs_table,
     simulations_table,
     stage_table,
     survey_table,
@@ -48,7 +50,16 @@ def released_results() -> dict:
         "calibration": released_calibration("reference"),
         "validation": released_validation("reference"),
         "networks": released_networks(),
+        "runs": released_runs(),
     }
+
+
+def released_runs(folder: Path = RELEASED) -> dict[str, list[dict]]:
+    """What `draw --keep` kept of runs with released networks, by profile."""
+    found = {}
+    for path in sorted(folder.glob("*/run_*.json")):
+        found.setdefault(path.parent.name, []).append(read_json(path))
+    return found
 
 
 def benchmark() -> dict:
@@ -122,6 +133,7 @@ def tables(
         "benchmark": lambda: benchmark_table(benchmark),
         "survey": lambda: survey_table(benchmark),
         "networks": lambda: networks_table(released["networks"]),
+        "runs": lambda: runs_table(released["runs"]),
         "ablation": lambda: ablation_table(variants),
     }
 

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from analysis import draw
 from analysis.draw import findings, run_result
 from analysis.files import BorderError
 from analysis.params import ROOT, load_params
@@ -65,3 +66,8 @@ def test_what_cannot_be_drawn_is_told_in_a_sentence(project):
     other = dataclasses.replace(PARAMS, sample=dataclasses.replace(PARAMS.sample, network="data/other"))
     with pytest.raises(BorderError, match=r"has 160 pixels a side, its network 64; run `dvc repro sample@cosmos`"):
         run_result(other, "cosmos", folder)
+
+
+def test_only_what_a_released_network_made_is_kept():
+    with pytest.raises(BorderError, match=r"sample\.network is data/score, which is not released; keep only what"):
+        draw.main("cosmos", True)

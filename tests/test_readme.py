@@ -11,9 +11,9 @@ from astropy.table import Table
 from analysis.files import BorderError
 from analysis.params import ROOT
 from analysis.readme import benchmark, filled, released_results, variants
-from analysis.tables import METHODS, ablation_table, benchmark_table, networks_table, survey_table
+from analysis.tables import METHODS, ablation_table, benchmark_table, networks_table, runs_table, survey_table
 
-NOTHING = {"calibration": {}, "validation": {}, "networks": {}}
+NOTHING = {"calibration": {}, "validation": {}, "networks": {}, "runs": {}}
 
 
 def committed(path):
@@ -35,7 +35,7 @@ def test_numbers_are_those_of_the_committed_metrics():
 
 def test_a_lost_marker_is_told():
     text = (ROOT / "README.md").read_text(encoding="utf-8").replace("<!-- begin accuracy -->", "")
-    names = "ablation, accuracy, benchmark, calibration, checks, networks, simulations, stages, survey"
+    names = "ablation, accuracy, benchmark, calibration, checks, networks, runs, simulations, stages, survey"
     with pytest.raises(BorderError, match=names):
         filled(text, "stages: {}", {}, {}, NOTHING, benchmark={}, variants=None)
 
@@ -93,3 +93,18 @@ def test_a_network_is_named_with_what_it_cost_where_that_was_recorded():
     text = networks_table({"paper": {**grid, "precision": "float32", **cost}, "reference": grid})
     assert "| `paper` | 320², 0.41' | 284,401 | 4,800 | 25 | 2 cores, jax, float32 |" in text
     assert "| `reference` | 320², 0.41' | not recorded |" in text
+
+
+def test_runs_of_released_networks_are_told_by_method():
+    errors = {"accuracy.rmse": 0.0123, "accuracy.pearson": 0.71, "accuracy_in_mask.rmse": 0.0122}
+    errors |= {"accuracy_in_mask.pearson": 0.72, "accuracy.mse_infinite": 1e-4, "accuracy.pearson_infinite": 0.8}
+    errors |= {"accuracy_in_mask.mse_infinite": 1e-4, "accuracy_in_mask.pearson_infinite": 0.8}
+    mock = {"title": "a mock", "samples": 12, "accuracy": {"wiener": errors, "posterior_mean": errors}}
+    field = {"title": "a field", "samples": 16, "cluster_stack_snr": {"posterior_mean": 9.87, "n": 50}}
+    lines = runs_table({"paper_cpu": [mock, field]}).splitlines()[2:]
+    assert lines[0] == "| `paper_cpu` | a mock | Wiener filter, exact | 1.230 | 0.710 | 1.220 | 0.720 |  |"
+    assert (
+        lines[2] == "| `paper_cpu` | a mock | posterior mean, many samples (of 12) | 1.000 | 0.800 | 1.000 | 0.800 |  |"
+    )
+    assert lines[3] == "| `paper_cpu` | a field | posterior mean |  |  |  |  | 9.9 |"
+    assert len(lines) == 4

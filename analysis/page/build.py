@@ -37,6 +37,7 @@ TABLES = {  # of `readme.tables`: what each says
     "survey": "What a survey would cost",
     "ablation": "What each choice of network and training is worth",
     "networks": "Networks that are kept",
+    "runs": "Fields sampled with these networks",
     "stages": "The stages, and what they took",
 }
 
