@@ -1,7 +1,7 @@
 """Markdown tables of what was measured: stages, accuracy, checks, calibration, simulations, costs, variants."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from astropy.table import Table
 
@@ -38,7 +38,7 @@ def stage_table(stages: Mapping, times: Mapping[str, Mapping]) -> str:
         seconds, memory = _cost(items)
         rows.append([notebook, desc, figure, seconds, memory])
     rows.append(["all", "", "", *_cost({name: cost for name, cost in times.items() if name.split("_")[0] in stages})])
-    return _table(["stage = notebook", "what it makes", "figure", "time [s]", "memory [GB]"], rows)
+    return markdown(["stage = notebook", "what it makes", "figure", "time [s]", "memory [GB]"], rows)
 
 
 def accuracy_table(runs: Mapping[str, Mapping]) -> str:
@@ -50,7 +50,7 @@ def accuracy_table(runs: Mapping[str, Mapping]) -> str:
             *found,
             [f"`{profile}`: posterior mean, many samples", *_accuracy(metrics, "posterior_mean", "_infinite")],
         ]
-    return _table(["method", "RMSE [0.01]", "r", "RMSE in mask [0.01]", "r in mask"], rows)
+    return markdown(["method", "RMSE [0.01]", "r", "RMSE in mask [0.01]", "r in mask"], rows)
 
 
 def _accuracy(metrics: Mapping, method: str, kind: str) -> list[str]:
@@ -68,7 +68,7 @@ def checks_table(runs: Mapping[str, Mapping]) -> str:
     """What was asked, and what was found by every run."""
     found = [_checks(metrics) for metrics in runs.values()]
     rows = [[check, *[values[check][0] for values in found], asked] for check, (_, asked) in found[0].items()]
-    return _table(["check", *[f"`{profile}`" for profile in runs], "asked"], rows)
+    return markdown(["check", *[f"`{profile}`" for profile in runs], "asked"], rows)
 
 
 def _checks(metrics: Mapping) -> dict[str, tuple[str, str]]:
@@ -168,7 +168,7 @@ def calibration_table(released: Mapping, current: Mapping) -> str:
             "0.97 to 1.03",
         ],
     ]
-    table = _table(["check", *runs, "asked"], rows)
+    table = markdown(["check", *runs, "asked"], rows)
     return f"{table}\n\nWarning: {released['warning']}." if released and released["warning"] else table
 
 
@@ -206,7 +206,7 @@ def simulations_table(metrics: Mapping) -> str:
     rows.append(["mocks with the sampler's own shear: in 68 % intervals (Gaussian prior)", covered, ""])
     pixel = f"{mocks['pixel']['over_variance_of_a_galaxy']:.1e}"
     rows.append(["variance of shear inside a pixel / of one galaxy's shear estimate", pixel, "≪ 1"])
-    return _table(["check", "found", "asked"], rows)
+    return markdown(["check", "found", "asked"], rows)
 
 
 def benchmark_table(metrics: Mapping) -> str:
@@ -233,7 +233,7 @@ def benchmark_table(metrics: Mapping) -> str:
         "largest difference of a band power from Gibbs' [Monte-Carlo errors]",
         "seconds grow as side to the power",
     ]
-    return _table(header, rows)
+    return markdown(header, rows)
 
 
 def survey_table(metrics: Mapping) -> str:
@@ -260,58 +260,7 @@ def survey_table(metrics: Mapping) -> str:
             ]
         )
     header = ["side of a patch", "kept", "patches", "core hours", "memory of a core [GB]", "samples [GB]"]
-    return _table(header, rows)
-
-
-def networks_table(networks: Mapping[str, Mapping]) -> str:
-    """Released networks: the maps that they are for, and what training them took."""
-    rows = []
-    for profile, network in networks.items():
-        grid = f"{network['pixels']}², {network['pixel_arcmin']:.2g}'"
-        cost = ["not recorded"] * 4
-        if "seconds" in network:
-            kind = f"{network['hardware']}, {network['backend']}, {network['precision']}"
-            cost = [f"{network['weights']:,}", f"{network['steps']:,}", f"{network['seconds'] / 60:.0f}", kind]
-        rows.append([f"`{profile}`", grid, *cost])
-    return _table(["profile", "grid", "weights", "steps", "training [min]", "trained on"], rows)
-
-
-def runs_table(runs: Mapping[str, Sequence[Mapping]]) -> str:
-    """Fields sampled with released networks: errors where the truth is known, S/N of the stacked clusters.
-
-    Parameters
-    ----------
-    runs : what `draw --keep` kept, by profile
-    """
-    rows = []
-    for profile, kept in runs.items():
-        for run in kept:
-            accuracy, stacks = run.get("accuracy", {}), run.get("cluster_stack_snr", {})
-            for method, label in METHODS.items():
-                if method not in accuracy and method not in stacks:
-                    continue
-                rows.append([f"`{profile}`", run["title"], label, *_errors(accuracy.get(method)), _snr(stacks, method)])
-                if method == "posterior_mean" and method in accuracy:
-                    many = f"posterior mean, many samples (of {run['samples']})"
-                    rows.append([f"`{profile}`", run["title"], many, *_errors(accuracy[method], "_infinite"), ""])
-    header = ["network", "field", "method", "RMSE [0.01]", "r", "RMSE in mask [0.01]", "r in mask", "stack S/N"]
-    return _table(header, rows)
-
-
-def _errors(row: Mapping | None, infinite: str = "") -> list[str]:
-    """RMSE and correlation of a method by both conventions, nothing where the truth is unknown."""
-    if row is None:
-        return [""] * 4
-    cells = []
-    for convention in ("accuracy", "accuracy_in_mask"):
-        rmse = max(row[f"{convention}.mse_infinite"], 0) ** 0.5 if infinite else row[f"{convention}.rmse"]
-        cells += [f"{100 * rmse:.3f}", f"{row[f'{convention}.pearson{infinite}']:.3f}"]
-    return cells
-
-
-def _snr(stacks: Mapping, method: str) -> str:
-    """S/N of the stacked clusters of a method, nothing where there are none."""
-    return f"{stacks[method]:.1f}" if method in stacks else ""
+    return markdown(header, rows)
 
 
 def ablation_table(variants: Table | None) -> str:
@@ -342,7 +291,7 @@ def ablation_table(variants: Table | None) -> str:
         "peaks over what is allowed",
         "at the bound",
     ]
-    return _table(header, rows)
+    return markdown(header, rows)
 
 
 def _reached(ratio: Mapping[float, float]) -> list[tuple[float, str]]:
@@ -358,7 +307,7 @@ def _cost(times: Mapping[str, Mapping]) -> tuple[str, str]:
     return f"{seconds:.0f}", f"{max(cost['peak_memory_gb'] for cost in times.values()):.1f}"
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
+def markdown(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
