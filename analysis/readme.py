@@ -8,6 +8,7 @@ import yaml
 from astropy.table import Table
 
 from analysis.files import BorderError, atomic, read_json
+from analysis.network_tables import networks_table, runs_table
 from analysis.params import DATA, ROOT, load_params
 from analysis.power import load_table
 from analysis.release import RELEASED, released_calibration, released_networks, released_validation
@@ -18,8 +19,6 @@ from analysis.tables import (
     benchmark_table,
     calibration_table,
     checks_table,
-    networks_table,
-    runs_table,
     simulations_table,
     stage_table,
     survey_table,

@@ -9,9 +9,10 @@ import yaml
 from astropy.table import Table
 
 from analysis.files import BorderError
+from analysis.network_tables import networks_table, runs_table
 from analysis.params import ROOT
 from analysis.readme import benchmark, filled, released_results, variants
-from analysis.tables import METHODS, ablation_table, benchmark_table, networks_table, runs_table, survey_table
+from analysis.tables import METHODS, ablation_table, benchmark_table, survey_table
 
 NOTHING = {"calibration": {}, "validation": {}, "networks": {}, "runs": {}}
 
