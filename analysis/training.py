@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from astropy.table import Table
 
-from analysis.backend import compiled, device_use, hardware, share_devices
+from analysis.backend import compiled, device_use, fit_through_xla, hardware, share_devices
 from analysis.batches import CropBatches, stack_sizes
 from analysis.files import atomic, sha256
 from analysis.matching import ScoreMatching, denoising_error
@@ -218,7 +218,8 @@ def untrained(
         warmup_target=params.learning_rate,
         warmup_steps=min(200, params.steps_per_epoch),
     )
-    model.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0, use_ema=True, ema_momentum=params.ema_momentum))
+    adam = keras.optimizers.Adam(rate, global_clipnorm=1.0, use_ema=True, ema_momentum=params.ema_momentum)
+    model.compile(adam, jit_compile=fit_through_xla())
     return model, batches
 
 
