@@ -57,6 +57,7 @@ DEFINITIONS = {
     "bimodality.*.p_value": "chance of a dip as large where the samples form one heap",
     "bimodality.*.power": "share of sets of as many draws of two heaps 4 standard deviations apart found at 5 %",
     "bimodality.*.n": "samples",
+    "injection.code": "digest of the code and parameters of the stage clusters",
     "injection.redshift": "of NFW halos put into small mocks",
     "injection.mass": "their M200c, solar masses",
     "injection.realisations": "mocks of each mass",

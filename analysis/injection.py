@@ -21,6 +21,7 @@ from analysis.metrics import mean_and_error
 from analysis.mock_runs import run_setting, run_small_mocks
 from analysis.params import ClustersParams, Params, TheoryParams, stage_rng
 from analysis.peaks import aperture_mass, aperture_noise, presence
+from analysis.score import Prior
 from analysis.sources import source_distribution
 from analysis.workers import scatter
 
@@ -55,15 +56,34 @@ def injected_mocks(params: Params, work: Path) -> Table:
 def _inject(path: Path, mass: float, number: int) -> None:
     """Sample one mock with a halo and keep what its samples show."""
     params, prior, anneal = run_setting(path.parent.name, small=True)
-    rng = stage_rng(params.seed, "clusters", str(number))
-    mock, settings = run_small_mocks(path.parent.name)("own", rng), params.clusters
+    rng = injection_rng(params, number)
+    mock = run_small_mocks(path.parent.name)("own", rng)
+    write_json(path, sampled_halo(mock, mass, params, prior, anneal, rng))
+
+
+def injection_rng(params: Params, number: int) -> np.random.Generator:
+    """What decides a mock, then where its halo is put, and then its samples."""
+    return stage_rng(params.seed, "clusters", str(number))
+
+
+def sampled_halo(
+    mock: CutOut, mass: float, params: Params, prior: Prior, anneal: Callable, rng: np.random.Generator
+) -> dict[str, float]:
+    """What samples show of a halo of a mass put somewhere into a mock: `injection_row`, with `mass`.
+
+    Parameters
+    ----------
+    mock : without the halo
+    mass : M200c, solar masses
+    anneal : sampler, as `sampler.annealer` makes it of `prior`
+    """
+    settings = params.clusters
     place = inner_place(mock.weight, settings.aperture_arcmin / prior.pixel_arcmin, rng=rng)
     profile = nfw_convergence(mass, settings.injection.redshift, params.theory)
     halo = halo_map(profile, mock.truth.shape, *place, prior.pixel_arcmin)
     mock = injected(mock, halo)
     samples = np.asarray(anneal(mock.gamma, mock.weight, settings.injection.samples, rng=rng)[0], float)
-    row = injection_row(mock, halo, place, samples, settings, prior.pixel_arcmin, rng=rng)
-    write_json(path, {"mass": mass} | row)
+    return {"mass": mass} | injection_row(mock, halo, place, samples, settings, prior.pixel_arcmin, rng=rng)
 
 
 def nfw_convergence(mass: float, redshift: float, theory: TheoryParams) -> Callable:

@@ -11,7 +11,7 @@ from analysis.files import BorderError, atomic, read_json
 from analysis.network_tables import networks_table, runs_table
 from analysis.params import DATA, ROOT, load_params
 from analysis.power import load_table
-from analysis.release import RELEASED, released_calibration, released_networks, released_validation
+from analysis.release import RELEASED, released_calibration, released_clusters, released_networks, released_validation
 from analysis.result_tables import clusters_table, detection_table
 from analysis.tables import (
     ablation_table,
@@ -48,6 +48,7 @@ def released_results() -> dict:
     return {
         "calibration": released_calibration("reference"),
         "validation": released_validation("reference"),
+        "clusters": released_clusters("reference"),
         "networks": released_networks(),
         "runs": released_runs(),
     }
@@ -120,13 +121,12 @@ def tables(
     """
     longer = released["validation"]
     runs = {"quick": metrics} | ({"reference": longer["metrics"]} if longer else {})
-    warning = f"\n\nWarning: {longer['warning']}." if longer.get("warning") else ""
     return {
         "stages": lambda: stage_table(yaml.safe_load(stages)["stages"], times),
-        "accuracy": lambda: accuracy_table(runs) + warning,
+        "accuracy": lambda: accuracy_table(runs) + _warned(longer),
         "checks": lambda: checks_table(runs),
         "calibration": lambda: calibration_table(released["calibration"], metrics["calibration"]),
-        "clusters": lambda: clusters_table(metrics),
+        "clusters": lambda: clusters_table(clusters_of(metrics, released)) + _warned(released["clusters"]),
         "detection": lambda: detection_table(metrics["detection"]),
         "simulations": lambda: simulations_table(metrics),
         "benchmark": lambda: benchmark_table(benchmark),
@@ -135,6 +135,17 @@ def tables(
         "runs": lambda: runs_table(released["runs"]),
         "ablation": lambda: ablation_table(variants),
     }
+
+
+def clusters_of(metrics: Mapping, released: Mapping) -> dict[str, Mapping]:
+    """Metrics of the stage clusters by profile: of the run in the tree, and of the released one if there is one."""
+    longer = released["clusters"]
+    return {"quick": metrics} | ({longer["profile"]: longer["metrics"]} if longer else {})
+
+
+def _warned(part: Mapping) -> str:
+    """A line below a table, if code has moved since what it shows was released."""
+    return f"\n\nWarning: {part['warning']}." if part.get("warning") else ""
 
 
 def _with_tables(text: str, tables: Mapping[str, Callable[[], str]]) -> str:

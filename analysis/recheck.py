@@ -14,7 +14,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from analysis.calibration import STATISTICS, CutOut
-from analysis.files import BorderError, atomic
+from analysis.files import BorderError, atomic, read_json
+from analysis.injection import injection_rng, sampled_halo
 from analysis.mock_runs import calibrated, mock_rng, small_mocks
 from analysis.mocks import load_mocks
 from analysis.params import Params, checked_params, stage_rng
@@ -25,6 +26,7 @@ from analysis.score import load_prior
 from analysis.validation import accuracy_table
 
 SMALL = (("own", 0), ("own", 1), ("own", 2), ("sky", 0))
+HALO = 0  # mock that gets a halo of each mass
 FULL = "test_00"
 TOLERANCE = 0.01  # of means and spreads over samples: rounding differs from machine to machine, and chains carry it on
 
@@ -33,7 +35,8 @@ def main(profile: str) -> None:
     """Sample the kept mocks again, print what was and what is, and mark the release if they agree."""
     folder = RELEASED / profile
     params = checked_params(composed(profile), f"the profile {profile}")
-    parts = {"calibration": recheck_calibration(folder, params), "validation": recheck_validation(folder, params)}
+    released = read_json(folder / "release.json")["digest"]
+    parts = {part: recheck(folder, params) for part, recheck in RECHECKS.items() if part in released}
     for part, found in parts.items():
         for line in report(found):
             print(f"{part}: {line}")
@@ -65,11 +68,11 @@ def keep_mocks(params: Params, data: Path, folder: Path) -> None:
     folder : of the released profile
     """
     cut = small_mocks(params, load_prior(data / "score", side=params.train.crop_pixels), data)
-    for kind, number in SMALL:
-        rng = mock_rng(params, kind, number)
+    drawn = [(kind, number, kind, mock_rng(params, kind, number)) for kind, number in SMALL]
+    for name, number, kind, rng in [*drawn, ("halo", HALO, "own", injection_rng(params, HALO))]:
         mock = cut(kind, rng)
         state = np.array(json.dumps(rng.bit_generator.state))
-        with atomic(_path(folder, kind, number)) as temporary, temporary.open("wb") as file:
+        with atomic(_path(folder, name, number)) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, truth=mock.truth, gamma=mock.gamma, weight=mock.weight, box=mock.box, rng=state)
     (folder / "mocks").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(data / "mocks" / f"{FULL}.fits", folder / "mocks" / f"{FULL}.fits")
@@ -106,6 +109,30 @@ def recheck_calibration(folder: Path, params: Params, mocks: Sequence[tuple[str,
     return found
 
 
+def recheck_clusters(folder: Path, params: Params, masses: int | None = None) -> list[tuple]:
+    """What samples show of halos in one mock, as released and by this code; rows as above.
+
+    Parameters
+    ----------
+    folder, params : as above
+    masses : how many, the lightest first; None for all
+    """
+    prior = load_prior(folder / "score", side=params.train.crop_pixels, precision=params.sample.precision)
+    anneal, found = annealer(prior, params.sample), []
+    table = load_table(folder / "clusters" / "injection.ecsv")
+    for order, mass in enumerate(params.clusters.injection.masses[:masses]):
+        mock, rng = _load(_path(folder, "halo", HALO))
+        now = sampled_halo(mock, mass, params, prior, anneal, rng)
+        before = table[HALO * len(params.clusters.injection.masses) + order]
+        scales = {name: abs(now[name]) for name in ("snr", "mass_truth", "mass_std")}
+        scales |= {"mass_mean": now["mass_std"], "present": 1 / TOLERANCE / params.clusters.injection.samples}
+        found += [
+            (f"halo {HALO} of {mass:.1e}, {name}", *_agree(before[name], now[name], scale))
+            for name, scale in scales.items()
+        ]
+    return found
+
+
 def recheck_validation(folder: Path, params: Params) -> list[tuple]:
     """Errors of the posterior mean of one mock of the whole field, as released and by this code; rows as above."""
     kept = folder / "validation" / "accuracy.ecsv"
@@ -124,6 +151,9 @@ def recheck_validation(folder: Path, params: Params) -> list[tuple]:
         for name in table.colnames
         if name.startswith("accuracy")
     ]
+
+
+RECHECKS = {"calibration": recheck_calibration, "clusters": recheck_clusters, "validation": recheck_validation}
 
 
 def _agree(before: float, now: float, scale: float) -> tuple[float, float, bool]:

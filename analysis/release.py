@@ -19,11 +19,13 @@ from analysis.provenance import DIGITS, code_cells, code_hash, import_closure, s
 
 STAGES = {  # what each kept part rests on, besides the network that is kept with it
     "calibration": ("prior", "calibrate"),
+    "clusters": ("prior", "sample", "clusters"),
     "validation": ("mocks", "prior", "sample", "baselines", "rivals", "calibrate", "validate"),
 }
 RELEASED = DATA / "released"
 KEPT = {  # of the network, everything
     "calibration": ("metrics.json", "ranks_own.ecsv", "ranks_sky.ecsv"),
+    "clusters": ("metrics.json", "results/injection.ecsv", "results/cosmos_clusters.ecsv"),
     "validation": ("metrics.json", "results/accuracy.ecsv", "rivals.ecsv"),
 }
 
@@ -73,6 +75,21 @@ def released_validation(profile: str, folder: Path = RELEASED, root: Path = ROOT
     return {"metrics": read_json(folder / profile / "validation" / "metrics.json"), "warning": warning}
 
 
+def released_clusters(profile: str, folder: Path = RELEASED, root: Path = ROOT) -> dict:
+    """What samples of the released run of a profile show of clusters.
+
+    Returns
+    -------
+    dict
+        `profile`, `metrics` of the stage clusters and a `warning` as above; no entries where none was released
+    """
+    warning = _warning("clusters", profile, folder, root)
+    if warning is None:
+        return {}
+    metrics = read_json(folder / profile / "clusters" / "metrics.json")
+    return {"profile": profile, "metrics": metrics, "warning": warning}
+
+
 def released_networks(folder: Path = RELEASED, root: Path = ROOT) -> dict[str, dict]:
     """By profile with a released network, what was recorded of its training, else the profile's grid alone."""
     found = {}
@@ -109,7 +126,7 @@ def _calibration(folder: Path, profile: str, warning: str) -> dict:
 
 
 def main(network_only: bool) -> None:
-    """Keep the results that lie in `data/`: the network, its calibration, and the validation if it belongs to that."""
+    """Keep the results that lie in `data/`: the network, its calibration, and what else belongs to them."""
     params = load_params()
     folder = RELEASED / params.profile
     release(ROOT / "params.yaml", DATA, RELEASED, network_only=network_only)
@@ -127,7 +144,8 @@ def main(network_only: bool) -> None:
 def release(path: Path, data: Path, folder: Path, root: Path = ROOT, *, network_only: bool = False) -> None:
     """Copy what is kept of a run into the folder of releases, with the digests of what it rests on.
 
-    A long run may end with its calibration: a validation that gathered another one is of another run, and left out.
+    A long run may end with its calibration, or with its clusters: what is of other code, and a validation that gathered
+    another calibration, is left out.
     One released before stays, marked as it is, while the network is the same.
 
     Parameters
@@ -171,22 +189,27 @@ def release(path: Path, data: Path, folder: Path, root: Path = ROOT, *, network_
 
 def _whole_parts(params: Params, data: Path, root: Path) -> list[str]:
     """What can be released besides the network."""
-    missing = [name for name in KEPT["calibration"] if not (data / "calibration" / name).is_file()]
-    if missing:
+    whole = {part: all((data / part / name).is_file() for name in names) for part, names in KEPT.items()}
+    found = {part: read_json(data / part / "metrics.json") for part in KEPT if whole[part]}
+    fresh = []
+    if whole["calibration"] and found["calibration"]["code"] == code_hash("calibrate", params, root):
+        fresh.append("calibration")
+    if whole["clusters"] and found["clusters"]["injection"]["code"] == code_hash("clusters", params, root):
+        fresh.append("clusters")
+    if (
+        "calibration" in fresh
+        and whole["validation"]
+        and found["validation"]["calibration"] == found["calibration"]
+        and found["validation"]["code"] == code_hash("validate", params, root)
+    ):
+        fresh.append("validation")
+    if not fresh:
+        why = "was made by other code or parameters" if whole["calibration"] else "is missing"
         raise BorderError(
-            f"data/calibration/{missing[0]} is missing; run `dvc repro calibrate` with the profile {params.profile}"
-            " first, or release the network alone with `python -m analysis release --network`"
+            f"data/calibration {why}, and data/clusters too; run `dvc repro calibrate` or `dvc repro clusters` with the"
+            f" profile {params.profile} first, or release the network alone with `python -m analysis release --network`"
         )
-    calibration = read_json(data / "calibration" / "metrics.json")
-    if calibration["code"] != code_hash("calibrate", params, root):
-        raise BorderError(
-            "code or parameters have changed since data/calibration was made; run `dvc repro calibrate` first"
-        )
-    if not all((data / "validation" / name).is_file() for name in KEPT["validation"]):
-        return ["calibration"]
-    metrics = read_json(data / "validation" / "metrics.json")
-    fresh = metrics["calibration"] == calibration and metrics["code"] == code_hash("validate", params, root)
-    return ["calibration", "validation"] if fresh else ["calibration"]
+    return fresh
 
 
 def mark(profile: str, parts: Sequence[str], folder: Path = RELEASED, root: Path = ROOT, *, anew: bool = False) -> None:

@@ -38,24 +38,26 @@ def rivals_table(comparison: Table, render: Callable = markdown) -> str:
     return render(header, rows)
 
 
-def clusters_table(metrics: Mapping, render: Callable = markdown) -> str:
-    """How samples show the clusters of every run's list and the injected halos, against chance and B-mode.
+def clusters_table(runs: Mapping[str, Mapping], render: Callable = markdown) -> str:
+    """How samples show the clusters of every field's list and the injected halos, against chance and B-mode.
 
     Parameters
     ----------
-    metrics : data/validation/metrics.json
+    runs : metrics of the stage clusters, by profile
     """
     rows = []
-    for run, found in metrics["presence"].items():
-        share = f"{_percent(found['probability'])} ± {_percent(found['probability_err'])}"
-        bmode = "" if found["bmode"] is None else _percent(found["bmode"])
-        what = f"{run}: {found['observed']} observed X-ray clusters of {found['listed']}"
-        rows.append([what, "", share, _percent(found["chance"]), bmode])
-    halos = metrics["injection"]
-    columns = ("mass", "snr", "present", "present_err", "chance")
-    for mass, snr, present, error, chance in zip(*(halos[name] for name in columns), strict=True):
-        what = f"halo of {mass:.1e} solar masses, z = {halos['redshift']:g}"
-        rows.append([what, f"{snr:.1f}", f"{_percent(present)} ± {_percent(error)}", _percent(chance), ""])
+    for profile, metrics in runs.items():
+        for field, found in metrics["presence"].items():
+            share = f"{_percent(found['probability'])} ± {_percent(found['probability_err'])}"
+            bmode = "" if found["bmode"] is None else _percent(found["bmode"])
+            what = f"`{profile}`, {field}: {found['observed']} observed X-ray clusters of {found['listed']}"
+            rows.append([what, "", share, _percent(found["chance"]), bmode])
+    for profile, metrics in runs.items():
+        halos = metrics["injection"]
+        columns = ("mass", "realisations", "snr", "present", "present_err", "chance")
+        for mass, n, snr, present, error, chance in zip(*(halos[name] for name in columns), strict=True):
+            what = f"`{profile}`, {n} halos of {mass:.1e} solar masses, z = {halos['redshift']:g}"
+            rows.append([what, f"{snr:.1f}", f"{_percent(present)} ± {_percent(error)}", _percent(chance), ""])
     for snr, present in zip(PUBLISHED["snr"], PUBLISHED["present"], strict=True):
         rows.append(["the same, Remy et al. 2023", f"{snr:.1f}", _percent(present), "", ""])
     return render(["what", "S/N of aperture mass", "samples that show it", "random places", "B-mode"], rows)

@@ -14,7 +14,7 @@ from analysis.params import ROOT
 from analysis.readme import benchmark, filled, released_results, variants
 from analysis.tables import METHODS, ablation_table, benchmark_table, survey_table
 
-NOTHING = {"calibration": {}, "validation": {}, "networks": {}, "runs": {}}
+NOTHING = {"calibration": {}, "validation": {}, "clusters": {}, "networks": {}, "runs": {}}
 
 
 def committed(path):

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.files import BorderError
 from analysis.params import ROOT, checked_params
-from analysis.recheck import SMALL, recheck_calibration, recheck_validation, report
+from analysis.recheck import SMALL, recheck_calibration, recheck_clusters, recheck_validation, report
 from analysis.release import RELEASED, composed
 
 PROFILE = "reference"
@@ -39,6 +39,12 @@ def test_the_released_calibration_is_what_this_code_makes(released, params):
     assert [row for row in found if not row[-1]] == []
     assert report(found) == ["own 0: 36 of 36 numbers agree"]
     assert np.std([row[1] for row in found]) > 0
+
+
+def test_the_released_halos_are_what_this_code_makes(released, params):
+    found = recheck_clusters(released, params, masses=1)
+    assert len(found) == 5
+    assert [row for row in found if not row[-1]] == []
 
 
 def test_numbers_that_are_not_those_released_are_named():

@@ -11,7 +11,15 @@ from analysis.files import BorderError, sha256, write_json
 from analysis.params import ROOT, load_params
 from analysis.power import save_table
 from analysis.provenance import code_hash
-from analysis.release import composed, mark, release, released_calibration, released_networks, released_validation
+from analysis.release import (
+    composed,
+    mark,
+    release,
+    released_calibration,
+    released_clusters,
+    released_networks,
+    released_validation,
+)
 
 
 @pytest.fixture
@@ -38,8 +46,8 @@ def finish(project, mocks, *stages):
     params = load_params(project / "params.yaml")
     calibration = {"n_mocks": mocks, "code": code_hash("calibrate", params, project)}
     (project / "data" / "validation" / "results").mkdir(parents=True, exist_ok=True)
-    for name in ("accuracy", "rivals"):
-        (project / "data" / "validation" / "results" / f"{name}.ecsv").write_text("table")
+    for name in ("results/accuracy", "rivals"):
+        (project / "data" / "validation" / f"{name}.ecsv").write_text("table")
     write_json(project / "data" / "calibration" / "metrics.json", calibration)
     if stages != ("calibrate",):
         gathered = {"calibration": calibration, "code": code_hash("validate", params, project), "prior": {"n": 256}}
@@ -102,7 +110,7 @@ def test_what_training_cost_is_kept_with_the_network_that_it_made_and_no_other(p
 
 def test_without_a_calibration_nothing_is_released(project):
     (project / "data" / "calibration" / "ranks_sky.ecsv").unlink()
-    with pytest.raises(BorderError, match=r"ranks_sky\.ecsv is missing; run `dvc repro calibrate`"):
+    with pytest.raises(BorderError, match="calibration is missing, and data/clusters too; run `dvc repro calibrate`"):
         keep(project)
     assert found(project)["warning"] == ""
 
@@ -110,7 +118,7 @@ def test_without_a_calibration_nothing_is_released(project):
 def test_what_other_code_or_parameters_made_is_not_released(project):
     path = project / "analysis" / "sampler" / "gibbs.py"
     path.write_text(path.read_text().replace("SHARE = 0.9", "SHARE = 0.8"))
-    with pytest.raises(BorderError, match=r"changed since data/calibration was made; run `dvc repro calibrate` first"):
+    with pytest.raises(BorderError, match=r"calibration was made by other code or parameters, .*; run `dvc repro cal"):
         keep(project)
     path = project / "params.yaml"
     path.write_text(path.read_text().replace("own: 400", "own: 40"))
@@ -130,6 +138,28 @@ def test_what_was_sampled_again_and_agrees_is_of_this_code(project):
 def test_other_code_of_the_training_leaves_the_calibration_of_a_network_what_it_is(project):
     path = project / "analysis" / "training.py"
     path.write_text(path.read_text() + "\n# a remark\n")
+    assert found(project)["warning"] == ""
+
+
+def test_a_run_may_end_with_its_clusters_and_keeps_what_was_released_of_its_network_before(project):
+    clusters = project / "data" / "clusters"
+    (clusters / "results").mkdir(parents=True)
+    for name in ("injection", "cosmos_clusters"):
+        (clusters / "results" / f"{name}.ecsv").write_text("table")
+    params = load_params(project / "params.yaml")
+    shutil.rmtree(project / "data" / "calibration")
+    write_json(clusters / "metrics.json", {"injection": {"snr": [3.8], "code": "of other code"}})
+    with pytest.raises(BorderError, match="calibration is missing, and data/clusters too"):
+        keep(project)
+    assert released_clusters("reference", project / "released", project) == {}
+    write_json(clusters / "metrics.json", {"injection": {"snr": [3.8], "code": code_hash("clusters", params, project)}})
+    keep(project)
+    kept = released_clusters("reference", project / "released", project)
+    assert (kept["metrics"]["injection"]["snr"], kept["warning"]) == ([3.8], "")
+    assert found(project)["metrics"]["n_mocks"] == 3
+    path = project / "analysis" / "injection.py"
+    path.write_text(path.read_text() + "\n# a remark\n")
+    assert "changed since" in released_clusters("reference", project / "released", project)["warning"]
     assert found(project)["warning"] == ""
 
 

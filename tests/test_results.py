@@ -84,7 +84,14 @@ MULTIPOLES = {
     "correlation": {"wiener": [0.9, 0.5]},
     "power_to_truth": {"wiener": [0.9, 0.4]},
 }
-HALOS = {"redshift": 0.5, "snr": [2.0, 5.0], "present": [0.3, 0.9], "present_err": [0.1, 0.05], "chance": [0.05, 0.06]}
+HALOS = {
+    "redshift": 0.5,
+    "realisations": [2, 2],
+    "snr": [2.0, 5.0],
+    "present": [0.3, 0.9],
+    "present_err": [0.1, 0.05],
+    "chance": [0.05, 0.06],
+}
 BLIND = {
     "level": [0.1, 0.5],
     "completeness": [0.8, None],
@@ -131,7 +138,7 @@ def drawn(project):
             theory["ell"], theory["c_ell"], {"a": 1e-9}, MULTIPOLES, {"wiener": "Wiener"}, note="a note"
         ),
         "clusters": figures.clusters_figure(
-            clusters_seen(), HALOS, {"snr": (3.8,), "present": (0.8,)}, BLIND, threshold=0.06, note="a note"
+            clusters_seen(), {"quick": HALOS}, {"snr": (3.8,), "present": (0.8,)}, BLIND, threshold=0.06, note="a note"
         ),
         "training": figures.training_figure([1.0, 0.95], {0.01: [0.99, 0.95], 0.1: [1.0, 0.99]}, note="a note"),
     }

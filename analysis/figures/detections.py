@@ -12,7 +12,7 @@ from analysis.figures.style import BLACK, BLUE, ORANGE, PAGE, RED, STYLE, captio
 
 def clusters_figure(
     evidence: Table,
-    injection: Mapping,
+    injections: Mapping[str, Mapping],
     published: Mapping[str, tuple[float, ...]],
     detection: Mapping,
     *,
@@ -24,7 +24,7 @@ def clusters_figure(
     Parameters
     ----------
     evidence : of `clusters.cluster_evidence`, perhaps with clusters that were not observed, or without rows
-    injection : of `injection.injection_summary`
+    injections : of `injection.injection_summary`, by profile
     published : `snr` and `present` of Remy et al. 2023
     detection : of `detection.detection_summary`
     threshold : convergence from which a peak counts
@@ -33,14 +33,16 @@ def clusters_figure(
         figure = Figure(figsize=(PAGE, 0.36 * PAGE), layout="constrained")
         listed, halos, blind = figure.subplots(1, 3)
         _listed(listed, evidence)
-        halos.errorbar(
-            injection["snr"], injection["present"], injection["present_err"], color=BLUE, marker="o", ms=3, label="here"
-        )
-        halos.plot(injection["snr"], injection["chance"], color="0.5", ls="--", label="random places")
+        for (profile, found), color in zip(injections.items(), (BLUE, ORANGE), strict=False):
+            label = f"{profile}, {found['realisations'][0]} mocks each"
+            halos.errorbar(
+                found["snr"], found["present"], found["present_err"], color=color, marker="o", ms=3, label=label
+            )
+        halos.plot(found["snr"], found["chance"], color="0.5", ls="--", label="random places")
         halos.plot(published["snr"], published["present"], color=RED, marker="s", ms=3, ls="none", label="Remy+23")
         halos.set(xlabel="aperture mass of the halo, S/N", ylabel="share of samples", ylim=(-0.04, 1.04))
-        halos.set_title(f"injected halos, z = {injection['redshift']:g}")
-        halos.legend()
+        halos.set_title(f"injected halos, z = {found['redshift']:g}")
+        halos.legend(loc="lower right")
         _reliability(blind, detection)
         caption(figure, f"a sample shows a cluster by a peak of at least {threshold:g} within its radius | {note}")
     return figure

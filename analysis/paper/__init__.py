@@ -13,7 +13,7 @@ from analysis.paper.latex import build_pdf
 from analysis.paper.numbers import macros
 from analysis.params import ROOT, load_params
 from analysis.power import load_table
-from analysis.readme import benchmark, released_results
+from analysis.readme import benchmark, clusters_of, released_results
 from analysis.release import composed
 from analysis.result_tables import cluster_list, clusters_table, detection_table, rivals_table
 from analysis.tables import accuracy_table, calibration_table, checks_table
@@ -92,7 +92,7 @@ def generated(sources: Mapping) -> dict[str, str]:
         "tables/accuracy.tex": accuracy_table(runs, latex) + "\n",
         "tables/checks.tex": checks_table(runs, latex) + "\n",
         "tables/rivals.tex": rivals_table(sources["rivals"], latex) + "\n",
-        "tables/clusters.tex": clusters_table(sources["quick"], latex) + "\n",
+        "tables/clusters.tex": clusters_table(clusters_of(sources["quick"], released), latex) + "\n",
         "tables/detection.tex": detection_table(sources["quick"]["detection"], latex) + "\n",
         "tables/list.tex": cluster_list(sources["list"], latex) + "\n",
         "tables/calibration.tex": calibration_table(released["calibration"], sources["quick"]["calibration"], latex)
