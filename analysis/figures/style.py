@@ -15,7 +15,9 @@ from analysis.files import atomic
 MM = 1 / 25.4
 COLUMN = 88 * MM  # widths of a column and of a page of Astronomy & Astrophysics, inches
 PAGE = 180 * MM
-SHOWN = 750  # pixels of width in a notebook, at twice that resolution
+SHOWN = 750  # pixels of width in a notebook
+SHARPNESS = 1.4  # pixels of the picture for each of them: every run of the pipeline adds such pictures to Git
+DPI = {"pdf": 300, "png": 200}  # PNG for the screen, 1400 pixels across a page
 CAPTION_CHARACTERS = 150  # that fit a page in the size of a caption
 STYLE = {
     "font.size": 7,
@@ -55,16 +57,17 @@ def save_figure(figure: Figure, folder: str | Path, name: str) -> Path:
     for ending, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
         path = Path(folder) / f"{name}.{ending}"
         with mpl.rc_context(STYLE), atomic(path) as temporary:
-            figure.savefig(temporary, dpi=300, metadata=metadata)
+            figure.savefig(temporary, dpi=DPI[ending], metadata=metadata)
     return path
 
 
 def preview(path: Path) -> Image:
     """A saved figure as a notebook shows it: smaller, and as JPEG, since maps are noise, which PNG cannot compress."""
     with PIL.Image.open(path) as figure:
-        smaller = figure.convert("RGB").resize((2 * SHOWN, round(2 * SHOWN * figure.height / figure.width)))
+        width = round(SHARPNESS * SHOWN)
+        smaller = figure.convert("RGB").resize((width, round(width * figure.height / figure.width)))
     content = io.BytesIO()
-    smaller.save(content, "JPEG", quality=82)
+    smaller.save(content, "JPEG", quality=80)
     return Image(content.getvalue(), format="jpeg", width=SHOWN)
 
 

@@ -51,7 +51,7 @@ def measured(root: Path = ROOT) -> dict:
         If nothing was released.
     """
     released = released_results()
-    for part in ("validation", "calibration"):
+    for part in ("validation", "calibration", "clusters"):
         if not released[part]:
             raise BorderError(f"no {part} of the profile reference is released; `make release` keeps that of a run")
     data = root / "data"
@@ -59,6 +59,7 @@ def measured(root: Path = ROOT) -> dict:
         "quick": read_json(data / "validation" / "metrics.json"),
         "reference": released["validation"]["metrics"],
         "calibration": released["calibration"]["metrics"],
+        "clusters": released["clusters"]["metrics"],
         "released": released,
         "settings": {name: composed(name, root=root) for name in ("quick", "reference")},
         "rivals": load_table(data / "validation" / "rivals.ecsv"),

@@ -3,7 +3,7 @@
 A number is looked up by a path such as `reference/accuracy/wiener/rmse`. It begins with what it is taken from:
 
 * `quick`, `reference`: metrics of the run in the tree and of the released one (`data/validation/metrics.json`)
-* `calibration`: of the released long run
+* `calibration`, `clusters`: of the released long run
 * `settings/quick`, `settings/reference`: parameters that a profile sets
 * `benchmark`, `training`, `run`: costs
 * `code`: a constant of a module, read from its source, since importing it would take Keras along
@@ -239,6 +239,24 @@ NUMBERS = {  # macro: how it is written, and the paths of what is written
     "HaloRedshift": (general, "settings/quick/clusters/injection/redshift"),
     "HaloRealisations": (integer, "settings/quick/clusters/injection/realisations"),
     "HaloSamples": (integer, "settings/quick/clusters/injection/samples"),
+    "ReferenceHaloRealisations": (integer, "settings/reference/clusters/injection/realisations"),
+    "ReferenceHaloSamples": (integer, "settings/reference/clusters/injection/samples"),
+    **{
+        f"Halo{name}": (show, *(f"clusters/injection/{key}/{order}" for key in keys))
+        for order, mass in enumerate(("Lightest", "Lighter", "Heavier", "Heaviest"))
+        for name, show, keys in (
+            (f"{mass}Snr", decimals(1), ["snr"]),
+            (f"{mass}Presence", percent_with_error, ["present", "present_err"]),
+            (f"{mass}Chance", percent(0), ["chance"]),
+        )
+    },
+    "ManyPresence": _measured("clusters/presence/cosmos_many/probability", percent_with_error),
+    "ManyChance": (percent(1), "clusters/presence/cosmos_many/chance"),
+    "ManyUnlikely": (integer, "clusters/presence/cosmos_many/unlikely_by_chance"),
+    "ManySamples": (integer, "clusters/bimodality/cosmos_many/n"),
+    "ManyDip": (decimals(3), "clusters/bimodality/cosmos_many/dip"),
+    "ManyDipP": (chance, "clusters/bimodality/cosmos_many/p_value"),
+    "ManyDipPower": (percent(0), "clusters/bimodality/cosmos_many/power"),
     "DipP": (chance, "quick/bimodality/cosmos/p_value"),
     "DipPower": (percent(0), "quick/bimodality/cosmos/power"),
     "DipSeparation": (general, "code/analysis/bimodality.py/SEPARATION"),
