@@ -247,9 +247,9 @@ NUMBERS = {  # macro: how it is written, and the paths of what is written
         for name, show, keys in (
             (f"{mass}Snr", decimals(1), ["snr"]),
             (f"{mass}Presence", percent_with_error, ["present", "present_err"]),
-            (f"{mass}Chance", percent(0), ["chance"]),
         )
     },
+    "HaloChance": (percent(0), "clusters/injection/chance/0"),
     "ManyPresence": _measured("clusters/presence/cosmos_many/probability", percent_with_error),
     "ManyChance": (percent(1), "clusters/presence/cosmos_many/chance"),
     "ManyUnlikely": (integer, "clusters/presence/cosmos_many/unlikely_by_chance"),
