@@ -72,8 +72,8 @@ DEFINITIONS = {
     "detection.listed": "places, found from samples alone, where a peak is at least that likely",
     "detection.purity": "share of them with a peak of the truth within the radius",
     "detection.completeness": "share of the truths' peaks found so",
-    "detection.reliability.n": "places with a probability between one level and the next",
-    "detection.reliability.predicted": "their mean probability",
+    "detection.reliability.n": "places that one half of the samples gives a probability between a level and the next",
+    "detection.reliability.predicted": "their mean probability in the other half",
     "detection.reliability.true": "share of them that are true, which should be that",
     "detection.reliability.true_err": "its binomial error",
     "mocks.*.rmse": "in-mask RMSE of the Wiener map of mocks whose shear is: own, of the sampler's periodic operator;"

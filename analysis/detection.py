@@ -10,7 +10,7 @@ from analysis.clusters import cluster_evidence, empty_clusters, load_clusters
 from analysis.lensing import convergence_from_shear
 from analysis.mocks import Mock
 from analysis.params import DATA, ROOT, ClustersParams, Params, stage_rng
-from analysis.peaks import blind_peaks, matched, peak_places
+from analysis.peaks import blind_peaks, matched, peak_places, presence
 from analysis.results import load_result
 from analysis.samples import load_samples
 from analysis.sky import Observation
@@ -20,8 +20,11 @@ LOWEST = 0.1  # presence from which a place is listed
 LEVELS = (0.1, 0.25, 0.5, 0.75)  # at which completeness and purity are told
 
 
-def mock_detections(mocks: Sequence[Mock], samples: np.ndarray, settings: ClustersParams) -> tuple[Table, int]:
+def mock_detections(mocks: Sequence[Mock], samples: np.ndarray, settings: ClustersParams) -> tuple[Table, Table, int]:
     """Places where samples of mocks agree on a peak, and whether the truths have one there.
+
+    Places that few samples agree on are chosen for what these samples have by chance. Whether probabilities are met is
+    therefore judged at places that one half of the samples finds, by the probability that the other half gives them.
 
     Parameters
     ----------
@@ -32,9 +35,11 @@ def mock_detections(mocks: Sequence[Mock], samples: np.ndarray, settings: Cluste
     -------
     places : `mock`, `x`, `y`, `probability`, and `true`, whether a peak of the truth of at least the threshold lies
         within the radius that no likelier place has taken
+    judged : places found by one half of the samples, `found` their probability there, `probability` that in the other
+        half, and `true`, whether the truth has such a peak within the radius
     peaks : number of peaks of the truths that high in observed pixels
     """
-    tables, peaks = [], 0
+    tables, halves, peaks = [], [], 0
     for mock, drawn in zip(mocks, samples, strict=True):
         observation = mock.observation
         radius, threshold = settings.radius_arcmin / observation.grid.pixel_arcmin, settings.threshold
@@ -43,29 +48,37 @@ def mock_detections(mocks: Sequence[Mock], samples: np.ndarray, settings: Cluste
         places["true"] = matched(places["x"], places["y"], x, y, radius=radius) >= 0
         places["mock"] = np.full(len(places), mock.name, dtype="U32")
         tables.append(places)
+        at = {"radius": radius, "threshold": threshold}
+        for one, other in ((drawn[::2], drawn[1::2]), (drawn[1::2], drawn[::2])):
+            judged = blind_peaks(one, observation.mask, **at, lowest=LOWEST)
+            judged.rename_column("probability", "found")
+            judged["probability"] = presence(other, judged["x"], judged["y"], **at)
+            judged["true"] = presence(mock.truth[None], judged["x"], judged["y"], **at) > 0
+            halves.append(judged)
         peaks += int(observation.mask[y.astype(int), x.astype(int)].sum())
-    return vstack(tables), peaks
+    return vstack(tables), vstack(halves), peaks
 
 
-def detection_summary(places: Table, peaks: int) -> dict:
+def detection_summary(places: Table, judged: Table, peaks: int) -> dict:
     """Completeness and purity of lists down to each of `LEVELS`, and whether probabilities are met.
 
     Parameters
     ----------
-    places, peaks : of `mock_detections`
+    places, judged, peaks : of `mock_detections`
 
     Returns
     -------
     dict
         `level`; `listed`, places that likely; `purity`, share of them that are true; `completeness`, share of the
-        truths' peaks that they find, and `reliability`: in bins between the levels the mean `predicted` probability
-        and the share that is `true`, with its binomial error. Numbers that no place gives are None.
+        truths' peaks that they find, and `reliability`: of the `judged`, in bins of `found` between the levels, the
+        mean `predicted` probability and the share that is `true`, with its binomial error. Numbers that no place gives
+        are None.
     """
     probability, true = np.asarray(places["probability"], float), np.asarray(places["true"], bool)
     lists = [true[probability >= level] for level in LEVELS]
-    bins = np.digitize(probability, LEVELS) - 1
-    members = [np.flatnonzero(bins == number) for number in range(len(LEVELS))]
-    shares = [_share(true[chosen]) for chosen in members]
+    bins = np.digitize(judged["found"], LEVELS) - 1
+    members = [judged[bins == number] for number in range(len(LEVELS))]
+    shares = [_share(np.asarray(chosen["true"], float)) for chosen in members]
     return {
         "level": list(LEVELS),
         "peaks": peaks,
@@ -74,7 +87,7 @@ def detection_summary(places: Table, peaks: int) -> dict:
         "completeness": [float(found.sum() / peaks) if peaks else None for found in lists],
         "reliability": {
             "n": [len(chosen) for chosen in members],
-            "predicted": [_share(probability[chosen]) for chosen in members],
+            "predicted": [_share(np.asarray(chosen["probability"], float)) for chosen in members],
             "true": shares,
             "true_err": [
                 float(np.sqrt(max(share * (1 - share), 1e-9) / len(chosen))) if len(chosen) else None

@@ -40,15 +40,21 @@ def mocks_and_samples(n, draws, *, told=None):
     return mocks, np.array(samples)
 
 
-def test_probabilities_of_honest_samples_are_met():
-    places, peaks = mock_detections(*mocks_and_samples(30, 60), SETTINGS)
-    found = detection_summary(places, peaks)
+@pytest.mark.parametrize("draws", [60, 4])
+def test_probabilities_of_honest_samples_are_met_however_few(draws):
+    places, judged, peaks = mock_detections(*mocks_and_samples(30, draws), SETTINGS)
+    found = detection_summary(places, judged, peaks)
     assert peaks > 200
     bins = found["reliability"]
     for n, predicted, true in zip(bins["n"], bins["predicted"], bins["true"], strict=True):
-        assert n > 40
-        # samples of 60 know a probability to sqrt(p (1-p) / 60) themselves
-        assert abs(true - predicted) < 3.5 * np.sqrt(predicted * (1 - predicted) * (1 / n + 1 / 60 / n**0.5))
+        if n:
+            assert n > 80
+            # either half finds most of the places: n / 2 truths
+            assert abs(true - predicted) < 3.5 * np.sqrt(predicted * (1 - predicted) * (2 / n + 2 / draws / n))
+
+
+def test_lists_grow_less_complete_and_purer():
+    found = detection_summary(*mock_detections(*mocks_and_samples(30, 60), SETTINGS))
     assert found["completeness"][0] > 0.97
     assert np.all(np.diff(found["completeness"]) < 0)
     assert np.all(np.diff(found["purity"]) > 0)
@@ -62,8 +68,8 @@ def test_samples_that_are_too_sure_are_found_out():
 
 def test_nothing_found_is_none_and_not_an_error():
     mocks, samples = mocks_and_samples(1, 3, told=0.0)
-    places, _ = mock_detections(mocks, samples, SETTINGS)
-    found = detection_summary(places, 0)
+    places, judged, _ = mock_detections(mocks, samples, SETTINGS)
+    found = detection_summary(places, judged, 0)
     assert len(places) == 0
     assert found["purity"] == found["completeness"] == found["reliability"]["true"] == [None] * 4
 

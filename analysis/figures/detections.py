@@ -42,7 +42,7 @@ def clusters_figure(
         halos.plot(published["snr"], published["present"], color=RED, marker="s", ms=3, ls="none", label="Remy+23")
         halos.set(xlabel="aperture mass of the halo, S/N", ylabel="share of samples", ylim=(-0.04, 1.04))
         halos.set_title(f"injected halos, z = {found['redshift']:g}")
-        halos.legend(loc="lower right")
+        halos.legend(loc="center right")
         _reliability(blind, detection)
         caption(figure, f"a sample shows a cluster by a peak of at least {threshold:g} within its radius | {note}")
     return figure
@@ -69,7 +69,7 @@ def _listed(axes, evidence: Table) -> None:
 
 
 def _reliability(axes, detection: Mapping) -> None:
-    """Share of true peaks among places as likely, against what samples say, and how complete such lists are."""
+    """Share of true peaks among places as likely, against what samples not used to find them say; completeness."""
     found = detection["reliability"]
     kept = [number for number, n in enumerate(found["n"]) if n]
     predicted, true, error = (np.array([found[key][i] for i in kept]) for key in ("predicted", "true", "true_err"))
@@ -77,6 +77,6 @@ def _reliability(axes, detection: Mapping) -> None:
     axes.errorbar(predicted, true, error, color=BLUE, marker="o", ms=3, label="share that is true")
     complete = [value if value is not None else np.nan for value in detection["completeness"]]
     axes.plot(detection["level"], complete, color=ORANGE, marker="s", ms=3, ls="--", label="completeness down to here")
-    axes.set(xlabel="probability of a peak, from samples", ylabel="share", xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
+    axes.set(xlabel="probability, by the other half of samples", ylabel="share", xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
     axes.set_title(f"blind peaks of mocks ({sum(found['n'])} places)")
     axes.legend()
