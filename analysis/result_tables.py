@@ -77,7 +77,7 @@ def detection_table(detection: Mapping, render: Callable = markdown) -> str:
         met = "none" if true is None else f"{true:.2f} ± {error:.2f} ({said:.2f})"
         purity, complete = detection["purity"][number], detection["completeness"][number]
         rows.append([f"≥ {level:g}", f"{detection['listed'][number]}", _share(purity), _share(complete), met])
-    header = ["probability of a peak", "places", "purity", "completeness", "true from here to the next (said by the other half)"]
+    header = ["probability of a peak", "places", "purity", "completeness", "true, to the next level (other half says)"]
     return render(header, rows)
 
 
