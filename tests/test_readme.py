@@ -36,7 +36,9 @@ def test_numbers_are_those_of_the_committed_metrics():
 
 def test_a_lost_marker_is_told():
     text = (ROOT / "README.md").read_text(encoding="utf-8").replace("<!-- begin accuracy -->", "")
-    names = "ablation, accuracy, benchmark, calibration, checks, networks, runs, simulations, stages, survey"
+    names = (
+        "ablation, accuracy, benchmark, calibration, checks, clusters, detection, networks, runs, simulations, stages"
+    )
     with pytest.raises(BorderError, match=names):
         filled(text, "stages: {}", {}, {}, NOTHING, benchmark={}, variants=None)
 
