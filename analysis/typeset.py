@@ -27,7 +27,8 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def latex(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """The same table as LaTeX (packages tabularx and booktabs), as wide as the text; columns by what cells need."""
-    needed = [min(LONGEST, max(len(row[column]) for row in rows)) for column in range(len(header))]
+    words = [max(map(len, title.split()), default=0) for title in header]
+    needed = [min(LONGEST, max(word, *(len(row[column]) for row in rows))) for column, word in enumerate(words)]
     share = [len(header) * length / sum(needed) for length in needed]
     columns = "".join(rf">{{\hsize={part:.3f}\hsize\raggedright\arraybackslash}}X" for part in share)
     lines = [" & ".join(map(latex_text, row)) + r" \\" for row in (header, *rows)]

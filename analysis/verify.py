@@ -74,7 +74,6 @@ TOLERANCES: dict[str, Tolerance | None] = {  # the first pattern that fits a nam
     "presence.*.listed": SAME,
     "presence.*.observed": SAME,
     "presence.*": Tolerance(absolute=0.1),
-    "bimodality.*.n": SAME,
     "bimodality.*": ANY,
     "injection.redshift": SAME,
     "injection.mass.*": SAME,
