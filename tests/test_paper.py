@@ -265,7 +265,7 @@ def test_cells_of_a_table_become_latex():
     table = latex(["check", "found"], [["power, worst band", "0.1"], ["x", ""]])
     assert r"power, worst band & 0.1 \\" in table
     assert table.count(r"\hsize=") == 2
-    assert re.findall(r"hsize=([\d.]+)", table) == ["1.700", "0.300"]
+    assert re.findall(r"hsize=([\d.]+)", table) == ["1.545", "0.455"]
 
 
 # the PDF
