@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table, vstack
 
-from analysis.clusters import cluster_evidence, empty_clusters, load_clusters
+from analysis.bimodality import bimodality
+from analysis.clusters import cluster_evidence, empty_clusters, load_clusters, massive_clusters, showcase
 from analysis.lensing import convergence_from_shear
 from analysis.mocks import Mock
 from analysis.params import DATA, ROOT, ClustersParams, Params, stage_rng
-from analysis.peaks import blind_peaks, matched, peak_places, presence
-from analysis.results import load_result
+from analysis.peaks import blind_peaks, matched, peak_places, presence, presence_map
+from analysis.results import Result, load_result
 from analysis.samples import load_samples
 from analysis.sky import Observation
 
@@ -125,6 +126,20 @@ def run_evidence(params: Params, name: str, root: Path = ROOT) -> tuple[Table, T
     clusters = vstack([evidence, unseen]).filled(np.nan)
     clusters.sort("m500", reverse=True)
     return clusters, field_peaks(result.samples, observation, result.clusters, settings)
+
+
+def run_presence(params: Params, result: Result) -> np.ndarray:
+    """Probability of a peak of the threshold within the radius of every pixel of a run, (ny, nx)."""
+    radius = params.clusters.radius_arcmin / result.observation.grid.pixel_arcmin
+    return presence_map(result.samples, radius=radius, threshold=params.clusters.threshold)
+
+
+def run_heaps(params: Params, name: str, result: Result) -> dict[str, float]:
+    """Whether the aperture mass where figure 2 cuts out falls into two heaps over samples (`bimodality`)."""
+    rng = {what: stage_rng(params.seed, "clusters", what, name) for what in ("showcase", "heaps")}
+    marked = massive_clusters(result.clusters, params.figures)
+    place = showcase(result.samples, marked, result.observation, params.clusters, rng=rng["showcase"])
+    return bimodality(place["mass"], rng=rng["heaps"])
 
 
 def evidence_summary(clusters: Table, peaks: Table) -> dict:
