@@ -346,7 +346,7 @@ def test_same_results_make_the_same_page(made, project):
 
 def test_what_is_missing_is_told_and_the_rest_is_there(made, project, tmp_path):
     missing = "\n".join(made.missing)
-    assert "figures/figure2_cosmos_bright.png, figure1_mock.png" in missing
+    assert "figures/figure2_cosmos_bright.png, clusters.png, figure1_mock.png" in missing
     assert "table of checks: the metrics have no 'prior'" in missing
     assert all(line.replace("'", "&#39;") in made.text or line in made.text for line in made.missing)
 
