@@ -441,14 +441,14 @@ def test_nothing_is_left_to_run(tiny):
     assert "Running stage" not in done.stdout
 
 
-def test_a_changed_figure_colour_reruns_figures_alone(tiny):
+def test_a_changed_figure_colour_reruns_the_stages_of_pictures_alone(tiny):
     path = tiny / "params.yaml"
     before = path.read_text()
     path.write_text(before.replace("colormap: inferno", "colormap: viridis"))
     assert path.read_text() != before
     done = shell("dvc status --json dvc.yaml", tiny)
     path.write_text(before)
-    assert list(json.loads(done.stdout)) == ["figures"]
+    assert list(json.loads(done.stdout)) == ["method", "figures"]
 
 
 def test_metrics_are_shown(tiny):
@@ -534,7 +534,7 @@ def test_baselines_keep_the_file_contract(tiny, name):
 
 def test_figures_are_whole(tiny):
     for path in (tiny / "figures").iterdir():
-        start = {".pdf": b"%PDF-", ".png": b"\x89PNG"}[path.suffix]
+        start = {".pdf": b"%PDF-", ".png": b"\x89PNG", ".gif": b"GIF89a"}[path.suffix]
         assert path.read_bytes().startswith(start)
         assert path.stat().st_size > 5000
 
