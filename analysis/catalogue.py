@@ -4,7 +4,7 @@ A field is taken from its source; where none answers, from the observations rele
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,8 @@ from astropy.table import Table
 from analysis.clusters import empty_clusters, load_clusters, read_xray, save_clusters
 from analysis.download import SourceUnavailable
 from analysis.files import BorderError, read_json, write_json
-from analysis.params import FieldParams
+from analysis.galaxies import center_of, located, observed, open_table
+from analysis.params import CatalogueTable, FieldParams
 from analysis.sky import (
     Grid,
     Observation,
@@ -62,6 +63,20 @@ class Field:
     source: str
 
 
+def centered(field: FieldParams) -> FieldParams:
+    """The field with its centre: amid its galaxies, where the entry leaves it open.
+
+    Raises
+    ------
+    BorderError
+        If its table is bad, or has no middle.
+    """
+    if field.center_deg is not None:
+        return field
+    opened = open_table(located(field.catalogue), field.catalogue)
+    return replace(field, center_deg=list(center_of(opened, field.catalogue, rows=field.rows)))
+
+
 def observe(field: FieldParams, grid: Grid, fetch: Callable[[str], Path]) -> Field:
     """A field on the grid, from its source.
 
@@ -81,6 +96,10 @@ def observe(field: FieldParams, grid: Grid, fetch: Callable[[str], Path]) -> Fie
     if field.gridded:
         observation, truth = load_gridded(field, fetch, grid)
         return Field(observation, clusters, observation_metrics(observation), truth, field.title)
+    if isinstance(field.catalogue, CatalogueTable):
+        opened = open_table(located(field.catalogue), field.catalogue)
+        observation, metrics = observed(opened, field.catalogue, grid, title=field.title, rows=field.rows)
+        return Field(observation, clusters, metrics | observation_metrics(observation), None, field.title)
     columns = load_catalogue(field, fetch)
     observation = bin_catalogue(**columns, grid=grid, title=field.title)
     metrics = catalogue_metrics(columns) | observation_metrics(observation)

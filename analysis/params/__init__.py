@@ -25,7 +25,18 @@ from analysis.params.inference import (
     ValidateParams,
 )
 from analysis.params.load import DATA, ROOT, Params, ParamsError, checked_params, load_params, stage_rng
-from analysis.params.sky import CatalogueParams, ColumnFiles, FieldParams, GriddedShear, GridParams, MocksParams
+from analysis.params.sky import (
+    SUFFIXES,
+    CatalogueParams,
+    CatalogueTable,
+    ColumnFiles,
+    FieldParams,
+    GriddedShear,
+    GridParams,
+    MocksParams,
+    SkyUnits,
+    TableColumns,
+)
 from analysis.params.types import Precision
 from analysis.params.universe import (
     MOST_BOXES,
@@ -45,9 +56,11 @@ __all__ = [
     "DATA",
     "MOST_BOXES",
     "ROOT",
+    "SUFFIXES",
     "BaselinesParams",
     "CalibrateParams",
     "CatalogueParams",
+    "CatalogueTable",
     "ClustersParams",
     "ColumnFiles",
     "ComputeParams",
@@ -73,11 +86,13 @@ __all__ = [
     "RunParams",
     "SampleParams",
     "SimulationsParams",
+    "SkyUnits",
     "SlurmParams",
     "SmailParams",
     "SourcesParams",
     "SparseParams",
     "Splits",
+    "TableColumns",
     "TheoryParams",
     "TrainParams",
     "ValidateParams",

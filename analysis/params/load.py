@@ -114,7 +114,7 @@ def load_params(path: str | Path = ROOT / "params.yaml") -> Params:
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         raise ParamsError(f"{path} cannot be read as YAML ({' '.join(str(error).split())})") from None
     return checked_params(content, path)
 
@@ -122,8 +122,12 @@ def load_params(path: str | Path = ROOT / "params.yaml") -> Params:
 def checked_params(content: object, source: str | Path) -> Params:
     """Every section of what was read from `source`, as `load_params` gives them and with its errors."""
     try:
+        text = json.dumps(content)
+    except (TypeError, ValueError, RecursionError) as error:  # YAML also knows dates, sets and circles
+        raise ParamsError(f"{source} holds more than numbers, text, lists and mappings ({error}); quote it") from None
+    try:
         # through JSON, where strict types still let a mapping stand for a record
-        return TypeAdapter(Params).validate_json(json.dumps(content))
+        return TypeAdapter(Params).validate_json(text)
     except ValidationError as error:
         raise ParamsError(_sentence(source, error)) from None
 
@@ -133,7 +137,8 @@ def _sentence(path: str | Path, error: ValidationError) -> str:
     faults = error.errors()
     # a misspelt key is also a missing one; naming what was written helps more than what was not
     fault = next((f for f in faults if f["type"] == "unexpected_keyword_argument"), faults[0])
-    key = ".".join(str(part) for part in fault["loc"])
+    # where a value has several forms, pydantic names the form as well
+    key = ".".join(str(part) for part in fault["loc"] if not str(part).startswith("<"))
     if fault["type"] == "unexpected_keyword_argument":
         return f"{path}: {key} is not a key of this section; the committed params.yaml has every key"
     if fault["type"] == "missing":

@@ -1,10 +1,13 @@
 """Sections that say what is observed: the grid, the fields, and the mocks of one of them."""
 
-from typing import Annotated, Literal
+from pathlib import PurePath
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from analysis.params.types import Count, Positive, record
+from analysis.params.expression import parsed
+from analysis.params.types import Count, Finite, Positive, record
+from analysis.params.universe import SourcesParams
 
 
 @record
@@ -27,6 +30,98 @@ class ColumnFiles:
     weight: str
 
 
+SUFFIXES = {
+    "fits": (".fits", ".fit", ".fts"),
+    "parquet": (".parquet", ".pq", ".parq"),
+    "csv": (".csv",),
+    "ecsv": (".ecsv",),
+    "hdf5": (".hdf5", ".h5", ".hdf"),
+}
+Format = Literal["fits", "parquet", "csv", "ecsv", "hdf5"]
+
+
+@record
+class TableColumns:
+    """Names of the columns of a table: positions, shear estimates, and lensing weights, if it has any."""
+
+    ra: str
+    dec: str
+    e1: str
+    e2: str
+    weight: str | None = None
+
+
+@record
+class SkyUnits:
+    """Units of RA and Dec, which win over those that the file states; null for the file's, or degrees."""
+
+    ra: Literal["deg", "rad", "arcsec", "arcmin", "hourangle"] | None = None
+    dec: Literal["deg", "rad", "arcsec", "arcmin"] | None = None
+
+
+@record
+class CatalogueTable:
+    """A shear catalogue as one table, by its own names, units and signs.
+
+    `path` is an address, an absolute path, or one below the data mirror or the project. Shear estimates e become
+    e / (<response> (1 + <multiplicative_bias>)), both a number or a column averaged with the weights; a response of two
+    columns is one a component. `flip_e1` and `flip_e2` change signs into the frame (west, north) of `analysis.sky`.
+    """
+
+    path: str
+    columns: TableColumns
+    format: Format | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    units: SkyUnits = SkyUnits()
+    flip_e1: bool = False
+    flip_e2: bool = False
+    response: Finite | str | Annotated[list[str], Field(min_length=2, max_length=2)] | None = None
+    multiplicative_bias: Finite | str | None = None
+    cuts: str | None = None
+    hdu: Annotated[int, Field(ge=0)] | str | None = None
+    key: str | None = None
+    allow_duplicates: bool = False
+
+    @property
+    def kind(self) -> Format | None:
+        """The format: as given, or by the suffix; None where neither tells."""
+        suffix = PurePath(self.path).suffix.lower()
+        return self.format or next((name for name, known in SUFFIXES.items() if suffix in known), None)
+
+    @model_validator(mode="after")
+    def readable(self) -> "CatalogueTable":
+        """The cuts are a condition, the format is known, the calibration can be divided by, downloads are verified."""
+        if not self.path:
+            raise ValueError("path is empty; name a file")
+        if self.kind is None:
+            raise ValueError(
+                f"path is {self.path!r}, whose suffix tells no format; give `format`, one of {[*SUFFIXES]}"
+            )
+        if self.cuts is not None:
+            try:
+                parsed(self.cuts)
+            except ValueError as error:
+                raise ValueError(f"cuts is {self.cuts[:60]!r}: {error}") from None
+        if isinstance(self.response, float) and not abs(self.response) > 0.01:
+            raise ValueError(f"response is {self.response}, which nothing can be divided by; give null for none")
+        if isinstance(self.multiplicative_bias, float) and not abs(self.multiplicative_bias) < 0.9:
+            raise ValueError(f"multiplicative_bias is {self.multiplicative_bias}; give m of (1 + m), a small number")
+        if self.path.startswith(("http://", "https://")) and self.sha256 is None:
+            raise ValueError(f"path is the address {self.path}; give `sha256` of the file, so that it can be verified")
+        return self
+
+
+def _catalogue_tag(value: Any) -> str:
+    """Which record describes a catalogue: a table has a path."""
+    table = isinstance(value, CatalogueTable) or (isinstance(value, dict) and "path" in value)
+    return "<table>" if table else "<files>"
+
+
+Catalogue = Annotated[
+    Annotated[ColumnFiles, Tag("<files>")] | Annotated[CatalogueTable, Tag("<table>")], Discriminator(_catalogue_tag)
+]
+
+
 @record
 class GriddedShear:
     """Shear that is already on the grid: images below the data mirror, and the noise of a pixel."""
@@ -39,20 +134,25 @@ class GriddedShear:
 
 @record
 class FieldParams:
-    """A field of the sky: where its galaxies come from and where it lies."""
+    """A field of the sky: where its galaxies come from, where it lies (null: amid them), and how far they are."""
 
     title: str
-    center_deg: Annotated[list[float], Field(min_length=2, max_length=2)]
-    catalogue: ColumnFiles | None = None
+    center_deg: Annotated[list[Finite], Field(min_length=2, max_length=2)] | None
+    catalogue: Catalogue | None = None
     gridded: GriddedShear | None = None
     rows: Count | None = None
     clusters: str | None = None
+    sources: SourcesParams | None = None
 
     @model_validator(mode="after")
     def one_source(self) -> "FieldParams":
-        """A field comes from a catalogue or from gridded shear."""
+        """A field comes from a catalogue or from gridded shear, and lies on the sky."""
         if (self.catalogue is None) == (self.gridded is None):
             raise ValueError("give either `catalogue` or `gridded`, not both and not neither")
+        if self.center_deg is None and not isinstance(self.catalogue, CatalogueTable):
+            raise ValueError("center_deg is null, which only a table may have; give RA and Dec of the centre")
+        if self.center_deg is not None and not abs(self.center_deg[1]) <= 90:
+            raise ValueError(f"center_deg is {self.center_deg}, whose Dec leaves -90 to 90; give RA and Dec in degrees")
         return self
 
 

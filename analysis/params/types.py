@@ -8,5 +8,6 @@ from pydantic.dataclasses import dataclass
 record = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True))
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Precision = Literal["float32", "bfloat16"]

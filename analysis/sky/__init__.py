@@ -6,6 +6,7 @@ is left), on a CAR grid with RA, as in the maps of Remy et al. 2020. Catalogue e
 in the frame of its pixels (x along columns, y along rows), so that `lensing` needs no knowledge of the sky.
 """
 
+from analysis.sky.center import robust_center
 from analysis.sky.grid import Grid, field_grid
 from analysis.sky.images import (
     grid_from_header,
@@ -16,11 +17,13 @@ from analysis.sky.images import (
     save_observation,
     write_fits,
 )
-from analysis.sky.observation import Observation, bin_catalogue, rotate_shear, shape_noise
+from analysis.sky.observation import Observation, bin_catalogue, rotate_shear, shape_noise, turned_to_grid
+from analysis.sky.sums import Sums
 
 __all__ = [
     "Grid",
     "Observation",
+    "Sums",
     "bin_catalogue",
     "field_grid",
     "grid_from_header",
@@ -28,8 +31,10 @@ __all__ = [
     "load_observation",
     "load_truth",
     "read_image",
+    "robust_center",
     "rotate_shear",
     "save_observation",
     "shape_noise",
+    "turned_to_grid",
     "write_fits",
 ]

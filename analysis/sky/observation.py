@@ -82,7 +82,7 @@ def bin_catalogue(
     kept = weight[inside]
     count, total, square = (_pixel_sums(pixel, values, grid) for values in (None, kept, kept**2))
     seen = total > 0
-    components = _turn_to_grid(ra_deg[inside], dec_deg[inside], e1[inside], e2[inside], grid)
+    components = turned_to_grid(ra_deg[inside], dec_deg[inside], e1[inside], e2[inside], grid)
     gamma = np.zeros((2, *grid.shape))
     inverse_variance = np.zeros_like(gamma)
     for a, sigma_e in enumerate(shape_noise(e1, e2, weight)):
@@ -96,7 +96,7 @@ def _pixel_sums(pixel: np.ndarray, values: np.ndarray | None, grid: Grid) -> np.
     return np.bincount(pixel, values, grid.pixels**2).reshape(grid.shape)
 
 
-def _turn_to_grid(
+def turned_to_grid(
     ra_deg: np.ndarray, dec_deg: np.ndarray, e1: np.ndarray, e2: np.ndarray, grid: Grid
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ellipticities in the frame of the grid, from the frame (west, north) of each galaxy.

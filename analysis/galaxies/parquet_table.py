@@ -1,0 +1,56 @@
+"""Tables in Parquet, a batch of rows at a time."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from analysis.galaxies.opened import CHUNK_ROWS, Chunk, Opened, check_size, plain, told
+
+BAD = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, EOFError)
+
+
+def open_parquet(path: Path) -> Opened:
+    """The table of a Parquet file.
+
+    Raises
+    ------
+    BorderError
+        If it is cut short or damaged.
+    """
+    with told(path, "parquet", BAD), parquet.ParquetFile(path) as file:
+        rows, schema = file.metadata.num_rows, file.schema_arrow
+    check_size(path, rows)
+    units = {
+        each.name: each.metadata[b"unit"].decode("ascii", "replace")
+        for each in schema
+        if b"unit" in (each.metadata or {})
+    }
+    return Opened(path, tuple(schema.names), rows, partial(_chunks, path), units)
+
+
+def _chunks(path: Path, wanted: Sequence[str]) -> Iterator[Chunk]:
+    """Chunks of the columns asked for."""
+    with told(path, "parquet", BAD), parquet.ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:
+        for batch in file.iter_batches(CHUNK_ROWS, columns=list(wanted), use_threads=False):
+            yield {name: column(batch.column(name), name, path) for name in wanted}
+
+
+def column(values: pa.Array, name: str, path: Path) -> np.ndarray:
+    """A column of Arrow as NumPy knows it; missing values are NaN, or empty text."""
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if pa.types.is_decimal(values.type) or pa.types.is_float16(values.type):
+        values = values.cast(pa.float64())
+    if pa.types.is_null(values.type):
+        return np.full(len(values), np.nan)
+    if pa.types.is_boolean(values.type) and values.null_count:
+        values = values.cast(pa.int8())
+    if not (
+        pa.types.is_primitive(values.type) or pa.types.is_large_string(values.type) or pa.types.is_string(values.type)
+    ):
+        return plain(np.zeros(len(values), "V1"), f"{name} ({values.type})", path)
+    return plain(values.to_numpy(zero_copy_only=False), name, path)

@@ -1,0 +1,40 @@
+"""The middle of galaxies on the sphere, wherever they lie: RA may pass 0, the field may hold a pole."""
+
+import numpy as np
+
+WIDEST_DEG = 60.0  # half of the galaxies lie within this of the middle, or there is none to speak of
+STEPS = 50
+KEPT = 3.0  # times the median distance: what lies farther is no part of the field
+
+
+def robust_center(ra_deg: np.ndarray, dec_deg: np.ndarray) -> tuple[float, float] | None:
+    """RA and Dec (deg) amid galaxies, which stray rows do not move; None where they are all over the sky.
+
+    The geometric median of the directions (Weiszfeld's iteration), and then the mean direction of those within
+    `KEPT` times the median distance from it.
+
+    Parameters
+    ----------
+    ra_deg, dec_deg : (n,), deg
+        At least one galaxy.
+    """
+    directions = unit_vectors(ra_deg, dec_deg)
+    middle = directions.mean(axis=0)
+    for _ in range(STEPS):
+        near = 1 / np.maximum(np.linalg.norm(directions - middle, axis=1), 1e-9)
+        middle = near @ directions / near.sum()
+    if not np.linalg.norm(middle) > 0:
+        return None
+    middle /= np.linalg.norm(middle)
+    distance = np.linalg.norm(directions - middle, axis=1)
+    typical = np.median(distance)
+    if typical > 2 * np.sin(np.deg2rad(WIDEST_DEG / 2)):
+        return None
+    x, y, z = directions[distance <= KEPT * typical + 1e-9].mean(axis=0)
+    return float(np.rad2deg(np.arctan2(y, x)) % 360), float(np.rad2deg(np.arctan2(z, np.hypot(x, y))))
+
+
+def unit_vectors(ra_deg: np.ndarray, dec_deg: np.ndarray) -> np.ndarray:
+    """(n, 3), directions of places on the sky."""
+    ra, dec = np.deg2rad(ra_deg), np.deg2rad(dec_deg)
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
