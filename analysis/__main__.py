@@ -27,6 +27,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("stage", help="name of a notebook of notebooks/")
     run.add_argument("which", nargs="*", type=_pair, metavar="key=value", help="which field or sample")
     run.set_defaults(command=_run)
+    check = commands.add_parser("check", help="say what a shear catalogue holds, and the entry that would use it")
+    check.add_argument("path", help="FITS, Parquet, CSV, ECSV or HDF5")
+    check.add_argument("--columns", default="", help="names by role, as in ra=ALPHA,dec=DELTA; the others are guessed")
+    check.add_argument("--cuts", help="rows to keep, as in 'z_b > 0.5 & fitclass == 0'")
+    check.add_argument("--hdu", help="number or name of the HDU of a FITS file")
+    check.add_argument("--key", help="table of an HDF5 file")
+    check.set_defaults(command=_check)
     readme = commands.add_parser("readme", help="fill the numbers of README.md from the metrics")
     readme.set_defaults(command=_readme)
     paper = commands.add_parser("paper", help="write numbers and tables of the paper, and its PDF")
@@ -80,6 +87,17 @@ def _run(options: argparse.Namespace) -> None:
         stage.run(options.stage, dict(options.which))
     except stage.StageError as error:
         sys.exit(str(error))
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Look at a catalogue."""
+    from analysis import check
+
+    pairs = [part.partition("=") for part in options.columns.split(",") if part]
+    if not all(name for _, _, name in pairs):
+        raise BorderError(f"--columns is {options.columns!r}; write it as in ra=ALPHA,dec=DELTA.")
+    columns = {role.strip(): name.strip() for role, _, name in pairs}
+    check.main(options.path, columns=columns, cuts=options.cuts, hdu=options.hdu, key=options.key)
 
 
 def _readme(options: argparse.Namespace) -> None:

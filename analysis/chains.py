@@ -50,8 +50,8 @@ def field_setting(params: Params, name: str) -> Setting:
     halvings = len(read_json(folder / "network.json")["network"]["widths"]) - 1
     prior = prior if run.prior == "network" else dataclasses.replace(prior, network=None)
     theory = load_table(DATA / "theory" / "c_ell.ecsv")
-    check_run(prior, observation, params.sample)
-    check_theory(prior, theory["ell"], theory["c_ell"])
+    check_run(prior, observation, params.sample, name=name)
+    check_theory(prior, theory["ell"], theory["c_ell"], name=name)
     return Setting(observation, *with_room(prior, observation, multiple=2**halvings))
 
 

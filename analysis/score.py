@@ -187,8 +187,14 @@ def _wiener_rms(sigma, power):
     return per_map(ops.sqrt(ops.mean(power**2 / (power + per_map(sigma) ** 2), axis=(-2, -1))))
 
 
-def check_grid(prior: Prior, shape: tuple[int, int], pixel_arcmin: float) -> None:
+def check_grid(
+    prior: Prior, shape: tuple[int, int], pixel_arcmin: float, *, remedy: str = "train on the observation's"
+) -> None:
     """Make sure that a prior belongs to a grid.
+
+    Parameters
+    ----------
+    remedy : what to do, but for observing on the prior's grid
 
     Raises
     ------
@@ -199,7 +205,7 @@ def check_grid(prior: Prior, shape: tuple[int, int], pixel_arcmin: float) -> Non
         sides = ["x".join(str(side) for side in pixels) for pixels in (prior.power.shape, shape)]
         raise BorderError(
             f"the prior was made for {sides[0]} pixels of {prior.pixel_arcmin:g} arcmin, the observation has {sides[1]}"
-            f" of {pixel_arcmin:g}; observe on the prior's grid, or train on the observation's"
+            f" of {pixel_arcmin:g}; observe on the prior's grid, or {remedy}"
         )
 
 

@@ -1,12 +1,15 @@
 """Before a run: observations that cannot be sampled are told in a sentence, fields at the border get room."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
+import yaml
 
+from analysis.commands import training_command
 from analysis.files import BorderError
-from analysis.params import load_params
+from analysis.params import ROOT, checked_params, load_params
 from analysis.power import grid_power, resampled_power, wavenumbers
 from analysis.sampler import check_run, check_theory, with_room
 from analysis.score import Prior, theory_points
@@ -27,8 +30,8 @@ def observation(weight=400.0, edge=6):
 
 
 def test_a_field_that_can_be_sampled_passes():
-    check_run(PRIOR, observation(), SAMPLE)
-    check_theory(dataclasses.replace(PRIOR, theory=theory_points(ELL, ELL**-1.5)), ELL, 1.01 * ELL**-1.5)
+    check_run(PRIOR, observation(), SAMPLE, name="mine")
+    check_theory(dataclasses.replace(PRIOR, theory=theory_points(ELL, ELL**-1.5)), ELL, 1.01 * ELL**-1.5, name="mine")
 
 
 @pytest.mark.parametrize(
@@ -43,13 +46,44 @@ def test_a_field_that_can_be_sampled_passes():
 )
 def test_what_cannot_be_sampled_is_told(prior, field, sentence):
     with pytest.raises(BorderError, match=sentence):
-        check_run(dataclasses.replace(PRIOR, **prior), observation(**field), SAMPLE)
+        check_run(dataclasses.replace(PRIOR, **prior), observation(**field), SAMPLE, name="mine")
 
 
 def test_a_network_of_another_universe_is_told():
     trained = dataclasses.replace(PRIOR, theory=theory_points(ELL, ELL**-1.5))
     with pytest.raises(BorderError, match="C_ell of the parameters is 10 % off"):
-        check_theory(trained, ELL, 1.1 * ELL**-1.5)
+        check_theory(trained, ELL, 1.1 * ELL**-1.5, name="mine")
+
+
+@pytest.mark.parametrize(
+    ("prior", "settings"),
+    [
+        ({"pixel_arcmin": 0.41}, ""),
+        ({"noise_range": (0.005, 0.4)}, " -S train.sigma_min=0.003 -S train.sigma_max=0.5"),
+    ],
+)
+def test_the_refusal_names_the_command_that_trains_a_network_that_fits(prior, settings):
+    command = (
+        "`dvc exp run -S sample.network=data/score -S grid.pixels=32 -S grid.pixel_arcmin=0.82"
+        f" -S train.crop_pixels=32{settings} sample@mine`"
+    )
+    with pytest.raises(BorderError) as caught:
+        check_run(dataclasses.replace(PRIOR, **prior), observation(), SAMPLE, name="mine")
+    assert command in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert " -S simulations.map_pixels=384 -S simulations.mock_pixels=384 " in training_command(320, 0.41, "mine")
+
+
+def test_the_command_is_one_that_the_params_take():
+    """Each setting that a message names is a key, with the values a valid whole."""
+    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    for pixels in (64, 96, 320, 640):
+        for setting in re.findall(r"-S (\S+)=(\S+)", training_command(pixels, 0.5, "cosmos")):
+            section, key = setting[0].split(".")
+            assert key in content[section]
+            content[section][key] = yaml.safe_load(setting[1])
+        content["train"]["margin"] = 12
+        assert checked_params(content, "params").grid.pixels == pixels
 
 
 def test_a_field_away_from_the_border_is_left_alone():

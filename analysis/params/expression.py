@@ -51,6 +51,8 @@ def _in_words(text: str) -> str:
     """The text on one line, with `and`, `or`, `not` for `&`, `|`, `~`."""
     line = " ".join(text.split("\n")).strip()
     tokens = list(tokenize.generate_tokens(io.StringIO(line).readline))
+    if any(token.type == tokenize.COMMENT for token in tokens):  # it would hide the lines after it
+        raise ValueError("a comment cannot stand in it")
     return " ".join(WORDS.get(token.string, token.string) for token in tokens if token.type != tokenize.NEWLINE)
 
 

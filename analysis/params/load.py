@@ -66,6 +66,13 @@ class Params:
         for name in self.catalogue.fields:
             if name not in self.fields:
                 raise ValueError(f"catalogue.fields names {name!r}, which has no entry under fields")
+            sources = self.fields[name].sources
+            if sources is not None and sources != self.theory.sources:
+                forms = ", ".join(f"{form}: {value}" for form, value in vars(sources).items() if value is not None)
+                raise ValueError(
+                    f"fields.{name}.sources is {forms}, but theory.sources is another: maps and network of a run have one"
+                    " source distribution; make theory.sources the same, and the network is trained anew"
+                )
         if self.mocks.field not in self.catalogue.fields:
             raise ValueError(f"mocks.field is {self.mocks.field!r}, which is not one of catalogue.fields")
         for key in ("map_pixels", "mock_pixels"):

@@ -5,6 +5,7 @@ import logging
 
 import numpy as np
 
+from analysis.commands import training_command
 from analysis.files import BorderError
 from analysis.params import SampleParams
 from analysis.power import resampled_power
@@ -16,8 +17,13 @@ log = logging.getLogger(__name__)
 THEORY_TOLERANCE = 0.02  # of C_ell: codes of theory differ by less, cosmologies that matter by more
 
 
-def check_run(prior: Prior, observation: Observation, params: SampleParams) -> None:
+def check_run(prior: Prior, observation: Observation, params: SampleParams, *, name: str) -> None:
     """Make sure that an observation can be sampled with a prior and these noise levels.
+
+    Parameters
+    ----------
+    name : str
+        Of the run, in `sample.fields`: for the command that trains a network which fits.
 
     Raises
     ------
@@ -25,7 +31,9 @@ def check_run(prior: Prior, observation: Observation, params: SampleParams) -> N
         If the grids differ, nothing is observed, the observation is noisier than the first noise level, or a noise
         level is none that the network was trained on.
     """
-    check_grid(prior, observation.grid.shape, observation.grid.pixel_arcmin)
+    grid = observation.grid
+    command = f"train one that does with `{training_command(grid.pixels, grid.pixel_arcmin, name)}`"
+    check_grid(prior, grid.shape, grid.pixel_arcmin, remedy=command)
     if not observation.weight.any():
         raise BorderError(
             f"{observation.title} has no observed pixel; check that its galaxies lie on the grid and have weights"
@@ -38,18 +46,25 @@ def check_run(prior: Prior, observation: Observation, params: SampleParams) -> N
         )
     low, high = prior.noise_range
     if prior.network is not None and not (low <= params.sigma_final and params.sigma_start <= high):
+        wider = (
+            f"train.sigma_min={min(low, params.sigma_final):g}",
+            f"train.sigma_max={max(high, params.sigma_start):g}",
+        )
         raise BorderError(
             f"sample.sigma_final and sigma_start are {params.sigma_final:g} and {params.sigma_start:g}, but the network"
-            f" was trained from {low:g} to {high:g}; stay within, or train it on a wider range"
+            f" was trained from {low:g} to {high:g}; stay within, or train one on a wider range with"
+            f" `{training_command(grid.pixels, grid.pixel_arcmin, name, *wider)}`"
         )
 
 
-def check_theory(prior: Prior, ell: np.ndarray, c_ell: np.ndarray) -> None:
-    """Make sure that the network was trained in the universe that the parameters describe.
+def check_theory(prior: Prior, ell: np.ndarray, c_ell: np.ndarray, *, name: str) -> None:
+    """Make sure that the network was trained in the universe that the parameters describe, with its sources.
 
     Parameters
     ----------
     ell, c_ell : (n_ell,), theory of the parameters
+    name : str
+        Of the run, in `sample.fields`.
 
     Raises
     ------
@@ -64,7 +79,8 @@ def check_theory(prior: Prior, ell: np.ndarray, c_ell: np.ndarray) -> None:
         worst = int(np.argmax(off))
         raise BorderError(
             f"C_ell of the parameters is {100 * off[worst]:.0f} % off that of the network's training at ell"
-            f" {trained_ell[worst]:.0f}; train the network again, or restore the section theory"
+            f" {trained_ell[worst]:.0f} (other cosmology or source redshifts); restore the section theory, or train a"
+            f" network that fits with `{training_command(len(prior.power), prior.pixel_arcmin, name)}`"
         )
 
 

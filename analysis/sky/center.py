@@ -38,3 +38,28 @@ def unit_vectors(ra_deg: np.ndarray, dec_deg: np.ndarray) -> np.ndarray:
     """(n, 3), directions of places on the sky."""
     ra, dec = np.deg2rad(ra_deg), np.deg2rad(dec_deg)
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
+
+
+def occupied_deg2(ra_deg: np.ndarray, dec_deg: np.ndarray, *, fewest: float = 12.0) -> float:
+    """About the area that galaxies cover, deg^2: cells of equal area, as fine as leaves `fewest` in each on average.
+
+    Parameters
+    ----------
+    ra_deg, dec_deg : (n,), deg
+        At least one galaxy.
+    """
+    side, area = 16.0, 16.0**2
+    while side > 1e-6:
+        cells = len(np.unique(cell_numbers(ra_deg, dec_deg, side)))
+        if area != 16.0**2 and len(ra_deg) / cells < fewest:
+            break
+        side, area = side / 2, cells * side**2
+    return area
+
+
+def cell_numbers(ra_deg: np.ndarray, dec_deg: np.ndarray, side_deg: float) -> np.ndarray:
+    """(n,), int64: the cell that holds each place, in bands of Dec cut into cells of about `side_deg` squared."""
+    band = np.floor((dec_deg + 90) / side_deg)
+    width = np.cos(np.deg2rad(np.clip((band + 0.5) * side_deg - 90, -90, 90)))
+    along = np.floor((np.asarray(ra_deg) % 360) * np.maximum(width, 1e-6) / side_deg)
+    return (band * 2.0**31 + along).astype(np.int64)

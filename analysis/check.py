@@ -1,0 +1,120 @@
+"""`python -m analysis check mycat.fits`: what a catalogue holds, and the entry of `params.yaml` that would use it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from analysis.commands import training_command
+from analysis.files import BorderError
+from analysis.galaxies import Opened, open_table
+from analysis.galaxies.guess import guessed_table
+from analysis.params import SUFFIXES, CatalogueTable, SkyUnits, TableColumns
+from analysis.params.expression import parsed
+from analysis.survey import GALAXIES_A_PIXEL, MARGIN, SHIFTED, Survey, surveyed
+
+SEED = 2020  # of the random turns that signs are judged by
+UNKNOWN = TableColumns("", "", "", "")
+
+
+def main(path: str, *, columns: Mapping[str, str], cuts: str | None, hdu: str | None, key: str | None) -> None:
+    """Print what a table holds.
+
+    Parameters
+    ----------
+    path : str
+        A file; a relative path counts from the working folder.
+    columns : mapping
+        Names of columns by role; the others are guessed.
+    cuts, hdu, key : as in `params.yaml`
+
+    Raises
+    ------
+    BorderError
+        If the table cannot be used; the sentence names file, column, rows and remedy.
+    """
+    if cuts is not None:
+        try:
+            parsed(cuts)
+        except ValueError as error:
+            raise BorderError(f"--cuts {cuts[:60]!r}: {error}.") from None
+    place = Path(path).absolute()
+    number = int(hdu) if hdu is not None and hdu.isdigit() else hdu
+    known = place.suffix.lower() in {suffix for group in SUFFIXES.values() for suffix in group}
+    if not known:
+        endings = " ".join(suffix for group in SUFFIXES.values() for suffix in group)
+        raise BorderError(f"{place} has a suffix that tells no format; name it by one of {endings}.")
+    asked = CatalogueTable(str(place), UNKNOWN, hdu=number, key=key, cuts=cuts)
+    opened = open_table(place, asked)
+    table, units = guessed_table(opened, asked, columns)
+    print("\n".join(described(opened, table, units, surveyed(opened, table, rng=np.random.default_rng(SEED)))))
+
+
+def described(opened: Opened, table: CatalogueTable, units: str, survey: Survey) -> list[str]:
+    """Lines that say what a table holds, and what to do with it."""
+    names = {role: name for role, name in asdict(table.columns).items() if name is not None}
+    extra = {"response": table.response, "multiplicative bias": table.multiplicative_bias}
+    names |= {role: name for role, name in extra.items() if name is not None}
+    ra_deg, dec_deg = survey.center_deg
+    lines = [
+        f"{opened.path}: {survey.read} rows ({table.kind}), {survey.kept} kept",
+        "columns      " + ", ".join(f"{role} = {name}" for role, name in names.items()),
+        f"units        {units}",
+        f"field        around RA {ra_deg:.4f}, Dec {dec_deg:.4f} deg; about {survey.area_deg2:.3g} deg^2",
+        f"density      {survey.density_arcmin2:.3g} galaxies an arcmin^2",
+    ]
+    for a, name in enumerate((table.columns.e1, table.columns.e2)):
+        off = survey.mean[a] / survey.error[a]
+        word = "; not zero: look for an additive bias" if abs(off) > SHIFTED else ""
+        lines.append(
+            f"{name:<12} {survey.smallest[a]:.3g} to {survey.largest[a]:.3g}, sigma_e {survey.sigma_e[a]:.3f}, mean"
+            f" {survey.mean[a]:+.5f} +- {survey.error[a]:.5f} ({off:+.1f} sigma){word}"
+        )
+    return lines + _on_the_grid(survey) + ["", _entry(table, survey)]
+
+
+def _on_the_grid(survey: Survey) -> list[str]:
+    """Lines on the suggested grid and what is seen there."""
+    grid = survey.grid
+    number, share = survey.holes
+    lines = []
+    if survey.wide:
+        lines.append("wide         too wide for one flat map; what follows is of its densest part")
+    mean = survey.density_arcmin2 * grid.pixel_arcmin**2
+    lines += [
+        f"grid         {grid.pixels} pixels of {grid.pixel_arcmin:g} arcmin suggested: {mean:.3g} galaxies a pixel (the"
+        f" rule: {GALAXIES_A_PIXEL:g} or more), {MARGIN} pixels of margin; {survey.on_grid} galaxies on it",
+        f"holes        {number} unobserved places within the field, {100 * share:.1f} % of it",
+        "signs        e1  e2   E over B [sigma]   skewness [sigma]",
+        *(f"             {s.e1:+d}  {s.e2:+d}   {s.e_over_b:+8.1f}          {s.skewness:+8.1f}" for s in survey.signs),
+        f"             {survey.verdict[1]}",
+    ]
+    return lines
+
+
+def _entry(table: CatalogueTable, survey: Survey) -> str:
+    """What to paste below `fields` in `params.yaml`, and how to go on."""
+    best = survey.verdict[0]
+    catalogue = {"path": table.path, "columns": {k: v for k, v in asdict(table.columns).items() if v is not None}}
+    if table.units != SkyUnits():
+        catalogue["units"] = asdict(table.units)
+    catalogue |= {key: True for key, sign in (("flip_e1", best.e1), ("flip_e2", best.e2)) if sign < 0}
+    for key in ("response", "multiplicative_bias", "cuts", "hdu", "key"):
+        if getattr(table, key) is not None:
+            catalogue[key] = getattr(table, key)
+    name = re.sub(r"\W+", "_", Path(table.path).stem.lower()).strip("_") or "field"
+    center = list(survey.center_deg) if survey.wide else None
+    field = {name: {"title": name, "center_deg": center, "catalogue": catalogue}}
+    text = yaml.safe_dump(field, sort_keys=False, width=100, default_flow_style=None)
+    grid = survey.grid
+    return (
+        "To use it, below `fields` in params.yaml:\n\n"
+        + "".join(f"  {line}\n" for line in text.splitlines())
+        + f"\nadd {name} to catalogue.fields and, below sample.fields,\n\n"
+        f"  {name}: {{observation: data/observation/{name}.fits, chains: 12}}\n\n"
+        f"All fields share one grid; for the suggested one, and a network of it,\n\n"
+        f"  {training_command(grid.pixels, grid.pixel_arcmin, name)}"
+    )

@@ -1,0 +1,238 @@
+"""Tables of other surveys: whatever format, names, units, signs and calibration, the observation is the same."""
+
+import hashlib
+import shutil
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from astropy.table import Table
+from pyarrow import parquet
+
+from analysis.catalogue import centered, observe
+from analysis.files import BorderError
+from analysis.galaxies import galaxies_of, located, observed, open_table
+from analysis.params import CatalogueTable, FieldParams, SkyUnits, TableColumns
+from analysis.sky import Grid, bin_catalogue
+
+GRID = Grid(16, 4.0, 0.1, -40.0)
+N = 900
+NAMES = TableColumns("ALPHA", "DELTA", "G1", "G2", "W")
+SUFFIX = {"fits": ".fits", "parquet": ".parquet", "csv": ".csv", "ecsv": ".ecsv", "hdf5": ".hdf5"}
+
+
+def galaxies():
+    rng = np.random.default_rng(0)
+    return {
+        "ALPHA": (0.1 + rng.uniform(-0.7, 0.7, N)) % 360,
+        "DELTA": -40 + rng.uniform(-0.5, 0.5, N),
+        "G1": rng.normal(0, 0.3, N).clip(-1.5, 1.5),
+        "G2": rng.normal(0, 0.3, N).clip(-1.5, 1.5),
+        "W": rng.uniform(0.1, 2, N),
+        "z_b": rng.uniform(0, 1.5, N),
+        "fitclass": rng.integers(0, 3, N),
+        "tract": np.where(rng.uniform(size=N) < 0.5, "north", "south"),
+    }
+
+
+PLAIN = galaxies()
+
+
+def reference(rows=slice(None), **changed):
+    names = ("ALPHA", "DELTA", "G1", "G2", "W")
+    return bin_catalogue(*(({**PLAIN, **changed})[name][rows] for name in names), grid=GRID)
+
+
+def write(path, columns, kind):
+    """A table in one of the formats, in several row groups or chunks where it has them."""
+    if kind == "parquet":
+        parquet.write_table(pa.table(columns), path, row_group_size=200)
+    elif kind == "hdf5":
+        with h5py.File(path, "w") as file:
+            for name, values in columns.items():
+                file[f"shapes/{name}"] = values.astype("S5") if values.dtype.kind == "U" else values
+    else:
+        Table(columns).write(path, format={"csv": "ascii.csv", "ecsv": "ascii.ecsv", "fits": "fits"}[kind])
+    return path
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Write a table and give the entry that describes it."""
+
+    def make(columns=PLAIN, kind="fits", **entry):
+        path = write(tmp_path / f"cat{SUFFIX[kind]}", columns, kind)
+        return CatalogueTable(**({"path": str(path), "columns": NAMES} | entry))
+
+    return make
+
+
+def binned(entry, **options):
+    return observed(open_table(located(entry), entry), entry, GRID, **options)
+
+
+def assert_same(one, other):
+    np.testing.assert_allclose(one.gamma, other.gamma, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(one.weight, other.weight, rtol=1e-6)
+    np.testing.assert_array_equal(one.count, other.count)
+
+
+@pytest.mark.parametrize("kind", SUFFIX)
+def test_every_format_gives_the_same(table, kind, monkeypatch):
+    for module in ("fits_table", "parquet_table", "hdf5_table"):
+        monkeypatch.setattr(f"analysis.galaxies.{module}.CHUNK_ROWS", 256)
+    monkeypatch.setattr("analysis.galaxies.text_table.BLOCK_BYTES", 2**14)
+    entry = table(kind=kind)
+    opened = open_table(located(entry), entry)
+    assert (len(list(galaxies_of(opened, entry))) > 1) == (kind != "ecsv")
+    assert opened.rows == (None if kind == "csv" else N)
+    assert_same(binned(entry)[0], reference())
+    cut = table(kind=kind, cuts="z_b > 0.5 & fitclass != 1 & tract == 'north'")
+    kept = (PLAIN["z_b"] > 0.5) & (PLAIN["fitclass"] != 1) & (PLAIN["tract"] == "north")
+    observation, metrics = binned(cut)
+    assert_same(observation, reference(kept))
+    assert metrics["rows"] == kept.sum()
+
+
+def test_a_table_written_by_astropy_as_hdf5_and_one_of_several(tmp_path):
+    Table(PLAIN).write(tmp_path / "a.hdf5", path="deep/table", serialize_meta=True)
+    with h5py.File(tmp_path / "a.hdf5", "a") as file:
+        file["other/x"] = np.zeros(3)
+    entry = CatalogueTable(str(tmp_path / "a.hdf5"), NAMES, key="deep/table")
+    assert_same(binned(entry)[0], reference())
+    with pytest.raises(BorderError, match=r"several tables \(tables: .*/deep/table.*set `key`"):
+        binned(replace(entry, key=None))
+    with pytest.raises(BorderError, match=r"no table 'deep' "):
+        binned(replace(entry, key="deep"))
+
+
+@pytest.mark.parametrize(
+    ("unit", "name"), [(u.rad, "rad"), (u.arcsec, "arcsec"), (u.arcmin, "arcmin"), (u.hourangle, "hourangle")]
+)
+def test_units_of_the_file_or_of_the_entry(table, unit, name):
+    ra, dec = (PLAIN["ALPHA"] * u.deg).to(unit), (PLAIN["DELTA"] * u.deg).to(unit if name != "hourangle" else u.deg)
+    stated = table({**PLAIN, "ALPHA": ra, "DELTA": dec}, kind="ecsv")
+    assert_same(binned(stated)[0], reference())
+    units = SkyUnits(name, name if name != "hourangle" else None)
+    silent = table({**PLAIN, "ALPHA": ra.value, "DELTA": dec.value}, units=units)
+    assert_same(binned(silent)[0], reference())
+    with pytest.raises(BorderError, match=r"`units`"):
+        binned(replace(silent, units=SkyUnits()))
+
+
+def test_the_unit_of_a_fits_file_and_one_that_is_none(table):
+    assert_same(binned(table({**PLAIN, "ALPHA": PLAIN["ALPHA"] * u.deg}))[0], reference())
+
+
+def test_an_unknown_unit_is_told(tmp_path):
+    columns = fits.ColDefs([fits.Column(name, "D", unit="furlong", array=PLAIN[name]) for name in list(PLAIN)[:5]])
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "a.fits")
+    entry = CatalogueTable(str(tmp_path / "a.fits"), NAMES)
+    with pytest.raises(BorderError, match=r"column ALPHA .*states the unit 'furlong', which is no angle; give `units`"):
+        binned(entry)
+    assert_same(binned(replace(entry, units=SkyUnits("deg", "deg")))[0], reference())
+
+
+@pytest.mark.parametrize("flips", [(True, False), (False, True), (True, True)])
+def test_signs(table, flips):
+    one, two = (-1 if flip else 1 for flip in flips)
+    entry = table({**PLAIN, "G1": one * PLAIN["G1"], "G2": two * PLAIN["G2"]}, flip_e1=flips[0], flip_e2=flips[1])
+    assert_same(binned(entry)[0], reference())
+
+
+def test_no_weight_is_weight_one(table):
+    entry = table(columns=replace(NAMES, weight=None))
+    assert_same(binned(entry)[0], reference(W=np.ones(N)))
+
+
+def test_response_and_bias_are_averaged_with_the_weights(table):
+    rng = np.random.default_rng(1)
+    more = {"R11": rng.normal(0.7, 0.3, N), "R22": rng.normal(0.6, 0.3, N), "m": rng.normal(-0.05, 0.02, N)}
+    weight = PLAIN["W"]
+    mean = {name: np.average(values, weights=weight) for name, values in more.items()}
+    columns = {**PLAIN, **more}
+    cases = {
+        (0.7, None): (0.7, 0.7),
+        ("R11", None): (mean["R11"], mean["R11"]),
+        (("R11", "R22"), None): (mean["R11"], mean["R22"]),
+        (None, -0.1): (0.9, 0.9),
+        (("R11", "R22"), "m"): (mean["R11"] * (1 + mean["m"]), mean["R22"] * (1 + mean["m"])),
+    }
+    for (response, bias), (first, second) in cases.items():
+        response = list(response) if isinstance(response, tuple) else response
+        observation, metrics = binned(table(columns, kind="hdf5", response=response, multiplicative_bias=bias))
+        expected = reference(G1=PLAIN["G1"] / first, G2=PLAIN["G2"] / second)
+        assert_same(observation, expected)
+        square = weight**2
+        assert metrics["sigma_e2"] == pytest.approx(np.sqrt(np.average(PLAIN["G2"] ** 2, weights=square)) / second)
+    with pytest.raises(BorderError, match=r"mean response .* nothing can be divided"):
+        binned(table({**columns, "R11": more["R11"] - mean["R11"]}, kind="hdf5", response="R11"))
+
+
+@pytest.mark.parametrize("kind", ["fits", "csv"])
+def test_rows_from_the_top(table, kind):
+    assert_same(binned(table(kind=kind), rows=300)[0], reference(slice(300)))
+    with pytest.raises(BorderError, match=rf"has {N} rows, the field asks for {N + 1}; lower"):
+        binned(replace(table(kind="hdf5")), rows=N + 1)
+
+
+def test_scaled_integers_and_null_are_read_as_meant(tmp_path):
+    columns = [fits.Column(name, "D", array=PLAIN[name]) for name in ("ALPHA", "DELTA", "G2")]
+    whole = np.round(PLAIN["G1"] / 1e-4).astype(np.int16)
+    columns.append(fits.Column("G1", "I", bscale=1e-4, bzero=0.0, array=whole * 1e-4))
+    columns.append(fits.Column("W", "J", bzero=2**31, array=np.arange(N, dtype=np.uint32) + 2**31))
+    columns.append(fits.Column("f", "J", null=-99, array=np.where(np.arange(N) < 5, -99, 1)))
+    columns.append(fits.Column("ok", "L", array=np.arange(N) % 2 == 0))
+    columns.append(fits.Column("wide", "3E", array=np.zeros((N, 3))))
+    columns.append(fits.Column("bits", "11X", array=np.zeros((N, 11), bool)))
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "a.fits")
+    entry = CatalogueTable(str(tmp_path / "a.fits"), NAMES, cuts="f == 1 & ok")
+    kept = (np.arange(N) >= 5) & (np.arange(N) % 2 == 0)
+    observation, _ = binned(entry)
+    assert_same(observation, reference(kept, G1=whole * 1e-4, W=np.arange(N) + 2.0**31))
+    with pytest.raises(BorderError, match=r"column wide .* holds 3 values a row"):
+        binned(replace(entry, columns=replace(NAMES, e1="wide")))
+
+
+def test_a_field_of_a_table_without_a_centre(table, monkeypatch, tmp_path):
+    entry = table()
+    field = FieldParams("my field", None, entry)
+    ra_deg, dec_deg = centered(field).center_deg
+    assert (ra_deg + 180) % 360 - 180 == pytest.approx(0.1, abs=0.05)
+    assert dec_deg == pytest.approx(-40, abs=0.05)
+    seen = observe(centered(field), GRID, fetch=None)
+    assert_same(seen.observation, replace(reference(), title="my field"))
+    assert seen.metrics["rows"] == N
+    assert seen.source == "my field"
+    monkeypatch.setenv("DATA_MIRROR", str(tmp_path))
+    assert located(replace(entry, path="cat.fits")) == tmp_path / "cat.fits"
+
+
+def test_a_digest_guards_the_file_and_a_missing_one_is_told(table, tmp_path, monkeypatch):
+    entry = table()
+    digest = hashlib.sha256((tmp_path / "cat.fits").read_bytes()).hexdigest()
+    assert located(replace(entry, sha256=digest)) == tmp_path / "cat.fits"
+    with pytest.raises(BorderError, match="damaged or another file"):
+        located(replace(entry, sha256="0" * 64))
+    monkeypatch.setenv("DATA_MIRROR", str(tmp_path))
+    with pytest.raises(BorderError, match=r"the catalogue absent.fits is not at .* or .*; correct `path`"):
+        located(replace(entry, path="absent.fits"))
+    address = f"https://127.0.0.1:9/{entry.path}"
+    with pytest.raises(BorderError, match=r"does not answer .*; restore the network"):
+        located(replace(entry, path=address, sha256=digest), cache=tmp_path / "cache")
+    kept = tmp_path / "cache" / digest[:16] / "cat.fits"
+    kept.parent.mkdir(parents=True)
+    shutil.copy(tmp_path / "cat.fits", kept)
+    assert located(replace(entry, path=address, sha256=digest), cache=tmp_path / "cache") == kept
+
+
+def test_rows_that_stand_twice_are_told_or_allowed(table):
+    twice = {name: np.concatenate([values, values[:7]]) for name, values in PLAIN.items()}
+    entry = table(twice, kind="parquet")
+    with pytest.raises(BorderError, match=r"has [1-7] of \d+ rows on the grid twice, .*set `allow_duplicates: true`"):
+        binned(entry)
+    assert binned(replace(entry, allow_duplicates=True))[1]["rows"] == N + 7
