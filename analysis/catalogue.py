@@ -14,6 +14,7 @@ from analysis.clusters import empty_clusters, load_clusters, read_xray, save_clu
 from analysis.download import SourceUnavailable
 from analysis.files import BorderError, read_json, write_json
 from analysis.galaxies import center_of, located, observed, open_table
+from analysis.gridded import load_gridded
 from analysis.params import CatalogueTable, FieldParams
 from analysis.sky import (
     Grid,
@@ -167,7 +168,7 @@ def load_field(folder: Path, name: str, field: FieldParams) -> Field:
     path = folder / f"{name}.fits"
     metrics = {key: value for key, value in read_json(folder / f"{name}_metrics.json").items() if key in DEFINITIONS}
     clusters = load_clusters(folder / f"{name}_clusters.ecsv")
-    truth = load_truth(path) if field.gridded else None
+    truth = load_truth(path) if field.gridded and field.gridded.truth else None
     return Field(load_observation(path), clusters, metrics, truth, f"{field.title}, as released in {folder.name}")
 
 
@@ -218,53 +219,6 @@ def _check_column(values: np.ndarray, shape: tuple[int, ...], rows: int, what: s
         raise BorderError(
             f"{what} is {values[bad[0]]} in row {bad[0]} (and {bad.size - 1} more); remove rows that are not finite."
         )
-
-
-def load_gridded(field: FieldParams, fetch: Callable[[str], Path], grid: Grid) -> tuple[Observation, np.ndarray]:
-    """A field whose shear comes on the grid already, and its true convergence.
-
-    The images are in the frame of their pixels, components last, and carry no WCS: they are laid around the
-    field's centre.
-
-    Parameters
-    ----------
-    field : FieldParams
-        Its `gridded` names the images of shear, mask and truth, and the noise of a pixel.
-    fetch : function of a name
-        Path of a verified file (`download.fetch`).
-    grid : Grid
-        Must have as many pixels as the images.
-
-    Returns
-    -------
-    Observation, (ny, nx)
-        `count` is 1 where observed. The truth is a convergence, dimensionless.
-
-    Raises
-    ------
-    BorderError
-        If an image is unreadable, of another size, or not finite.
-    """
-    source = field.gridded
-    shear, mask, truth = (
-        read_image(fetch(name))[0].astype(np.float64) for name in (source.shear, source.mask, source.truth)
-    )
-    wanted = {
-        source.shear: (shear, (*grid.shape, 2)),
-        source.mask: (mask, grid.shape),
-        source.truth: (truth, grid.shape),
-    }
-    for name, (image, shape) in wanted.items():
-        if image.shape != shape:
-            raise BorderError(
-                f"{name} has shape {image.shape}, the grid needs {shape}; set grid.pixels to {image.shape[0]}."
-            )
-        if not np.isfinite(image).all():
-            raise BorderError(f"{name} holds values that are not finite; replace them and mask their pixels.")
-    seen = mask > 0
-    gamma = np.where(seen, np.moveaxis(shear, -1, 0), 0)
-    weight = np.broadcast_to(seen / source.sigma**2, gamma.shape).copy()
-    return Observation(gamma, weight, seen.astype(np.int64), grid, field.title), truth
 
 
 def observation_metrics(observation: Observation) -> dict[str, float]:

@@ -109,6 +109,27 @@ def test_shear_on_another_grid_is_told(files):
         load_gridded(GRIDDED, files.joinpath, GRID)
 
 
+def test_images_with_weights_and_the_wcs_of_the_grid(files, tmp_path):
+    weight = np.where(fits.getdata(files / "mask.fits") > 0, 40.0, 0)
+    shear = np.moveaxis(fits.getdata(files / "shear.fits"), -1, 0)
+    for name, image, axis in (("g.fits", shear, "COMPONENT"), ("w.fits", weight, "")):
+        fits.writeto(tmp_path / name, image, GRID.header(axis))
+    settings = FieldParams(
+        "a field", CENTER, gridded=GriddedShear(str(tmp_path / "g.fits"), weight=str(tmp_path / "w.fits"))
+    )
+    observation, truth = load_gridded(settings, None, GRID)
+    assert truth is None
+    np.testing.assert_array_equal(observation.mask, weight > 0)
+    np.testing.assert_array_equal(observation.weight, [weight, weight])
+    np.testing.assert_array_equal(observation.gamma, shear * (weight > 0))
+    for other in (replace(GRID, ra_deg=150.5), replace(GRID, pixel_arcmin=1.9), replace(GRID, projection="CAR")):
+        with pytest.raises(BorderError, match=r"g.fits lies elsewhere .* centred at RA 150.0.*, Dec 2.0.* of 2 arcmin"):
+            load_gridded(settings, None, other)
+    fits.writeto(tmp_path / "w.fits", -weight, GRID.header(), overwrite=True)
+    with pytest.raises(BorderError, match=r"w.fits must be at least 0 and not all 0; give inverse variances"):
+        load_gridded(settings, None, GRID)
+
+
 @pytest.mark.parametrize("settings", [CATALOGUE, GRIDDED])
 def test_a_field_returns_from_its_files(files, tmp_path, settings):
     field = observe(settings, GRID, files.joinpath)

@@ -12,6 +12,7 @@ from analysis.params import ROOT, ParamsError, load_params, stage_rng
 
 COMMITTED = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 GRIDDED = {"shear": "s.fits", "mask": "m.fits", "truth": "t.fits", "sigma": 0.15}
+TABLE = {"path": "a.fits", "columns": {"ra": "a", "dec": "b", "e1": "c", "e2": "d"}}
 MISSING = object()
 
 
@@ -43,6 +44,13 @@ def test_values_are_those_of_the_file():
 
 def test_whole_number_is_taken_where_a_real_one_is_meant(changed):
     assert load_params(changed("grid.pixel_arcmin", 1)).grid.pixel_arcmin == 1.0
+
+
+def test_a_table_is_taken_and_may_leave_its_centre_open(changed):
+    path = changed("fields.cosmos", {"title": "t", "center_deg": None, "catalogue": {**TABLE, "cuts": "z > 1 & ~bad"}})
+    assert load_params(path).fields["cosmos"].catalogue.kind == "fits"
+    given = {"title": "t", "center_deg": None, "catalogue": TABLE, "sources": COMMITTED["theory"]["sources"]}
+    assert load_params(changed("fields.cosmos", given)).fields["cosmos"].sources.redshift == 1.0
 
 
 def test_records_are_frozen():
@@ -116,6 +124,14 @@ def test_records_are_frozen():
         ("theory.sources.redshift", None),
         ("theory.sources.file", "nz.txt"),
         ("fields.cosmos.catalogue", None),
+        ("fields.cosmos.catalogue", {"path": "a.fits"}),
+        ("fields.cosmos.catalogue", {**TABLE, "path": "a.dat"}),
+        ("fields.cosmos.catalogue", {**TABLE, "cuts": "open('x')"}),
+        ("fields.cosmos.catalogue", {**TABLE, "path": "https://survey.org/a.fits"}),
+        ("fields.cosmos.catalogue", {**TABLE, "response": 0.0}),
+        ("fields.cosmos.catalogue", {**TABLE, "units": {"dec": "hourangle"}}),
+        ("fields.cosmos.center_deg", None),
+        ("fields.cosmos.sources", {"redshift": 0.7}),
         ("fields.cosmos.gridded", GRIDDED),
     ],
 )

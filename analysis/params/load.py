@@ -1,6 +1,7 @@
 """All sections together: the rules between them, reading them, and the random generators of their one seed."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -68,10 +69,11 @@ class Params:
                 raise ValueError(f"catalogue.fields names {name!r}, which has no entry under fields")
             sources = self.fields[name].sources
             if sources is not None and sources != self.theory.sources:
-                forms = ", ".join(f"{form}: {value}" for form, value in vars(sources).items() if value is not None)
+                given = json.dumps(asdict(sources)).replace('"', "")
                 raise ValueError(
-                    f"fields.{name}.sources is {forms}, but theory.sources is another: maps and network of a run have one"
-                    " source distribution; make theory.sources the same, and the network is trained anew"
+                    f"fields.{name}.sources is not theory.sources, and maps and network of a run have one source"
+                    f" distribution; train a network of it with `dvc exp run -S sample.network=data/score"
+                    f" -S 'theory.sources={given}'`"
                 )
         if self.mocks.field not in self.catalogue.fields:
             raise ValueError(f"mocks.field is {self.mocks.field!r}, which is not one of catalogue.fields")

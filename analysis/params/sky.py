@@ -124,12 +124,24 @@ Catalogue = Annotated[
 
 @record
 class GriddedShear:
-    """Shear that is already on the grid: images below the data mirror, and the noise of a pixel."""
+    """Shear that is already on the grid: FITS images, and their noise.
+
+    Either a `mask` and `sigma`, the noise of each pixel in it, or `weight`, an image of inverse variances, 0 where
+    nothing is observed. `truth` is the convergence of a mock. Names are those of the registry, or paths.
+    """
 
     shear: str
-    mask: str
-    truth: str
-    sigma: Positive
+    mask: str | None = None
+    truth: str | None = None
+    sigma: Positive | None = None
+    weight: str | None = None
+
+    @model_validator(mode="after")
+    def one_noise(self) -> "GriddedShear":
+        """The noise is given in one of the two ways."""
+        if (self.mask is None) != (self.sigma is None) or (self.mask is None) == (self.weight is None):
+            raise ValueError("give either `weight`, or both `mask` and `sigma`")
+        return self
 
 
 @record

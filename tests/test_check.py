@@ -1,0 +1,127 @@
+"""The look at a catalogue: signs that lensing tells, a grid that fits, and an entry that works when it is pasted."""
+
+import copy
+
+import numpy as np
+import pytest
+import yaml
+from astropy.table import Table
+
+from analysis.__main__ import main
+from analysis.catalogue import centered, observe
+from analysis.lensing import shear_from_convergence
+from analysis.params import ROOT, checked_params
+from analysis.signs import compared_signs, verdict
+from analysis.sky import Grid, Observation
+from analysis.sky.center import occupied_deg2
+from analysis.survey import suggested_grid
+
+SIDE = 64
+GRID = Grid(SIDE, 1.0, 10.0, -20.0)
+
+
+def peaks(rng, height=0.3):
+    """(side, side), a convergence of round peaks."""
+    y, x = np.mgrid[:SIDE, :SIDE]
+    kappa = np.zeros((SIDE, SIDE))
+    for _ in range(25):
+        u, v = rng.uniform(8, SIDE - 8, 2)
+        kappa += height * np.exp(-0.5 * ((x - u) ** 2 + (y - v) ** 2) / 1.5**2)
+    return kappa
+
+
+def observations(gamma, rng, signs):
+    """A noisy observation with signs of its components, and its mirror image."""
+    noisy = (gamma + rng.normal(0, 0.08, gamma.shape)) * np.array(signs)[:, None, None]
+    weight = np.full(gamma.shape, 0.08**-2)
+    weight[:, 20:26, 30:40] = 0
+    seen = weight > 0
+    return [
+        Observation(noisy * seen * np.array([1, sign])[:, None, None], weight, seen[0].astype(int), GRID)
+        for sign in (1, -1)
+    ]
+
+
+@pytest.mark.parametrize("signs", [(1, 1), (-1, -1), (1, -1), (-1, 1)])
+def test_peaks_tell_all_signs(signs):
+    rng = np.random.default_rng(3)
+    gamma = np.asarray(shear_from_convergence(peaks(rng)))
+    best, told = verdict(compared_signs(*observations(gamma, rng, signs), rng=rng))
+    assert (best.e1, best.e2) == signs
+    assert best.e_over_b > 5
+    assert best.skewness > 3
+    assert "mass is upright" in told
+
+
+def test_noise_tells_nothing():
+    rng = np.random.default_rng(4)
+    choices = compared_signs(*observations(np.zeros((2, SIDE, SIDE)), rng, (1, 1)), rng=rng)
+    best, told = verdict(choices)
+    assert (best.e1, best.e2) == (1, 1)
+    assert "the data cannot tell" in told
+    assert max(abs(choice.e_over_b) for choice in choices) < 3
+
+
+def test_a_symmetric_field_does_not_say_whether_it_is_upright():
+    rng = np.random.default_rng(5)
+    kappa = peaks(rng) - peaks(rng)
+    best, told = verdict(
+        compared_signs(*observations(np.asarray(shear_from_convergence(kappa)), rng, (-1, 1)), rng=rng)
+    )
+    assert best.e1 * best.e2 == -1
+    assert "whether mass is upright the data cannot tell" in told
+
+
+@pytest.mark.parametrize("center", [(10.0, -20.0), (0.0, 0.0), (100.0, 89.9)])
+def test_the_area_that_galaxies_cover(center):
+    rng = np.random.default_rng(6)
+    grid = Grid(60, 2.0, *center)  # 2 deg a side
+    places = grid.wcs.wcs_pix2world(*rng.uniform(-0.5, 59.5, (2, 100_000)), 0)
+    assert occupied_deg2(*places) == pytest.approx(4, rel=0.12)
+
+
+def test_the_grid_has_20_galaxies_a_pixel_and_spans_the_field():
+    rng = np.random.default_rng(7)
+    places = np.array(Grid(60, 2.0, 359.9, 40.0).wcs.wcs_pix2world(*rng.uniform(-0.5, 59.5, (2, 50_000)), 0))
+    grid = suggested_grid(places, (359.9, 40.0), 10.0)
+    assert grid.pixel_arcmin == pytest.approx(np.sqrt(2), abs=0.01)
+    assert grid.pixels % 32 == 0
+    assert 120 + 24 * grid.pixel_arcmin <= grid.pixels * grid.pixel_arcmin + 1 <= 120 + 60 * grid.pixel_arcmin
+    wide = suggested_grid(places, (359.9, 40.0), 1000.0)
+    assert wide.pixels <= 640
+    assert wide.pixels * wide.pixel_arcmin > 120
+    assert wide.pixel_arcmin > np.sqrt(20 / 1000)
+
+
+def test_the_entry_that_is_suggested_works_when_it_is_pasted(tmp_path, capsys):
+    """A catalogue in radians, of other names, with one sign changed, a hole, and no weights."""
+    rng = np.random.default_rng(8)
+    gamma = np.asarray(shear_from_convergence(peaks(rng)))
+    x, y = rng.uniform(-0.5, SIDE - 0.5, (2, 80_000))
+    outside = np.hypot(x - 40, y - 20) > 5
+    x, y = x[outside], y[outside]
+    ra_deg, dec_deg = GRID.wcs.wcs_pix2world(x, y, 0)
+    e1, e2 = gamma[:, np.rint(y).astype(int), np.rint(x).astype(int)] + rng.normal(0, 0.25, (2, len(x)))
+    path = tmp_path / "Other Survey.v2.fits"
+    columns = {"RAJ2000": np.deg2rad(ra_deg), "DEJ2000": np.deg2rad(dec_deg), "g1": e1, "g2": -e2, "z": 0 * e1 + 0.7}
+    Table(columns).write(path)
+    assert main(["check", str(path), "--cuts", "z > 0.5"]) == 0
+    told = capsys.readouterr().out
+    for part in (
+        f"{len(x)} rows (fits), {len(x)} kept",
+        "ra = RAJ2000, dec = DEJ2000, e1 = g1, e2 = g2",
+        "rad and rad, the first that give a density",
+        "sigma_e 0.25",
+        "one of e1, e2 has the wrong sign",
+        "holes        1 unobserved",
+        "dvc exp run -S sample.network=data/score -S grid.pixels=",
+    ):
+        assert part in told
+    entry = yaml.safe_load(told.split("in params.yaml:\n\n")[1].split("\nadd ")[0])
+    content = copy.deepcopy(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
+    content["fields"] |= entry
+    field = checked_params(content, "params.yaml").fields["other_survey_v2"]
+    assert (field.catalogue.flip_e1, field.catalogue.flip_e2) == (False, True)
+    seen = observe(centered(field), GRID, fetch=None).observation
+    residual = (seen.gamma - gamma)[:, seen.mask] * np.sqrt(seen.weight[:, seen.mask])
+    assert np.mean(residual**2) == pytest.approx(1, abs=0.15)
