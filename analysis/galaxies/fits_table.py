@@ -16,7 +16,17 @@ from analysis.galaxies.opened import CHUNK_ROWS, Chunk, Opened, check_size, plai
 CHUNK_BYTES = 2**26  # a survey's rows may have hundreds of columns, all of which are read
 TYPES = {"L": "S1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8", "A": "S"}
 SIZES = {"X": 1 / 8, "C": 8, "M": 16, "P": 8, "Q": 16}  # bytes of what no column asked for may be
-BAD = (OSError, TypeError, ValueError, KeyError, IndexError, AttributeError, AstropyWarning, fits.VerifyError)
+BAD = (
+    fits.VerifyError,
+    OSError,
+    TypeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    ArithmeticError,
+    AstropyWarning,
+)
 
 
 def open_fits(path: Path, *, hdu: int | str | None) -> Opened:
@@ -34,19 +44,17 @@ def open_fits(path: Path, *, hdu: int | str | None) -> Opened:
         warnings.simplefilter("error", AstropyWarning)
         with fits.open(path, memmap=True, lazy_load_hdus=True, character_as_bytes=True) as file:
             header, offset = _found(file, path, hdu)
-    rows, width = header["NAXIS2"], header["NAXIS1"]
-    check_size(path, rows)
-    missing = offset + rows * width - path.stat().st_size
-    if missing > 0:
-        whole = max(0, path.stat().st_size - offset) // max(width, 1)
-        raise BorderError(
-            f"{path} is cut short: {rows} rows in its header, {whole} rows in the file; fetch or make it again."
-        )
-    with told(path, "fits", BAD):
+        rows, width = int(header["NAXIS2"]), int(header["NAXIS1"])
         fields = _fields(header, path)
         names = tuple(fields["names"])
         units = {name: str(header.get(f"TUNIT{n + 1}", "")).strip() for n, name in enumerate(names)}
         kind = np.dtype({key: fields[key] for key in ("names", "formats", "offsets")} | {"itemsize": width})
+    check_size(path, rows)
+    if offset + rows * width > path.stat().st_size:
+        whole = max(0, path.stat().st_size - offset) // max(width, 1)
+        raise BorderError(
+            f"{path} is cut short: {rows} rows in its header, {whole} rows in the file; fetch or make it again."
+        )
     read = partial(_chunks, path, header, kind, offset, rows)
     return Opened(path, names, rows, read, {name: unit for name, unit in units.items() if unit})
 
@@ -101,7 +109,7 @@ def _chunks(
 ) -> Iterator[Chunk]:
     """Chunks of the columns asked for."""
     step = int(np.clip(CHUNK_BYTES // max(kind.itemsize, 1), 1, CHUNK_ROWS))
-    with open(path, "rb") as handle:
+    with told(path, "fits", BAD), open(path, "rb") as handle:
         handle.seek(offset)
         for start in range(0, rows, step):
             block = np.fromfile(handle, kind, min(step, rows - start))

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+from astropy import units
 
 from analysis.files import BorderError
-from analysis.galaxies.opened import Opened
-from analysis.galaxies.rows import galaxies_of
+from analysis.galaxies.cuts import kept, named
+from analysis.galaxies.opened import Opened, check_columns
 from analysis.params import CatalogueTable, SkyUnits, TableColumns
 from analysis.sky.center import occupied_deg2
 
@@ -83,24 +84,33 @@ def guessed_table(opened: Opened, table: CatalogueTable, given: Mapping[str, str
 
 def _with_units(opened: Opened, entry: CatalogueTable) -> tuple[CatalogueTable, str]:
     """The entry with the first units in which its galaxies are no denser or sparser than surveys are."""
-    for ra, dec in UNITS:
-        trial = replace(entry, units=SkyUnits(ra, dec))
-        try:
-            share, places = _sample(opened, trial)
-        except BorderError:
+    number, (ra, dec) = _raw_places(opened, entry)
+    for first, second in UNITS:
+        places = ra * units.Unit(first).to(units.deg), dec * units.Unit(second).to(units.deg)
+        if not (np.abs(places[1]) <= 90.000001).all() or not (np.abs(places[0] - 180) <= 540).all():
             continue
-        density = places.shape[1] / share / (occupied_deg2(*places) * 3600)
+        density = number / (occupied_deg2(*places) * 3600) if number else 0
         if DENSITIES[0] <= density <= DENSITIES[1]:
-            if (ra, dec) == ("deg", "deg"):
+            if (first, second) == ("deg", "deg"):
                 return entry, "the file states none; degrees, which give a density that surveys have"
-            return trial, f"the file states none; {ra} and {dec}, the first that give a density that surveys have"
+            found = replace(entry, units=SkyUnits(first, second))
+            return found, f"the file states none; {first} and {second}, the first that give a density that surveys have"
     return entry, "the file states none; degrees are taken, but no unit gives a density that surveys have: check them"
 
 
-def _sample(opened: Opened, table: CatalogueTable) -> tuple[float, np.ndarray]:
-    """Places of some galaxies of the first chunk, (2, n) deg, and the share of the table that they are."""
-    chunk = next(iter(galaxies_of(opened, table)))
-    step = max(1, len(chunk.e1) // SAMPLED)
-    rows = opened.rows or chunk.read
-    places = np.stack([chunk.ra_deg, chunk.dec_deg])[:, ::step]
-    return places.shape[1] / max(len(chunk.e1) * rows / max(chunk.read, 1), 1), places
+def _raw_places(opened: Opened, entry: CatalogueTable) -> tuple[int, np.ndarray]:
+    """How many galaxies pass the cuts, and RA and Dec of some of them as the file has them, (2, n)."""
+    pair = [entry.columns.ra, entry.columns.dec]
+    check_columns(opened.path, [*pair, *named(entry.cuts)], opened.columns)
+    number, step, places = 0, 1, np.empty((2, 0))
+    for chunk in opened.chunks(list(dict.fromkeys([*pair, *named(entry.cuts)]))):
+        if any(chunk[name].dtype.kind not in "biuf" for name in pair):
+            return 0, places
+        found = np.stack([chunk[name].astype(np.float64) for name in pair])
+        if entry.cuts is not None:
+            found = found[:, kept(entry.cuts, chunk, str(opened.path))]
+        number += found.shape[1]
+        places = np.concatenate([places, found[:, ::step]], axis=1)
+        while places.shape[1] > 2 * SAMPLED:
+            places, step = places[:, ::2], 2 * step
+    return number, places

@@ -10,7 +10,7 @@ import numpy as np
 from analysis.files import BorderError
 from analysis.galaxies.opened import CHUNK_ROWS, Chunk, Opened, check_size, plain, told
 
-BAD = (OSError, ValueError, TypeError, KeyError, RuntimeError, EOFError, AttributeError, MemoryError)
+BAD = (OSError, ValueError, TypeError, KeyError, RuntimeError, EOFError, AttributeError, MemoryError, ArithmeticError)
 
 
 def open_hdf5(path: Path, *, key: str | None) -> Opened:

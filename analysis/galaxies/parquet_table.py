@@ -10,7 +10,7 @@ from pyarrow import parquet
 
 from analysis.galaxies.opened import CHUNK_ROWS, Chunk, Opened, check_size, plain, told
 
-BAD = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, EOFError)
+BAD = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, IndexError, EOFError, MemoryError, ArithmeticError)
 
 
 def open_parquet(path: Path) -> Opened:

@@ -166,8 +166,8 @@ def _checked(values: np.ndarray, good: np.ndarray, low: float, high: float, rule
     """The rows `good` of a column as float64, if all are numbers within a range."""
     if values.dtype.kind not in "buif":
         raise BorderError(
-            f"column {fault.column} of {fault.opened.path} holds text ({str(values[0])[:30]!r} in row {fault.before},"
-            f" {len(values)} rows read); write it as numbers, angles in decimal degrees."
+            f"column {fault.column} of {fault.opened.path} holds text ({''.join(values[:1])[:30]!r} in row"
+            f" {fault.before}, {len(values)} rows read); write it as numbers, angles in decimal degrees."
         )
     taken = values[good]
     numbers = taken.astype(np.float64)

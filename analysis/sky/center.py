@@ -48,13 +48,13 @@ def occupied_deg2(ra_deg: np.ndarray, dec_deg: np.ndarray, *, fewest: float = 12
     ra_deg, dec_deg : (n,), deg
         At least one galaxy.
     """
-    side, area = 16.0, 16.0**2
+    side, cells = 16.0, len(np.unique(cell_numbers(ra_deg, dec_deg, 16.0)))
     while side > 1e-6:
-        cells = len(np.unique(cell_numbers(ra_deg, dec_deg, side)))
-        if area != 16.0**2 and len(ra_deg) / cells < fewest:
+        finer = len(np.unique(cell_numbers(ra_deg, dec_deg, side / 2)))
+        if len(ra_deg) / finer < fewest:
             break
-        side, area = side / 2, cells * side**2
-    return area
+        side, cells = side / 2, finer
+    return cells * side**2
 
 
 def cell_numbers(ra_deg: np.ndarray, dec_deg: np.ndarray, side_deg: float) -> np.ndarray:
