@@ -4,34 +4,11 @@ In Fourier space P is two real multipliers p1, p2 (one kernel for forward model,
 filter). Both are even in k, so shear, a complex map gamma1 + i gamma2, is one complex transform away.
 """
 
-from functools import lru_cache
-
 import numpy as np
 from keras import ops
 
 from analysis.backend import fourier, inverse_fourier
-
-
-@lru_cache(maxsize=16)
-def kaiser_squires_kernel(ny: int, nx: int) -> tuple[np.ndarray, np.ndarray]:
-    """Multipliers p1, p2 of the shear operator.
-
-    p1 = (kx^2 - ky^2) / k^2,  p2 = 2 kx ky / k^2,  0 at k = 0.
-
-    On the Nyquist rows of an even grid k and -k are the same mode and p2, odd there, is averaged to zero: the
-    multipliers stay even, and real maps stay real.
-
-    Returns
-    -------
-    p1, p2 : (ny, nx), dimensionless
-
-    Source: Kaiser & Squires 1993, eq. 2.1.9; Remy et al. 2020, section 2.
-    """
-    kx, ky = np.meshgrid(np.fft.fftfreq(nx), np.fft.fftfreq(ny))
-    k_squared = kx**2 + ky**2
-    k_squared[0, 0] = 1.0
-    p1, p2 = (kx**2 - ky**2) / k_squared, 2 * kx * ky / k_squared
-    return _even(p1), _even(p2)
+from analysis.kernel import kaiser_squires_kernel
 
 
 def shear_from_convergence(kappa):
@@ -94,8 +71,3 @@ def _kernel(maps):
     p1, p2 = kaiser_squires_kernel(int(maps.shape[-2]), int(maps.shape[-1]))
     dtype = ops.dtype(maps)
     return ops.cast(p1, dtype), ops.cast(p2, dtype)
-
-
-def _even(multiplier: np.ndarray) -> np.ndarray:
-    """The part of a multiplier that is even under k -> -k."""
-    return 0.5 * (multiplier + np.roll(np.flip(multiplier), 1, axis=(0, 1)))

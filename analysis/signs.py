@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.lensing import kaiser_squires_kernel
+from analysis.kernel import kaiser_squires_kernel
 from analysis.power import wavenumbers
 from analysis.sky import Observation
 

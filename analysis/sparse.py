@@ -16,7 +16,8 @@ from astropy.table import Table
 from keras import ops
 
 from analysis.backend import compiled, filtered
-from analysis.lensing import convergence_from_shear, kaiser_squires_kernel, shear_from_convergence
+from analysis.kernel import kaiser_squires_kernel
+from analysis.lensing import convergence_from_shear, shear_from_convergence
 from analysis.mocks import Mock
 from analysis.params import SparseParams
 from analysis.posterior import gaussian_posterior_solve

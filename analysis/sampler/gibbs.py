@@ -35,7 +35,8 @@ import numpy as np
 from keras import ops
 
 from analysis.backend import compiled, filtered
-from analysis.lensing import convergence_from_shear, kaiser_squires_kernel, shear_from_convergence
+from analysis.kernel import kaiser_squires_kernel
+from analysis.lensing import convergence_from_shear, shear_from_convergence
 from analysis.params import SampleParams
 from analysis.posterior import gaussian_posterior_draws
 from analysis.sampler.checkpoint import load_state, save_state
