@@ -135,7 +135,7 @@ def _densest(places: np.ndarray) -> tuple[float, float]:
     cell = cell_numbers(*places, WIDEST_DEG / 2)
     values, counts = np.unique(cell, return_counts=True)
     inside = places[:, cell == values[np.argmax(counts)]]
-    return round(float(inside[0].mean()), 3), round(float(inside[1].mean()), 3)
+    return round(float((inside[0] % 360).mean()), 3), round(float(inside[1].mean()), 3)
 
 
 def _holes(observation: Observation) -> tuple[int, float]:

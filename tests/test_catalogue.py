@@ -4,10 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 from scipy.ndimage import gaussian_filter
 
 from analysis.catalogue import (
     DEFINITIONS,
+    centered,
     load_catalogue,
     load_field,
     load_gridded,
@@ -18,7 +20,7 @@ from analysis.catalogue import (
 from analysis.download import SourceUnavailable, fetch
 from analysis.files import BorderError, read_json
 from analysis.lensing import convergence_from_shear
-from analysis.params import ColumnFiles, FieldParams, GriddedShear
+from analysis.params import CatalogueTable, ColumnFiles, FieldParams, GriddedShear, TableColumns
 from analysis.sky import Grid, read_image
 
 CENTER = [150.0, 2.0]
@@ -128,6 +130,24 @@ def test_images_with_weights_and_the_wcs_of_the_grid(files, tmp_path):
     fits.writeto(tmp_path / "w.fits", -weight, GRID.header(), overwrite=True)
     with pytest.raises(BorderError, match=r"w.fits must be at least 0 and not all 0; give inverse variances"):
         load_gridded(settings, None, GRID)
+
+
+def test_a_table_and_its_centre_where_that_is_left_open(files, tmp_path, monkeypatch):
+    names = ("ra", "dec", "e1", "e2", "w")
+    columns = {name: fits.getdata(files / f"{name}.fits") for name in names}
+    Table(columns | {"e2": -columns["e2"]}).write(tmp_path / "table.fits")
+    entry = CatalogueTable(str(tmp_path / "table.fits"), TableColumns(*names), flip_e2=True)
+    field = centered(FieldParams("a field", None, entry))
+    assert field.center_deg == pytest.approx(CENTER, abs=0.05)
+    assert centered(CATALOGUE) is CATALOGUE
+    seen, plain = observe(field, GRID, None), observe(CATALOGUE, GRID, files.joinpath)
+    np.testing.assert_allclose(seen.observation.gamma, plain.observation.gamma, atol=1e-13)
+    np.testing.assert_allclose(seen.observation.weight, plain.observation.weight, rtol=1e-12)
+    assert seen.metrics == pytest.approx(plain.metrics)
+    assert seen.source == "a field"
+    monkeypatch.setenv("DATA_MIRROR", str(tmp_path))
+    below = replace(field, catalogue=replace(entry, path="table.fits"))
+    assert observe(below, GRID, None).metrics == seen.metrics
 
 
 @pytest.mark.parametrize("settings", [CATALOGUE, GRIDDED])

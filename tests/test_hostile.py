@@ -179,7 +179,7 @@ def test_other_formats_than_the_suffix_says_and_bombs(tmp_path):
         path = tmp_path / f"b{suffix}"
         path.write_bytes(content)
         assert told in sentence(path)
-    assert "cannot be read" in sentence(tmp_path, format="csv")
+    assert "is not at" in sentence(tmp_path, format="csv")
 
 
 def test_a_bomb_of_few_bytes_and_many_rows_is_refused(tmp_path):

@@ -28,10 +28,11 @@ def open_csv(path: Path) -> Opened:
     """
     with told(path, "csv", BAD), csv.open_csv(path, read_options=_blocks()) as reader:
         schema = reader.schema
-    if len(set(schema.names)) < len(schema.names):
-        twice = next(name for name in schema.names if schema.names.count(name) > 1)
+        names = tuple(schema.names)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
         raise BorderError(f"{path} has two columns {twice!r}; rename one.")
-    return Opened(path, tuple(schema.names), None, partial(_csv_chunks, path, schema))
+    return Opened(path, names, None, partial(_csv_chunks, path, schema))
 
 
 def open_ecsv(path: Path) -> Opened:

@@ -123,7 +123,7 @@ def load_params(path: str | Path = ROOT / "params.yaml") -> Params:
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:  # a date that is none is a ValueError
         raise ParamsError(f"{path} cannot be read as YAML ({' '.join(str(error).split())})") from None
     return checked_params(content, path)
 
@@ -138,7 +138,7 @@ def checked_params(content: object, source: str | Path) -> Params:
         # through JSON, where strict types still let a mapping stand for a record
         return TypeAdapter(Params).validate_json(text)
     except ValidationError as error:
-        raise ParamsError(_sentence(source, error)) from None
+        raise ParamsError(" ".join(_sentence(source, error).split())) from None
 
 
 def _sentence(path: str | Path, error: ValidationError) -> str:
