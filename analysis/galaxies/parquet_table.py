@@ -23,13 +23,11 @@ def open_parquet(path: Path) -> Opened:
     """
     with told(path, "parquet", BAD), parquet.ParquetFile(path) as file:
         rows, schema = file.metadata.num_rows, file.schema_arrow
+        names = tuple(schema.names)
+        stated = {each.name: each.metadata[b"unit"] for each in schema if b"unit" in (each.metadata or {})}
     check_size(path, rows)
-    units = {
-        each.name: each.metadata[b"unit"].decode("ascii", "replace")
-        for each in schema
-        if b"unit" in (each.metadata or {})
-    }
-    return Opened(path, tuple(schema.names), rows, partial(_chunks, path), units)
+    units = {name: unit.decode("ascii", "replace") for name, unit in stated.items()}
+    return Opened(path, names, rows, partial(_chunks, path), units)
 
 
 def _chunks(path: Path, wanted: Sequence[str]) -> Iterator[Chunk]:

@@ -13,7 +13,7 @@ from analysis.galaxies.opened import Chunk, Opened, check_columns
 from analysis.params import CatalogueTable
 
 LARGEST_E = 2.0  # of a component: a shear estimate of one galaxy is no larger
-LARGEST_WEIGHT = 1e30
+SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-30, 1e30  # but for 0; squares of others are none that a computer holds
 ALIASES = {
     **dict.fromkeys(("degree", "degrees", "degs", "deg.", "dd", "angle[deg]"), "deg"),
     **dict.fromkeys(("radian", "radians", "rads"), "rad"),
@@ -151,7 +151,11 @@ def _galaxies(chunk: Chunk, good: np.ndarray, table: CatalogueTable, factors: li
     )
     rule = f"a component of an ellipticity lies within -{LARGEST_E:g} to {LARGEST_E:g}; cut such rows"
     e1, e2 = (numbers(name, -LARGEST_E, LARGEST_E, rule) for name in (columns.e1, columns.e2))
-    weight = numbers(columns.weight, 0, LARGEST_WEIGHT, "a weight is at least 0 and finite; cut such rows")
+    rule = f"a weight is 0, or from {SMALLEST_WEIGHT:g} to {LARGEST_WEIGHT:g}; cut such rows"
+    weight = numbers(columns.weight, 0, LARGEST_WEIGHT, rule)
+    tiny = (weight > 0) & (weight < SMALLEST_WEIGHT)
+    if tiny.any():
+        raise fault(columns.weight, good).error(tiny, weight[np.argmax(tiny)], rule)
     response = table.response if isinstance(table.response, list) else [table.response] * 2
     read = [numbers(r if isinstance(r, str) else None, -1e3, 1e3, "correct the response") for r in response]
     bias = table.multiplicative_bias

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from astropy.table import Table
+from astropy.units import UnitsWarning
 from pyarrow import csv
 
 from analysis.files import BorderError
@@ -50,8 +51,9 @@ def open_ecsv(path: Path) -> Opened:
         )
     with told(path, "ecsv", (Exception,)), warnings.catch_warnings():  # a reader of YAML and types: it raises anything
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", UnitsWarning)
         table = Table.read(path, format="ascii.ecsv")
-    units = {name: str(table[name].unit) for name in table.colnames if table[name].unit is not None}
+        units = {name: str(getattr(table[name], "unit", None) or "") for name in table.colnames}
     return Opened(path, tuple(table.colnames), len(table), partial(_ecsv_chunk, path, table), units)
 
 
@@ -74,4 +76,6 @@ def _blocks() -> csv.ReadOptions:
 
 def _ecsv_chunk(path: Path, table: Table, wanted: Sequence[str]) -> Iterator[Chunk]:
     """The table as one chunk."""
-    yield {name: plain(np.ma.asarray(table[name]), name, path) for name in wanted}
+    with told(path, "ecsv", (Exception,)):
+        chunk = {name: plain(np.ma.asarray(table[name]), name, path) for name in wanted}
+    yield chunk

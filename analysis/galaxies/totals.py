@@ -12,6 +12,7 @@ from analysis.sky.observation import Observation
 from analysis.sky.sums import Sums
 
 DENSEST = 1000.0  # galaxies an arcmin^2: more than any telescope sees
+FAINTEST = 1e-6  # rms of an ellipticity
 FEWEST = 10  # galaxies on the grid that may be called a field
 SAMPLED = 200_000  # galaxies, at the least, of which the middle is taken
 HASH = np.uint64(0x9E3779B97F4A7C15)  # of 2^64 / golden ratio (Knuth's multiplicative hash)
@@ -87,11 +88,11 @@ def _check_totals(opened: Opened, table: CatalogueTable, sums: Sums) -> None:
             f"column {table.columns.weight} of {opened.path} is 0 in all of {sums.rows} rows that are kept; correct the"
             " weights, or name another column or none."
         )
-    for name, square in zip((table.columns.e1, table.columns.e2), sums.totals[2:], strict=True):
-        if not square > 0:
+    for name, sigma_e in zip((table.columns.e1, table.columns.e2), sums.sigma_e(), strict=True):
+        if not sigma_e > FAINTEST:
             raise BorderError(
-                f"column {name} of {opened.path} is 0 in all of {sums.rows} rows that are kept; give"
-                " measured ellipticities."
+                f"column {name} of {opened.path} is 0 (or less than {FAINTEST:g}) in all of {sums.rows} rows that are"
+                " kept; give measured ellipticities."
             )
 
 
