@@ -119,8 +119,8 @@ def plain(values: np.ndarray, name: str, path: Path) -> np.ndarray:
     """
     if values.ndim != 1:
         raise BorderError(
-            f"column {name} of {path} holds {int(np.prod(values.shape[1:]))} values a row ({len(np.atleast_1d(values))} rows"
-            " read); give a table with one number a row in each column."
+            f"column {name} of {path} holds {int(np.prod(values.shape[1:]))} values a row"
+            f" ({len(np.atleast_1d(values))} rows read); give a table with one number a row in each column."
         )
     masked = np.ma.getmaskarray(values)
     values = np.ma.getdata(values)
