@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--cuts", help="rows to keep, as in 'z_b > 0.5 & fitclass == 0'")
     check.add_argument("--hdu", help="number or name of the HDU of a FITS file")
     check.add_argument("--key", help="table of an HDF5 file")
+    check.add_argument("--allow-duplicates", action="store_true", help="take rows that stand twice for two galaxies")
     check.set_defaults(command=_check)
     readme = commands.add_parser("readme", help="fill the numbers of README.md from the metrics")
     readme.set_defaults(command=_readme)
@@ -97,7 +98,8 @@ def _check(options: argparse.Namespace) -> None:
     if not all(name for _, _, name in pairs):
         raise BorderError(f"--columns is {options.columns!r}; write it as in ra=ALPHA,dec=DELTA.")
     columns = {role.strip(): name.strip() for role, _, name in pairs}
-    check.main(options.path, columns=columns, cuts=options.cuts, hdu=options.hdu, key=options.key)
+    chosen = {"cuts": options.cuts, "hdu": options.hdu, "key": options.key, "twice": options.allow_duplicates}
+    check.main(options.path, columns=columns, **chosen)
 
 
 def _readme(options: argparse.Namespace) -> None:

@@ -20,7 +20,9 @@ SEED = 2020  # of the random turns that signs are judged by
 UNKNOWN = TableColumns("", "", "", "")
 
 
-def main(path: str, *, columns: Mapping[str, str], cuts: str | None, hdu: str | None, key: str | None) -> None:
+def main(
+    path: str, *, columns: Mapping[str, str], cuts: str | None, hdu: str | None, key: str | None, twice: bool
+) -> None:
     """Print what a table holds.
 
     Parameters
@@ -30,6 +32,8 @@ def main(path: str, *, columns: Mapping[str, str], cuts: str | None, hdu: str | 
     columns : mapping
         Names of columns by role; the others are guessed.
     cuts, hdu, key : as in `params.yaml`
+    twice : bool
+        `allow_duplicates` of `params.yaml`.
 
     Raises
     ------
@@ -47,7 +51,7 @@ def main(path: str, *, columns: Mapping[str, str], cuts: str | None, hdu: str | 
     if not known:
         endings = " ".join(suffix for group in SUFFIXES.values() for suffix in group)
         raise BorderError(f"{place} has a suffix that tells no format; name it by one of {endings}.")
-    asked = CatalogueTable(str(place), UNKNOWN, hdu=number, key=key, cuts=cuts)
+    asked = CatalogueTable(str(place), UNKNOWN, hdu=number, key=key, cuts=cuts, allow_duplicates=twice)
     opened = open_table(place, asked)
     table, units = guessed_table(opened, asked, columns)
     print("\n".join(described(opened, table, units, surveyed(opened, table, rng=np.random.default_rng(SEED)))))
@@ -105,6 +109,8 @@ def _entry(table: CatalogueTable, survey: Survey) -> str:
     for key in ("response", "multiplicative_bias", "cuts", "hdu", "key"):
         if getattr(table, key) is not None:
             catalogue[key] = getattr(table, key)
+    if table.allow_duplicates:
+        catalogue["allow_duplicates"] = True
     name = re.sub(r"\W+", "_", Path(table.path).stem.lower()).strip("_") or "field"
     center = list(survey.center_deg) if survey.wide else None
     field = {name: {"title": name, "center_deg": center, "catalogue": catalogue}}

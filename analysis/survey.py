@@ -91,9 +91,8 @@ def surveyed(opened: Opened, table: CatalogueTable, *, rng: np.random.Generator)
     if wide:
         center = _densest(places)
     grid = suggested_grid(places, center, density)
-    allowed = replace(table, allow_duplicates=True)
-    observation, metrics = observed(opened, allowed, grid)
-    mirrored, _ = observed(opened, replace(allowed, flip_e2=not table.flip_e2), grid)
+    observation, metrics = observed(opened, table, grid)
+    mirrored, _ = observed(opened, replace(table, flip_e2=not table.flip_e2, allow_duplicates=True), grid)
     scale = np.array([metrics["sigma_e1"], metrics["sigma_e2"]]) / sums.sigma_e()
     signs = compared_signs(observation, mirrored, rng=rng)
     weight, square = sums.totals[:2]
