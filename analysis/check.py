@@ -46,7 +46,7 @@ def main(
         except ValueError as error:
             raise BorderError(f"--cuts {cuts[:60]!r}: {error}.") from None
     place = Path(path).absolute()
-    number = int(hdu) if hdu is not None and hdu.isdigit() else hdu
+    number = int(hdu) if hdu is not None and hdu.isdecimal() else hdu
     known = place.suffix.lower() in {suffix for group in SUFFIXES.values() for suffix in group}
     if not known:
         endings = " ".join(suffix for group in SUFFIXES.values() for suffix in group)
