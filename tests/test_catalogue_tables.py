@@ -65,8 +65,8 @@ def write(path, columns, kind):
 def table(tmp_path):
     """Write a table and give the entry that describes it."""
 
-    def make(columns=PLAIN, kind="fits", **entry):
-        path = write(tmp_path / f"cat{SUFFIX[kind]}", columns, kind)
+    def make(data=PLAIN, kind="fits", **entry):
+        path = write(tmp_path / f"cat{SUFFIX[kind]}", data, kind)
         return CatalogueTable(**({"path": str(path), "columns": NAMES} | entry))
 
     return make
@@ -215,7 +215,7 @@ def test_a_digest_guards_the_file_and_a_missing_one_is_told(table, tmp_path, mon
     with pytest.raises(BorderError, match=r"does not answer .*; restore the network"):
         located(replace(entry, path=address, sha256=digest), cache=tmp_path / "cache")
     kept = tmp_path / "cache" / digest[:16] / "cat.fits"
-    kept.parent.mkdir(parents=True)
+    kept.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(tmp_path / "cat.fits", kept)
     assert located(replace(entry, path=address, sha256=digest), cache=tmp_path / "cache") == kept
 

@@ -10,6 +10,7 @@ import numpy as np
 from analysis.files import BorderError
 from analysis.galaxies.opened import CHUNK_ROWS, Chunk, Opened, check_size, plain, told
 
+ASTROPY = ".__table_column_meta__"  # what astropy writes beside a table
 BAD = (OSError, ValueError, TypeError, KeyError, RuntimeError, EOFError, AttributeError, MemoryError, ArithmeticError)
 
 
@@ -68,7 +69,7 @@ def _columns(table: h5py.Dataset | h5py.Group) -> list[str]:
     """Names of the columns of a table."""
     if isinstance(table, h5py.Dataset):
         return list(table.dtype.names)
-    items = ((name, table.get(name)) for name in table)  # None for a link that leads nowhere
+    items = ((name, table.get(name)) for name in table if ASTROPY not in name)  # None for a link that leads nowhere
     return [name for name, item in items if isinstance(item, h5py.Dataset) and item.ndim == 1 and not item.dtype.names]
 
 
