@@ -11,6 +11,10 @@
 # make ablation variants of the network, ten minutes each, and their table (three hours)
 # make release  keep the results of a long run (profile reference or paper) in data/released
 # make recheck  is the released calibration what this code makes? (samples four of its mocks and a field; 3 minutes)
+# make faults   stages killed, disk filled, network cut a hundred times: does a rerun mend it? (45 minutes)
+# make guide    reference of every parameter in paper/guide, and what its pages point to
+# make licences  of the locked packages, for paper/guide
+# make audit    locked packages with known vulnerabilities (needs a network, and uv or pip-audit)
 # make lock     newest versions that fit pyproject.toml, with hashes (needs uv)
 # Another Python: make repro PYTHON=python3.12
 
@@ -20,7 +24,8 @@ READY := $(VENV)/ready
 PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: repro test lint readme paper page verify bench descent published ablation release recheck lock
+.PHONY: repro test lint readme paper page verify bench descent published ablation release recheck faults guide \
+  licences audit lock
 
 repro: $(READY)
 	$(RUN) dvc repro
@@ -32,7 +37,7 @@ lint: $(READY)
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 
-readme verify page bench descent published ablation release recheck: $(READY)
+readme verify page bench descent published ablation release recheck faults guide licences audit: $(READY)
 	$(RUN) python -m analysis $@
 
 paper: $(READY)

@@ -65,6 +65,15 @@ def _parser() -> argparse.ArgumentParser:
     page.set_defaults(command=_page)
     verify = commands.add_parser("verify", help="compare this run's metrics with the published ones of its profile")
     verify.set_defaults(command=_verify)
+    faults = commands.add_parser("faults", help="kill stages and what else may happen, and count what a rerun mends")
+    faults.add_argument("number", nargs="?", type=int, default=100, help="of faults")
+    faults.set_defaults(command=_faults)
+    guide = commands.add_parser("guide", help="write the reference of parameters, and check what the guide points to")
+    guide.set_defaults(command=_guide)
+    licences = commands.add_parser("licences", help="write the licences of the locked packages into the guide")
+    licences.set_defaults(command=_licences)
+    audit = commands.add_parser("audit", help="ask which locked packages have known vulnerabilities (needs a network)")
+    audit.set_defaults(command=_audit)
     store = commands.add_parser("store", help="read all that a DVC remote should hold, and name what is not whole")
     store.add_argument("name", nargs="?", help="of the remote; the default one where left out")
     store.add_argument("--mend", action="store_true", help="put this machine's copies in the place of damaged objects")
@@ -177,6 +186,34 @@ def _verify(options: argparse.Namespace) -> None:
     from analysis import verify
 
     verify.main()
+
+
+def _faults(options: argparse.Namespace) -> None:
+    """Strike stages."""
+    from analysis import faults
+
+    faults.main(options.number)
+
+
+def _guide(options: argparse.Namespace) -> None:
+    """Write the user guide."""
+    from analysis import guide
+
+    guide.main()
+
+
+def _licences(options: argparse.Namespace) -> None:
+    """List licences."""
+    from analysis import licences
+
+    licences.main()
+
+
+def _audit(options: argparse.Namespace) -> None:
+    """Ask for vulnerabilities."""
+    from analysis import audit
+
+    audit.main()
 
 
 def _store(options: argparse.Namespace) -> None:

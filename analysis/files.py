@@ -1,13 +1,25 @@
 """Files at the border: whole or absent, and one sentence for whoever meets a bad one."""
 
 import errno
+import glob
 import hashlib
 import json
 import os
-import tempfile
+import re
+import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
+
+import psutil
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, the largest file that a process may write
+SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # NumPy's words for it, without a number
+HOST = re.sub(r"\W", "_", socket.gethostname())
+TEMPORARY = re.compile(r"\.(?P<host>\w+)-(?P<process>\d+)-[0-9a-f]{8}-(?P<name>.+)", re.DOTALL)
+DAY_S = 86400.0
 
 
 class BorderError(ValueError):
@@ -37,17 +49,14 @@ def atomic(path: Path | str) -> Iterator[Path]:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{os.getpid()}-", suffix=f"-{path.name}", delete=False
-        ) as handle:
-            temporary = Path(handle.name)
-        temporary.unlink()  # writers such as numpy and astropy create the file themselves
+        sweep(path)
+        temporary = temporary_beside(path)
         yield temporary
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())  # else a power cut may leave the new name and none of its bytes
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error):
             raise BorderError(
                 f"{path}: the disk is full, nothing was written; free some space and run the stage again."
             ) from error
@@ -55,6 +64,38 @@ def atomic(path: Path | str) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name beside `path` that nobody has, with its ending and this process in it."""
+    return path.with_name(f".{HOST}-{os.getpid()}-{token_hex(4)}-{path.name}")
+
+
+def sweep(path: Path) -> None:
+    """Remove the temporary files that killed processes left beside `path`."""
+    for other in path.parent.glob(f".*-{glob.escape(path.name)}"):
+        with suppress(OSError):  # another process may sweep too
+            if _left_behind(other, path.name):
+                other.unlink()
+
+
+def _left_behind(temporary: Path, name: str) -> bool:
+    """Whether a file is a temporary one of `name` whose process is gone: looked up, or on another machine a day ago."""
+    parts = TEMPORARY.fullmatch(temporary.name)
+    if parts is None or parts["name"] != name:
+        return False
+    written = temporary.stat().st_mtime
+    if parts["host"] != HOST:
+        return time.time() - written > DAY_S
+    try:
+        return psutil.Process(int(parts["process"])).create_time() > written + 1  # another that has its number
+    except psutil.NoSuchProcess:
+        return True
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a write failed for want of space."""
+    return error.errno in FULL or SHORT_WRITE.search(str(error)) is not None
 
 
 def write_json(path: Path | str, obj: object) -> None:

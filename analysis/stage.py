@@ -18,7 +18,7 @@ from nbclient.exceptions import DeadKernelError
 from nbstripout import strip_output
 from papermill.exceptions import PapermillExecutionError
 
-from analysis.files import BorderError, atomic, write_json
+from analysis.files import FULL, SHORT_WRITE, BorderError, atomic, is_full, sweep, temporary_beside, write_json
 from analysis.params import DATA, ROOT, load_params
 from analysis.provenance import import_closure
 
@@ -46,7 +46,10 @@ KERNEL_ARGUMENTS = [
     "--InlineBackend.print_figure_kwargs={'bbox_inches': 'tight', 'pil_kwargs': {'quality': 85}}",
 ]
 POLL_S = 0.2
-LOG = ROOT / ".work" / f"kernel_{os.getpid()}.log"
+KERNEL_FILES = (ROOT / ".work" / "kernel.log", ROOT / ".work" / "kernel.json")
+LOG, CONNECTION = map(temporary_beside, KERNEL_FILES)  # what it writes; where it listens
+NO_SPACE = re.compile("|".join([*(rf"\[Errno {number}\]" for number in FULL), SHORT_WRITE.pattern]))
+START_S = 600  # until a kernel answers: a busy machine takes minutes to import it
 LAST_LINES = 5  # of it, told where a kernel died
 
 
@@ -56,6 +59,9 @@ class StageError(RuntimeError):
 
 class QuietKernel(AsyncKernelManager):
     """A kernel whose process writes to `LOG`: libraries grumble there as they are shut down, after the one sentence."""
+
+    def __init__(self, *arguments, **kwargs) -> None:
+        super().__init__(*arguments, **kwargs | {"connection_file": str(CONNECTION)})
 
     async def _async_launch_kernel(self, kernel_cmd: list[str], **kwargs) -> None:
         LOG.parent.mkdir(parents=True, exist_ok=True)
@@ -124,6 +130,8 @@ def _notebook(stage: str, which: Mapping[str, str]) -> Path:
 def _execute(notebook: Path, draft: Path, which: Mapping[str, str]) -> None:
     """Run every cell in this Python and this folder, or raise."""
     draft.parent.mkdir(parents=True, exist_ok=True)
+    for path in KERNEL_FILES:
+        sweep(path)
     for key, value in KERNEL_ENVIRONMENT.items():
         os.environ.setdefault(key, value)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -137,6 +145,7 @@ def _execute(notebook: Path, draft: Path, which: Mapping[str, str]) -> None:
             language="python",
             cwd=ROOT,
             progress_bar=False,
+            start_timeout=START_S,
             stdout_file=sys.stdout,
             stderr_file=sys.stderr,
             extra_arguments=KERNEL_ARGUMENTS,
@@ -148,11 +157,25 @@ def _execute(notebook: Path, draft: Path, which: Mapping[str, str]) -> None:
         if error.ename in BORDER_ERRORS | _border_errors(notebook):
             draft.unlink(missing_ok=True)
             raise BorderError(error.evalue) from None
+        if error.ename == "OSError" and NO_SPACE.search(error.evalue):
+            raise _no_room(notebook) from None
         raise StageError(f"{notebook.stem} failed; its cells so far are in {draft}.{error}") from None
     except DeadKernelError:
         raise StageError(_died(notebook, draft)) from None
+    except OSError as error:
+        if is_full(error):
+            raise _no_room(notebook) from None
+        raise
     finally:
         LOG.unlink(missing_ok=True)
+        CONNECTION.unlink(missing_ok=True)
+
+
+def _no_room(notebook: Path) -> BorderError:
+    """What to tell when a file that is no result could not be written."""
+    return BorderError(
+        f"{notebook.stem}: the disk is full, what was finished is kept; free some space and run the stage again."
+    )
 
 
 def _border_errors(notebook: Path) -> set[str]:

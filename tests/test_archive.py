@@ -377,3 +377,20 @@ def test_a_member_larger_than_any_map_is_refused(tmp_path, monkeypatch):
     path = pack(tmp_path / "a.tgz", FILES)
     with told("'maps/0.fits' has 1000 bytes, and no map has more than 999"):
         list(members(path, r"\.fits$"))
+
+
+def test_an_archive_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "MEMBER_BYTES", 100_000)
+    path = pack(tmp_path / "a.tgz", [(f"maps/{i}.txt", bytes(90_000)) for i in range(40)])
+    assert path.stat().st_size < 20_000
+    with told(path, "unpacks to more than 100 times its size"):
+        list(members(path, r"\.fits$"))
+
+
+def test_a_header_that_claims_to_be_huge_is_not_taken_into_memory(tmp_path):
+    info = tarfile.TarInfo("././@PaxHeader")
+    info.type, info.size = tarfile.XHDTYPE, 4 * 2**30
+    path = tmp_path / "a.tar"
+    path.write_bytes(info.tobuf(tarfile.USTAR_FORMAT) + bytes(10 * tarfile.BLOCKSIZE))
+    with told(path, "no whole tar archive (a header of 4294967296 bytes)"):
+        list(members(path, r"\.fits$"))

@@ -1,10 +1,16 @@
 import errno
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 
-from analysis.files import BorderError, atomic, read_json, sha256, write_json
+from analysis.files import DAY_S, HOST, BorderError, atomic, read_json, sha256, write_json
+from analysis.params import ROOT
 
 
 def test_atomic_puts_the_whole_file_in_place(tmp_path):
@@ -37,6 +43,62 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path):
         write_half(tmp_path / "map.txt", OSError(errno.ENOSPC, "No space left on device"))
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        OSError(errno.EFBIG, "File too large"),
+        OSError("1000000 requested and 4096 written"),  # NumPy's, of an array that is cut short
+    ],
+)
+def test_all_ways_to_be_out_of_space_are_told_alike(tmp_path, error):
+    with pytest.raises(BorderError, match=r"map.txt: the disk is full"):
+        write_half(tmp_path / "map.txt", error)
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_that_writes(tmp_path):
+    path = tmp_path / "map.txt"
+    script = "import sys, time; from analysis.files import atomic\nwith atomic(sys.argv[1]) as temporary:\n"
+    script += "    temporary.write_text('half'); print(flush=True); time.sleep(100)"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", script, path], stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    writer.stdout.readline()
+    with atomic(path) as temporary:
+        temporary.write_text("whole")
+    assert len(list(tmp_path.iterdir())) == 2, "the file of a process that is alive was removed"
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    writer.stdout.close()
+    assert len(list(tmp_path.iterdir())) == 2
+    with atomic(path) as temporary:
+        temporary.write_text("whole again")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("name", "age_s", "kept"),
+    [
+        (f".{HOST}-1-00000000-map.txt", 0, True),  # of a process that lives, and lived when it was written
+        (f".{HOST}-{2**22 + 1}-00000000-map.txt", 0, False),  # beyond the numbers that Linux gives
+        (f".{HOST}-{os.getpid()}-00000000-map.txt", 10 * DAY_S, False),  # of another that had this one's number
+        (f".{HOST}-{2**22 + 1}-00000000-other.txt", 0, True),
+        (f".{HOST}-{2**22 + 1}-map.txt", 0, True),
+        (".elsewhere-1-00000000-map.txt", DAY_S / 2, True),
+        (".elsewhere-1-00000000-map.txt", 2 * DAY_S, False),
+        ("notes-map.txt", 10 * DAY_S, True),
+    ],
+)
+def test_only_files_that_nobody_will_finish_are_removed(tmp_path, name, age_s, kept):
+    other = tmp_path / name
+    other.write_text("half")
+    then = time.time() - age_s
+    os.utime(other, (then, then))
+    with atomic(tmp_path / "map.txt") as temporary:
+        temporary.write_text("whole")
+    assert other.exists() == kept
 
 
 def test_other_errors_of_the_system_pass(tmp_path):

@@ -26,6 +26,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from test_archive import serving
 
+from analysis.files import HOST
 from analysis.maps import load_maps
 from analysis.params import ROOT, load_params
 from analysis.power import gaussian_field, wavenumbers
@@ -301,6 +302,9 @@ def test_stage_stores_the_same_bytes_every_time(project):
     ]
     write_notebook(project, "theory", cells, parameters='field = "none"')
     stored = project / "notebooks" / "executed" / "theory_cosmos.ipynb"
+    stale = project / ".work" / f".{HOST}-{2**22 + 1}-00000000-kernel.log"  # of a process that was killed
+    stale.parent.mkdir()
+    stale.touch()
     copies = []
     for _ in range(2):
         done = shell("python -m analysis run theory field=cosmos", project)
@@ -308,6 +312,7 @@ def test_stage_stores_the_same_bytes_every_time(project):
         assert "20ms/step" in done.stdout
         copies.append(stored.read_bytes())
     assert copies[0] == copies[1]
+    assert [path.name for path in stale.parent.iterdir() if path.is_file()] == []
     text = stored.read_text()
     assert r"two results <object object>\n" in text
     assert "and a third" in text
@@ -336,6 +341,21 @@ def test_bad_input_ends_in_one_sentence_and_leaves_nothing(project, definition_o
     done = shell("python -m analysis run theory", project)
     assert (done.returncode, done.stderr) == (1, sentence + "\n")
     assert not list((project / ".work").glob("*.log"))
+    assert leftovers(project) == []
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "import errno\nraise OSError(errno.ENOSPC, 'No space left on device')",
+        "raise OSError('100 requested and 4 written')",
+    ],
+)
+def test_a_full_disk_ends_in_one_sentence_wherever_it_is_met(project, cell):
+    write_notebook(project, "theory", [cell])
+    done = shell("python -m analysis run theory", project)
+    told = "theory: the disk is full, what was finished is kept; free some space and run the stage again.\n"
+    assert (done.returncode, done.stderr) == (1, told)
     assert leftovers(project) == []
 
 

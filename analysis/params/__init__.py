@@ -2,28 +2,25 @@
 
 A key that is unknown, missing or out of range raises `ParamsError`, one sentence that names it.
 
-`sky` describes what is observed and `universe` what is simulated; `inference` has everything from the network to the
-figures, `compute` where it is done; `load` puts the sections together.
+`sky` describes what is observed and `universe` what is simulated, `learning` the network, `inference` the samplers,
+`judging` everything from rivals to figures, `compute` where it is done; `load` puts the sections together. What stands
+below a field describes it, in paper/guide/parameters.md too.
 """
 
 from analysis.params.compute import ComputeParams, SlurmParams
-from analysis.params.inference import (
+from analysis.params.inference import GibbsParams, HmcParams, RunParams, SampleParams
+from analysis.params.judging import (
     BaselinesParams,
     CalibrateParams,
     ClustersParams,
     DeepMassParams,
     FiguresParams,
-    GibbsParams,
-    HmcParams,
     InjectionParams,
-    NetworkParams,
     RivalsParams,
-    RunParams,
-    SampleParams,
     SparseParams,
-    TrainParams,
     ValidateParams,
 )
+from analysis.params.learning import NetworkParams, TrainParams
 from analysis.params.load import DATA, ROOT, Params, ParamsError, checked_params, load_params, stage_rng
 from analysis.params.sky import (
     SUFFIXES,

@@ -1,4 +1,4 @@
-"""Sections from the network to the figures: how the score is learnt, the posterior sampled, the result judged."""
+"""Sections that say how the posterior and the prior are sampled."""
 
 from typing import Annotated, Literal
 
@@ -8,64 +8,17 @@ from analysis.params.types import Count, Positive, Precision, record
 
 
 @record
-class NetworkParams:
-    """The residual U-Net: channels from full resolution downwards, residual blocks a scale, and the paper's guards."""
-
-    widths: Annotated[list[Count], Field(min_length=2)]
-    blocks: Count
-    skips: Literal["sum", "concatenate"]
-    conditioning: Literal["scale_shift", "channel"]
-    normalisation: Literal["none", "batch", "group"]
-    spectral_norm: bool
-
-    @property
-    def scales(self) -> int:
-        """How often the network halves a map."""
-        return len(self.widths) - 1
-
-
-@record
-class TrainParams:
-    """Denoising score matching of the network, on crops of the grid's side and of a smaller one, weighted by pixel."""
-
-    input: str
-    seed: Annotated[int, Field(ge=0)]
-    epochs: Count
-    steps_per_epoch: Count
-    batch: Count
-    precision: Precision
-    learning_rate: Positive
-    sigma_min: Positive
-    sigma_max: Positive
-    noise: Literal["log_uniform", "half_normal"]
-    level_unit: Literal["gaussian", "noise"]
-    peak_weight: Annotated[float, Field(ge=0)]
-    long_weight: Annotated[float, Field(ge=0)]
-    symmetries: bool
-    amplitude_jitter: Annotated[float, Field(ge=0)]
-    ema_momentum: Annotated[float, Field(ge=0, lt=1)]
-    gate_sigma: Positive
-    local_skip: bool
-    margin: Annotated[int, Field(ge=0)]
-    crop_pixels: Count
-    network: NetworkParams
-
-    @model_validator(mode="after")
-    def noise_range(self) -> "TrainParams":
-        """Noise levels of the training span a range."""
-        if self.sigma_min >= self.sigma_max:
-            raise ValueError(f"sigma_min is {self.sigma_min}, which is not below sigma_max ({self.sigma_max})")
-        return self
-
-
-@record
 class RunParams:
     """One posterior to sample: its observation, its chains, and how it departs from the plain run."""
 
     observation: str
+    """path of what is observed, as `data/observation/<field>.fits`"""
     chains: Annotated[int, Field(ge=2)]
+    """chains, each of which ends as one independent sample"""
     rotate_deg: float = 0.0
+    """turn of every ellipticity's axis [deg]; 45 is the B-mode control"""
     prior: Literal["network", "gaussian"] = "network"
+    """what the data are seen with: theory and network, or theory alone"""
 
 
 @record
@@ -73,10 +26,15 @@ class GibbsParams:
     """Split Gibbs: cycles of falling noise, those at the last noise `renoise`, and the steps that denoise in each."""
 
     cycles: Annotated[int, Field(ge=2)]
+    """cycles of falling noise"""
     last_cycles: Annotated[int, Field(ge=0)]
+    """further cycles at the last noise, so that long waves follow the data"""
     renoise: Positive
+    """last noise of the split [convergence]; the data may ask for less"""
     sigma_end: Positive
+    """noise level [convergence] below which the rest is denoised at once"""
     spacing: Positive
+    """step of the noise level's cube root [convergence^(1/3)]"""
 
 
 @record
@@ -84,15 +42,25 @@ class HmcParams:
     """Annealed HMC: the ladder of noise levels down to `sigma_end`, trajectories at each, and the ODE that ends it."""
 
     sigma_end: Positive
+    """noise level [convergence] at which the ladder ends"""
     levels: Annotated[int, Field(ge=2)]
+    """noise levels of the ladder"""
     pilot_chains: Annotated[int, Field(ge=2)]
+    """chains that find the steps, and are thrown away"""
     acceptance: Annotated[float, Field(gt=0, lt=1)]
+    """share of proposals that steps are adapted to"""
     trajectories: Count
+    """of a chain at each level"""
     leapfrog_steps: Annotated[int, Field(ge=2, multiple_of=2)]
+    """of a trajectory, an even number"""
     step: Positive
+    """length of a leapfrog step at the start, where pi / 2 is a quarter of a Gaussian mode's period"""
     ode_steps: Count
+    """steps of the reverse diffusion after the ladder"""
     solver_iterations: Count
+    """of the conjugate gradients in the score of the data at a noise level"""
     diffused_levels: Count
+    """last levels of the ladder at which the data are diffused as the map is"""
 
     @model_validator(mode="after")
     def shared(self) -> "HmcParams":
@@ -107,15 +75,25 @@ class SampleParams:
     """The runs, folder of their network, sampler, chains at a time, noise levels, and transitions for diagnosis."""
 
     fields: Annotated[dict[str, RunParams], Field(min_length=1)]
+    """the posteriors to sample, each by its name"""
     network: str
+    """folder of the network: `data/score`, or one that was released"""
     precision: Precision
+    """of the network's layers in sampling"""
     preset: Literal["gibbs", "hmc", "remy2020"]
+    """the sampler: split Gibbs, annealed HMC, or the schedule of Remy et al. 2020"""
     batch: Annotated[int, Field(ge=2)]
+    """chains of a task"""
     sigma_start: Positive
+    """noise level at which chains start [convergence]"""
     sigma_final: Positive
+    """noise level at which they end [convergence]; of HMC and of remy2020"""
     further: Annotated[int, Field(ge=4)]
+    """further transitions a chain, for R-hat and effective numbers alone"""
     gibbs: GibbsParams
+    """settings of `preset: gibbs`"""
     hmc: HmcParams
+    """settings of `preset: hmc`"""
 
     @model_validator(mode="after")
     def downward(self) -> "SampleParams":
@@ -138,121 +116,8 @@ class PriorParams:
     """Samples of the prior alone, the held-out maps that they should look like, and whether they may end the run."""
 
     samples: Annotated[int, Field(ge=2)]
+    """samples without data"""
     against: Literal["validation", "test"]
+    """the held-out maps that they are compared with"""
     fatal: bool
-
-
-@record
-class BaselinesParams:
-    """Kaiser-Squires smoothing scales to try, and Gaussian realisations to draw."""
-
-    smoothing_arcmin: Annotated[list[Positive], Field(min_length=1)]
-    realisations: Annotated[int, Field(ge=2)]
-
-
-@record
-class SparseParams:
-    """Mass maps with sparse halos: scales of starlets, thresholds and turns of both components to choose from."""
-
-    scales: Count
-    thresholds: Annotated[list[Positive], Field(min_length=1)]
-    turns: Annotated[list[Count], Field(min_length=1)]
-
-
-@record
-class DeepMassParams:
-    """A network from data to map: steps in so many rounds, each on fresh mocks; the best round is kept."""
-
-    steps: Count
-    rounds: Count
-    batch: Count
-    learning_rate: Positive
-    network: NetworkParams
-
-    @model_validator(mode="after")
-    def even_rounds(self) -> "DeepMassParams":
-        """Every round has as many steps as the next."""
-        if self.steps % self.rounds:
-            raise ValueError(f"steps is {self.steps}, which {self.rounds} rounds cannot share; give a multiple")
-        return self
-
-
-@record
-class RivalsParams:
-    """What the posterior mean is compared with besides the baselines, each tuned on the validation mocks."""
-
-    sparse: SparseParams
-    deepmass: DeepMassParams
-
-
-@record
-class ValidateParams:
-    """Chains a mock, mocks that are sampled once more with the sampler's own shear, redshift limit of the stacks."""
-
-    chains: Annotated[int, Field(ge=2)]
-    own: Annotated[int, Field(ge=2)]
-    cluster_redshift_max: Positive
-
-
-@record
-class CalibrateParams:
-    """Mocks with the sampler's own shear and with the sky's, and posterior samples of each."""
-
-    own: Annotated[int, Field(ge=2)]
-    sky: Annotated[int, Field(ge=2)]
-    samples: Annotated[int, Field(ge=2)]
-
-
-@record
-class InjectionParams:
-    """NFW halos put into small mocks: `masses` M200c in solar masses, realisations of each, samples of a posterior."""
-
-    masses: Annotated[list[Positive], Field(min_length=1)]
-    redshift: Positive
-    realisations: Annotated[int, Field(ge=2)]
-    samples: Annotated[int, Field(ge=2)]
-
-
-@record
-class ClustersParams:
-    """When a sample shows a cluster: a peak of `threshold` within r500, or within `radius_arcmin` where that is more.
-
-    `controls` : the runs to look at, each with the B-mode run of the same field, or null
-    """
-
-    threshold: Positive
-    radius_arcmin: Positive
-    aperture_arcmin: Positive
-    random_places: Annotated[int, Field(ge=100)]
-    controls: Annotated[dict[str, str | None], Field(min_length=1)]
-    injection: InjectionParams
-
-
-@record
-class BenchmarkParams:
-    """A field for every sampler; maps of several sides and several numbers of chains for the growth of the cost."""
-
-    pixels: Count
-    chains: Annotated[int, Field(ge=2)]
-    sides: Annotated[list[Count], Field(min_length=2)]
-    side_chains: Annotated[int, Field(ge=2)]
-    chain_numbers: Annotated[list[Count], Field(min_length=1)]
-
-
-@record
-class MethodParams:
-    """Figures of the method: runs whose data are shown, noise levels that are denoised, and how many maps of a kind."""
-
-    runs: Annotated[list[str], Field(min_length=1, max_length=2)]
-    sigmas: Annotated[list[Positive], Field(min_length=1)]
-    maps: Count
-
-
-@record
-class FiguresParams:
-    """Colours, which clusters are marked (mass in 1e13 solar masses), and the side of cut-outs."""
-
-    colormap: str
-    cluster_redshift_max: Positive
-    cluster_mass_min: Positive
-    cutout_arcmin: Positive
+    """whether samples unlike the maps end the run"""

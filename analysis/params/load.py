@@ -11,19 +11,18 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from analysis.files import BorderError
 from analysis.params.compute import ComputeParams
-from analysis.params.inference import (
+from analysis.params.inference import PriorParams, SampleParams
+from analysis.params.judging import (
     BaselinesParams,
     BenchmarkParams,
     CalibrateParams,
     ClustersParams,
     FiguresParams,
     MethodParams,
-    PriorParams,
     RivalsParams,
-    SampleParams,
-    TrainParams,
     ValidateParams,
 )
+from analysis.params.learning import TrainParams
 from analysis.params.sky import CatalogueParams, FieldParams, GridParams, MocksParams
 from analysis.params.types import record
 from analysis.params.universe import SimulationsParams, TheoryParams
@@ -41,25 +40,45 @@ class Params:
     """All of `params.yaml`."""
 
     profile: str
+    """name of the profile; it goes into every file"""
     seed: Annotated[int, Field(ge=0)]
+    """of all random numbers but the training's"""
     grid: GridParams
+    """pixels of every map"""
     fields: dict[str, FieldParams]
+    """fields of the sky, each by its name"""
     theory: TheoryParams
+    """cosmology and sources"""
     simulations: SimulationsParams
+    """maps that the prior learns from"""
     catalogue: CatalogueParams
+    """stage: galaxies of a field on the grid"""
     mocks: MocksParams
+    """stage: true maps and what would be observed of them"""
     train: TrainParams
+    """stage: the score network"""
     prior: PriorParams
+    """stage: samples of the prior alone"""
     sample: SampleParams
+    """stage: posterior samples"""
     baselines: BaselinesParams
+    """stage: Kaiser-Squires, Wiener filter, Gaussian realisations"""
     rivals: RivalsParams
+    """stage: sparse halos, and a network from data to map"""
     calibrate: CalibrateParams
+    """stage: ranks of truths among posterior samples"""
     clusters: ClustersParams
+    """stage: clusters in samples"""
     validate: ValidateParams
+    """stage: accuracy on mocks, and all metrics"""
     benchmark: BenchmarkParams
+    """stage outside the default run: what a sample costs"""
     method: MethodParams
+    """stage: figures of the method"""
     figures: FiguresParams
+    """stage: figures of the results"""
     compute: ComputeParams
+    """where the work is done; no number depends on it"""
 
     @model_validator(mode="after")
     def consistent(self) -> "Params":

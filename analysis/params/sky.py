@@ -15,8 +15,11 @@ class GridParams:
     """The square pixel grid of every map: pixels a side and arcmin a pixel."""
 
     pixels: Annotated[int, Field(ge=16)]
+    """of a side of the square grid"""
     pixel_arcmin: Positive
+    """side of a pixel [arcmin]"""
     projection: Literal["TAN", "CAR"] = "TAN"
+    """of the sky: gnomonic, or plate carree as the original's maps"""
 
 
 @record
@@ -24,10 +27,15 @@ class ColumnFiles:
     """A shear catalogue with one FITS file a column, as paths below the data mirror."""
 
     ra: str
+    """right ascension [deg]"""
     dec: str
+    """declination [deg]"""
     e1: str
+    """ellipticity along the grid's axes"""
     e2: str
+    """ellipticity along its diagonals"""
     weight: str
+    """weight of a galaxy, 0 for none"""
 
 
 SUFFIXES = {
@@ -45,10 +53,15 @@ class TableColumns:
     """Names of the columns of a table: positions, shear estimates, and lensing weights, if it has any."""
 
     ra: str
+    """right ascension, in `units`"""
     dec: str
+    """declination, in `units`"""
     e1: str
+    """first component of the shear estimate"""
     e2: str
+    """second component"""
     weight: str | None = None
+    """lensing weight; null for one of 1"""
 
 
 @record
@@ -56,7 +69,9 @@ class SkyUnits:
     """Units of RA and Dec, which win over those that the file states; null for the file's, or degrees."""
 
     ra: Literal["deg", "rad", "arcsec", "arcmin", "hourangle"] | None = None
+    """of right ascension; null for the file's, or degrees"""
     dec: Literal["deg", "rad", "arcsec", "arcmin"] | None = None
+    """of declination; null for the file's, or degrees"""
 
 
 @record
@@ -69,18 +84,31 @@ class CatalogueTable:
     """
 
     path: str
+    """an address, an absolute path, or one below the data mirror or the project"""
     columns: TableColumns
+    """names of its columns"""
     format: Format | None = None
+    """null where the suffix of `path` tells"""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    """SHA-256 digest of the file; an address needs it"""
     units: SkyUnits = SkyUnits()
+    """of positions, which win over those that the file states"""
     flip_e1: bool = False
+    """whether e1 changes sign, into the frame (west, north)"""
     flip_e2: bool = False
+    """whether e2 changes sign, into the frame (west, north)"""
     response: Finite | str | Annotated[list[str], Field(min_length=2, max_length=2)] | None = None
+    """response to shear, which divides: a number, a column, or two, one a component"""
     multiplicative_bias: Finite | str | None = None
+    """m, where 1 + m divides: a number or a column"""
     cuts: str | None = None
+    """condition on columns that galaxies meet, as `z_b > 0.5 & flag == 0`; it is read, never executed"""
     hdu: Annotated[int, Field(ge=0)] | str | None = None
+    """HDU of FITS, by number or name; null for the first table"""
     key: str | None = None
+    """group of HDF5 that holds the columns"""
     allow_duplicates: bool = False
+    """whether the same galaxy may stand in it twice"""
 
     @property
     def kind(self) -> Format | None:
@@ -131,10 +159,15 @@ class GriddedShear:
     """
 
     shear: str
+    """image of both components, components last"""
     mask: str | None = None
+    """image, more than 0 where observed"""
     truth: str | None = None
+    """image of the true convergence, of a mock"""
     sigma: Positive | None = None
+    """standard deviation of a pixel's shear, for each component, in `mask`"""
     weight: str | None = None
+    """image of inverse variances, 0 where nothing is observed"""
 
     @model_validator(mode="after")
     def one_noise(self) -> "GriddedShear":
@@ -149,12 +182,19 @@ class FieldParams:
     """A field of the sky: where its galaxies come from, where it lies (null: amid them), and how far they are."""
 
     title: str
+    """of the field, in figures and files"""
     center_deg: Annotated[list[Finite], Field(min_length=2, max_length=2)] | None
+    """right ascension and declination of the grid's centre [deg]; null for amid the galaxies of a table"""
     catalogue: Catalogue | None = None
+    """its galaxies: one table, or a FITS file a column"""
     gridded: GriddedShear | None = None
+    """its shear, where it is on the grid already"""
     rows: Count | None = None
+    """how many rows from the top are taken; null for all"""
     clusters: str | None = None
+    """list of X-ray clusters, in the layout of Finoguenov et al. 2007; null for none"""
     sources: SourcesParams | None = None
+    """redshifts of its galaxies, where they are not those of `theory`"""
 
     @model_validator(mode="after")
     def one_source(self) -> "FieldParams":
@@ -173,6 +213,7 @@ class CatalogueParams:
     """Which entries of `fields` are put on the grid."""
 
     fields: Annotated[list[str], Field(min_length=1)]
+    """entries of `fields` to put on the grid"""
 
 
 @record
@@ -180,6 +221,10 @@ class MocksParams:
     """Mock observations: how many, the field whose mask and noise they copy, and whether shear is reduced."""
 
     field: str
+    """whose mask and noise mocks have"""
     validation: Count
+    """mocks that settings are chosen on"""
     test: Annotated[int, Field(ge=2)]
+    """mocks that nothing but reports see"""
     reduced_shear: bool
+    """whether shear is divided by 1 - kappa, as the sky's is"""

@@ -26,6 +26,9 @@ WAIT_S = 2.0  # before the next try, doubled by each that brought nothing new
 TIMEOUT_S = (10, 60)  # to connect, to wait for the next bytes
 CHUNK_BYTES = 2**20
 MEMBER_BYTES = 64 * 2**20  # far more than a map
+EXTENSION_BYTES = 2**20  # of a header that holds a long name or further fields, far more than it needs
+UNPACKED_TIMES = 100  # the packed size, and a member: maps are noise, and hardly shrink
+EXTENSIONS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 REMEDY = "run again, or set the suite's `address` to a copy at hand"
 
@@ -231,13 +234,19 @@ def members(path: Path, wanted: str) -> Iterator[tuple[str, bytes]]:
     Raises
     ------
     BorderError
-        If the archive is cut short or none, a name leads out of it, a member is a link or a device, or one is far
-        larger than a map.
+        If the archive is cut short or none, a name leads out of it, a member is a link or a device, one is far
+        larger than a map, or all of them are far larger than the archive.
     """
     try:
-        with tarfile.open(path, "r|*") as archive:
+        most = UNPACKED_TIMES * path.stat().st_size + MEMBER_BYTES
+        with tarfile.open(path, "r|*", tarinfo=_Header) as archive:
             for member in archive:
                 _check_member(member, path)
+                if archive.offset > most:
+                    raise BorderError(
+                        f"{path} unpacks to more than {UNPACKED_TIMES} times its size, which maps do not; take an"
+                        " archive of maps from a source you trust."
+                    )
                 if member.isfile() and re.search(wanted, member.name):
                     yield member.name, archive.extractfile(member).read()
             # tarfile takes a cut between two members for the end, which is a block of zeros
@@ -247,6 +256,18 @@ def members(path: Path, wanted: str) -> Iterator[tuple[str, bytes]]:
         raise BorderError(
             f"{path} is no whole tar archive ({' '.join(str(error).split())}); fetch it again."
         ) from error
+
+
+class _Header(tarfile.TarInfo):
+    """A header of an archive; tarfile keeps those that extend another in memory, whatever size they claim."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> "_Header":
+        """The header of one block."""
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in EXTENSIONS and header.size > EXTENSION_BYTES:
+            raise tarfile.ReadError(f"a header of {header.size} bytes")
+        return header
 
 
 def _check_member(member: tarfile.TarInfo, path: Path) -> None:

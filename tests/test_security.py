@@ -1,0 +1,307 @@
+"""Nothing runs what it was given, nothing is fetched in the open or unchecked, no secret is kept."""
+
+import ast
+import json
+import os
+import re
+import stat
+import subprocess
+from importlib.metadata import PathDistribution
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from analysis import audit, licences
+from analysis.download import REGISTRY
+from analysis.files import BorderError
+from analysis.params import ROOT
+from analysis.suites.archive import LOOPBACK
+
+TRACKED = [
+    ROOT / name
+    for name in subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    if (ROOT / name).is_file()
+]
+CODE = [path for path in TRACKED if path.suffix == ".py"]
+NOTEBOOKS = [path for path in TRACKED if path.suffix == ".ipynb" and path.parent.name != "executed"]
+
+
+# nothing runs what it was given
+
+MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "pty", "commands"}
+CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "subprocess.getoutput", "yaml.unsafe_load"}
+CALLS |= {"subprocess.getstatusoutput", "yaml.full_load", "tempfile.mktemp", "pandas.read_pickle"}
+JUSTIFIED = {
+    ("tests/test_lightcone.py", "import pickle"),  # that records survive the way to a worker
+    ("tests/test_suites.py", "import pickle"),  # that pickled maps are refused
+    ("tests/test_suites.py", "np.save(path, content, allow_pickle=True)"),
+}
+
+
+def dangers(source):
+    """Statements of a source that run, or unpack, what they are given."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            if any(name.partition(".")[0] in MODULES for name in names):
+                yield ast.unparse(node)
+        elif isinstance(node, ast.Call) and _is_danger(node):
+            yield ast.unparse(node)
+
+
+def _is_danger(call):
+    name = ast.unparse(call.func)
+    keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+    if name in CALLS:
+        return True
+    if keywords.get("shell", "False") != "False" or keywords.get("allow_pickle", "False") != "False":
+        return True
+    if name == "yaml.load":
+        return "Safe" not in ast.unparse(call)
+    return name.endswith((".extractall", ".extract")) and not name.startswith("re.")
+
+
+def sources():
+    for path in CODE:
+        yield path, path.read_text(encoding="utf-8")
+    for path in NOTEBOOKS:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        yield path, re.sub(r"(?m)^\s*[%!].*$", "", code)
+
+
+def test_no_code_runs_what_it_was_given():
+    found = {(path.relative_to(ROOT).as_posix(), danger) for path, source in sources() for danger in dangers(source)}
+    assert found == JUSTIFIED
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "eval(text)",
+        "exec(text)",
+        "import pickle",
+        "from pickle import loads",
+        "os.system(f'rm {name}')",
+        "subprocess.run(f'ls {name}', shell=True)",
+        "subprocess.run(command, shell=flag)",
+        "np.load(path, allow_pickle=True)",
+        "yaml.load(text)",
+        "yaml.load(text, Loader=yaml.Loader)",
+        "archive.extractall(folder)",
+    ],
+)
+def test_what_runs_or_unpacks_is_seen(source):
+    assert list(dangers(source)) == [source]
+
+
+@pytest.mark.parametrize(
+    "source", ["ast.literal_eval(text)", "re.compile(text)", "np.load(path, allow_pickle=False)", "model.compile()"]
+)
+def test_what_is_harmless_passes(source):
+    assert list(dangers(source)) == []
+
+
+def test_notebooks_call_no_shell():
+    for path in NOTEBOOKS:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        for cell in [cell for cell in cells if cell["cell_type"] == "code"]:
+            assert not re.search(r"(?m)^\s*(!|%%?(bash|sh|system|sx)\b)", "".join(cell["source"])), path
+
+
+# nothing is fetched in the open or unchecked
+
+PLACES = re.compile(r"http://([\w.\-\[\]:]+)")
+SPOKEN = {"host", "example.org", "www.w3.org"}  # of errors' tests, and the name of SVG
+
+
+def test_no_address_of_code_or_parameters_is_plain_http():
+    texts = [
+        path for path in TRACKED if path.suffix in (".py", ".yaml", ".md", ".toml", ".txt", ".ipynb", ".html", ".js")
+    ]
+    for path in texts:
+        if path.parent.name == "executed":
+            continue
+        for place in PLACES.findall(path.read_text(encoding="utf-8")):
+            host = urlsplit(f"http://{place}").hostname
+            assert host in (*LOOPBACK, *SPOKEN), f"{path} has http://{place}"
+
+
+def test_every_public_file_has_a_digest_and_a_secure_address():
+    lines = [line.split() for line in REGISTRY.read_text().splitlines() if line and not line.startswith("#")]
+    assert len(lines) > 10
+    for name, digest, address in lines:
+        assert re.fullmatch(r"sha256:[0-9a-f]{64}", digest), name
+        assert address.startswith("https://"), name
+
+
+def test_suites_that_are_downloaded_are_secure_and_held_to_a_digest_where_one_is_published():
+    suites = {}
+    for path in sorted((ROOT / "conf" / "simulations").glob("*.yaml")):
+        suites |= yaml.safe_load(path.read_text(encoding="utf-8"))["simulations"]
+    remote = {name: suite for name, suite in suites.items() if isinstance(suite, dict) and "address" in suite}
+    assert set(remote) == {"massivenus", "kappatng"}
+    assert all(suite["address"].startswith("https://") for suite in remote.values())
+    assert "sha256" in remote["massivenus"]
+    assert "sha256" not in remote["kappatng"], "it is published now: check it"
+
+
+def test_packages_are_installed_by_their_digests():
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    entries = re.split(r"\n(?=[\w.-]+==)", text)[1:]
+    assert len(entries) > 100
+    assert [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry] == []
+    assert "--require-hashes" in (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert not re.search(
+        r"index-url|find-links|https?://", text.replace("--no-emit-index-url --no-emit-find-links", "")
+    )
+
+
+# no secret is kept
+
+SECRETS = {
+    "private key": r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----",
+    "AWS": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
+    "GitHub": r"\bgh[pousr]_[0-9A-Za-z]{36}\b|\bgithub_pat_\w{50,}",
+    "GitLab": r"\bglpat-[\w-]{20,}",
+    "Google": r"\bAIza[0-9A-Za-z_-]{35}\b",
+    "Slack": r"\bxox[abprs]-[0-9A-Za-z-]{10,}",
+    "web token": r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}",
+    "Hugging Face": r"\bhf_[0-9A-Za-z]{30,}",
+    "package index": r"\bpypi-[\w-]{50,}",
+    "address with a password": r"\b[a-z][a-z0-9+.-]*://[^\s/:@'\"{}]+:[^\s/:@'\"{}]+@[\w.-]+",
+    "password": r"(?i)\b(?:password|passwd|secret|api_?key|access_key|auth_?token)\b"
+    r"['\"]?\s*[:=]\s*['\"][^'\"\s{}]{6,}['\"]",
+}
+NO_SECRETS = {
+    ("tests/servers.py", 'PASSWORD = "astronomer"'),  # of servers that live as long as a test
+    ("tests/test_archive.py", "https://name:secret@a.org"),  # that it does not reach the name of a file
+}
+
+
+def secrets(text):
+    """Kinds and texts of what looks like a secret."""
+    return [(kind, found[0]) for kind, pattern in SECRETS.items() for found in re.finditer(pattern, text)]
+
+
+def test_no_secret_is_kept():
+    found = set()
+    for path in TRACKED:
+        if path.name in ("test_security.py", "requirements.lock"):
+            continue
+        content = path.read_bytes()
+        text = "" if b"\0" in content else content.decode("utf-8", "ignore")
+        found |= {(path.relative_to(ROOT).as_posix(), secret) for _, secret in secrets(text)}
+    assert found == NO_SECRETS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-----BEGIN RSA PRIVATE KEY-----",
+        "key AKIAIOSFODNN7EXAMPLE",
+        "ghp_" + "a" * 36,
+        "AIza" + "b" * 35,
+        "xoxb-1234567890-abc",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.SflKxwRJSMeKKF2QT4",
+        "s3://user:hunter2@bucket.org",
+        "password = 'hunter2!'",
+        '"api_key": "0123456789abcdef"',
+    ],
+)
+def test_what_looks_like_a_secret_is_seen(text):
+    assert len(secrets(text)) == 1
+
+
+def test_credentials_of_remotes_stay_out_of_git():
+    config = (ROOT / ".dvc" / "config").read_text(encoding="utf-8")
+    assert not re.search(r"(?m)^\s*(user|password|access_key_id|secret_access_key|keyfile|token)\b", config)
+    assert "config.local" in (ROOT / ".dvc" / ".gitignore").read_text(encoding="utf-8")
+
+
+# audit and licences
+
+
+@pytest.fixture
+def auditor(tmp_path, monkeypatch):
+    """Stand in for pip-audit with a script."""
+
+    def says(script):
+        path = tmp_path / "pip-audit"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(path.stat().st_mode | stat.S_IEXEC)
+
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    return says
+
+
+def test_audit_reads_the_lock_and_passes_where_nothing_is_known(auditor, capsys):
+    auditor('echo "No known vulnerabilities found"; echo "$@"')
+    audit.main()
+    told = capsys.readouterr().out
+    assert "No known vulnerabilities found" in told
+    assert f"--requirement {audit.LOCK} --require-hashes --disable-pip" in told
+
+
+def test_audit_fails_where_something_is_known(auditor):
+    auditor('echo "a 1.0 PYSEC-1 1.1"; echo "Found 1 known vulnerability in 1 package" >&2; exit 1')
+    with pytest.raises(BorderError, match="Found 1 known vulnerability in 1 package: see above; raise"):
+        audit.main()
+
+
+def test_audit_without_a_network_is_a_sentence(auditor):
+    auditor('echo "ERROR:pip_audit._cli:Failed to connect: Name or service not known" >&2; exit 1')
+    with pytest.raises(BorderError, match="nothing was checked, pip-audit reached no data base") as caught:
+        audit.main()
+    assert "\n" not in str(caught.value)
+
+
+def test_audit_without_an_auditor_is_a_sentence(monkeypatch):
+    monkeypatch.setattr(audit.shutil, "which", lambda _: None)
+    with pytest.raises(BorderError, match="neither pip-audit nor uvx is installed"):
+        audit.main()
+
+
+def test_licences_are_listed_of_every_locked_package():
+    found = licences.listed()
+    assert sorted(found) == licences.locked(), "run `python -m analysis licences`"
+    assert all(found.values())
+    assert licences.PAGE.read_text(encoding="utf-8") == licences.page(found)
+
+
+@pytest.mark.parametrize(
+    ("lines", "text"),
+    [
+        ("License-Expression: MIT OR Apache-2.0\nLicense: other", "MIT OR Apache-2.0"),
+        ("License: BSD\nClassifier: License :: OSI Approved :: BSD License", "BSD License"),
+        ("License: Apache 2.0", "Apache 2.0"),
+        ("License: UNKNOWN", ""),
+        (f"License: {'long text ' * 20}", ""),
+        ("Classifier: License :: OSI Approved\nLicense: MIT", "MIT"),
+    ],
+)
+def test_a_licence_is_what_the_package_says(lines, text, tmp_path):
+    (tmp_path / "METADATA").write_text(f"Metadata-Version: 2.1\nName: a\nVersion: 1\n{lines}\n")
+    assert licences.stated(PathDistribution(tmp_path)) == text
+
+
+def test_a_package_for_another_system_keeps_its_row(tmp_path, monkeypatch, capsys):
+    page, lock = tmp_path / "licences.md", tmp_path / "requirements.lock"
+    lock.write_text("numpy==2.1\nno-such-package==1.0 ; sys_platform == 'win32'\n")
+    monkeypatch.setattr(licences, "PAGE", page)
+    monkeypatch.setattr(licences, "LOCK", lock)
+    monkeypatch.setattr(licences, "ROOT", tmp_path)
+    with pytest.raises(BorderError, match="no-such-package: no licence is known"):
+        licences.main()
+    assert not page.exists()
+    page.write_text("| no-such-package | MIT |\n")
+    licences.main()
+    assert licences.listed()["no-such-package"] == "MIT"
+    assert "BSD" in licences.listed()["numpy"]
