@@ -60,6 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     draw.add_argument("name", help="of the run")
     draw.add_argument("--keep", action="store_true", help="numbers and picture also beside the released network")
     draw.set_defaults(command=_draw)
+    export = commands.add_parser("export", help="write a run of sample.fields as files that other tools take")
+    export.add_argument("name", help="of the run")
+    export.add_argument("--folder", help="to write into; data/export/NAME where left out")
+    export.add_argument("--healpix", type=int, metavar="NSIDE", help="the mean map as HEALPix too")
+    export.add_argument("--xarray", action="store_true", help="the samples as HDF5 too, which xarray opens")
+    export.set_defaults(command=_export)
     page = commands.add_parser("page", help="write paper/site/index.html: figures, tables, and a field to explore")
     page.add_argument("name", nargs="?", default="cosmos", help="of the run of sample.fields to explore")
     page.set_defaults(command=_page)
@@ -172,6 +178,13 @@ def _draw(options: argparse.Namespace) -> None:
     from analysis import draw
 
     draw.main(options.name, options.keep)
+
+
+def _export(options: argparse.Namespace) -> None:
+    """Write files for other tools."""
+    from analysis import export
+
+    export.main(options.name, options.folder, options.healpix, options.xarray)
 
 
 def _page(options: argparse.Namespace) -> None:

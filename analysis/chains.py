@@ -13,7 +13,16 @@ from analysis.files import read_json
 from analysis.maps import central_crops
 from analysis.params import DATA, ROOT, Params, load_params, stage_rng
 from analysis.power import load_table
-from analysis.sampler import Level, annealer, check_run, check_theory, convergence_table, watched, with_room
+from analysis.sampler import (
+    Level,
+    annealer,
+    check_run,
+    check_theory,
+    convergence_table,
+    on_field,
+    watched,
+    with_room,
+)
 from analysis.sampler.checkpoint import load_state, save_state
 from analysis.score import Prior, load_prior
 from analysis.sky import Observation, load_observation, rotate_shear
@@ -46,13 +55,14 @@ def field_setting(params: Params, name: str) -> Setting:
     run = params.sample.fields[name]
     observation = rotate_shear(load_observation(ROOT / run.observation), run.rotate_deg)
     folder = ROOT / params.sample.network
-    prior = load_prior(folder, precision=params.sample.precision)
-    halvings = len(read_json(folder / "network.json")["network"]["widths"]) - 1
+    prior = load_prior(folder, precision=params.sample.precision, tile_pixels=params.sample.tile_pixels)
+    multiple = 2 ** (len(read_json(folder / "network.json")["network"]["widths"]) - 1)
     prior = prior if run.prior == "network" else dataclasses.replace(prior, network=None)
     theory = load_table(DATA / "theory" / "c_ell.ecsv")
-    check_run(prior, observation, params.sample, name=name)
     check_theory(prior, theory["ell"], theory["c_ell"], name=name)
-    return Setting(observation, *with_room(prior, observation, multiple=2**halvings))
+    prior = on_field(prior, observation, theory["ell"], theory["c_ell"], multiple=multiple)
+    check_run(prior, observation, params.sample, name=name)
+    return Setting(observation, *with_room(prior, observation, multiple=multiple))
 
 
 def group_sizes(chains: int, batch: int) -> list[int]:

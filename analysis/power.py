@@ -227,6 +227,30 @@ def resampled_power(power: np.ndarray, side: int) -> np.ndarray:
     return resampled
 
 
+def larger_power(power: np.ndarray, side: int, ell: np.ndarray, c_ell: np.ndarray, pixel_arcmin: float) -> np.ndarray:
+    """The spectrum of a prior on a larger grid of the same pixel scale.
+
+    Theory on the larger grid, which knows the waves that the smaller has no room for, times what the prior departs from
+    theory on its own: there simulations had lost power, or had more.
+
+    Parameters
+    ----------
+    power : (n, n), pixel variance per mode, of a prior (`prior_power`)
+    side : pixels of the larger grid
+    ell, c_ell : (n_ell,), sr, theory
+
+    Returns
+    -------
+    (side, side), pixel variance per mode; at k = 0 theory's own, less than what the prior knows of smaller maps
+    """
+    departure = power / crop_power(ell, c_ell, power.shape, pixel_arcmin)
+    pad = max(3, -(-8 * len(power) // side))  # as much sky around as `power` was given
+    theory = crop_power(ell, c_ell, (side, side), pixel_arcmin, pad=pad)
+    larger = theory * resampled_power(departure, side)
+    larger[0, 0] = theory[0, 0]
+    return larger
+
+
 def binned_c_ell(maps: np.ndarray, pixel_arcmin: float, edges: np.ndarray) -> np.ndarray:
     """Measured C_ell of maps in bins of ell.
 

@@ -28,7 +28,7 @@ network says so, it is outside what it learnt, and the denoised map is lowered t
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -41,6 +41,7 @@ from analysis.files import BorderError, atomic, read_json, write_json
 from analysis.network import build_network
 from analysis.params import NetworkParams, Precision
 from analysis.power import load_power, save_power
+from analysis.tiling import Tiles, network_tiles, tiled
 
 THEORY_ELL = (100, 300, 1000, 3000, 10000)
 SKIP_SIGNIFICANCE, SKIP_HEIGHT = 5.0, 2.0  # where half of the map is left as it is: over that rms, and over the noise
@@ -61,6 +62,7 @@ class Prior:
     skip : whether the network has the noise to find where a map stands out (`local_skip`)
     highest : largest convergence of the training maps, which no mean of clean maps exceeds; None for no bound
     theory : multipoles and C_ell [sr] of the universe it was trained in (`theory_points`), None where not known
+    tiles : windows that the network is given of a larger map, None for the whole of it
     """
 
     power: np.ndarray
@@ -72,6 +74,7 @@ class Prior:
     skip: bool = False
     highest: float | None = None
     theory: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    tiles: Tiles | None = None
 
 
 def gaussian_score(kappa, sigma, power):
@@ -142,7 +145,8 @@ def shifted_mean(prior: Prior, kappa, sigma, *, training: bool = False):
     significance = wiener_significance(kappa, sigma, power)
     inputs = [kappa / per_map(ops.sqrt(variance + sigma**2)), significance, inside]
     noise = ops.log(sigma / ops.sqrt(variance))[:, None]
-    out = prior.network([ops.stack(inputs, axis=-1), noise], training=training)[..., 0]
+    network = prior.network if prior.tiles is None else tiled(prior.network, prior.tiles)
+    out = network([ops.stack(inputs, axis=-1), noise], training=training)[..., 0]
     opened = per_map(gate(sigma, power, prior.gate_sigma))
     if prior.skip:
         kept = local_skip(significance, sigma, power)
@@ -276,27 +280,32 @@ def save_prior(
         prior.network.save_weights(temporary)
 
 
-def load_prior(folder: str | Path, *, side: int | None = None, precision: Precision = "float32") -> Prior:
+def load_prior(
+    folder: str | Path, *, side: int | None = None, precision: Precision = "float32", tile_pixels: int | None = None
+) -> Prior:
     """The prior that `save_prior` wrote; it needs nothing but its folder.
 
     Parameters
     ----------
     side : of a smaller grid, pixels; the grid of the training where left out
     precision : of what the network computes
+    tile_pixels : side of the largest map that the network is given at once; None for any
 
     Raises
     ------
     BorderError
-        If a file is missing or damaged, or the weights are not those of the network described beside them.
+        If a file is missing or damaged, or the weights are not those of the network described beside them, or the
+        network cannot be given a map piece by piece (`network_tiles`).
     """
     folder = Path(folder)
     record = read_json(folder / "network.json")
     try:
-        network = build_network(NetworkParams(**record["network"]), precision)
+        settings = NetworkParams(**record["network"])
+        network = build_network(settings, precision)
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # Keras only warns of weights that it leaves as they were
             network.load_weights(folder / "network.weights.h5")
-        return Prior(
+        prior = Prior(
             power=load_power(folder / ("power.npy" if side is None else f"power_{side}.npy")),
             pixel_arcmin=record["pixel_arcmin"],
             network=network,
@@ -312,6 +321,7 @@ def load_prior(folder: str | Path, *, side: int | None = None, precision: Precis
         raise BorderError(
             f"{folder} holds no whole prior ({reason}); make it again with `dvc repro -f train`"
         ) from error
+    return prior if tile_pixels is None else replace(prior, tiles=network_tiles(settings, tile_pixels))
 
 
 def per_map(values):

@@ -10,8 +10,8 @@ import yaml
 from analysis.commands import training_command
 from analysis.files import BorderError
 from analysis.params import ROOT, checked_params, load_params
-from analysis.power import grid_power, resampled_power, wavenumbers
-from analysis.sampler import check_run, check_theory, with_room
+from analysis.power import grid_power, larger_power, resampled_power, wavenumbers
+from analysis.sampler import check_run, check_theory, on_field, with_room
 from analysis.score import Prior, theory_points
 from analysis.sky import Grid, Observation
 
@@ -84,6 +84,27 @@ def test_the_command_is_one_that_the_params_take():
             content[section][key] = yaml.safe_load(setting[1])
         content["train"]["margin"] = 12
         assert checked_params(content, "params").grid.pixels == pixels
+
+
+def wide(pixels, pixel_arcmin=0.82):
+    """A field of another size, all of it seen."""
+    weight = np.full((2, pixels, pixels), 400.0)
+    return Observation(0 * weight, weight, weight[0], Grid(pixels, pixel_arcmin, 150.0, 2.0), "a wide field")
+
+
+def test_a_larger_field_takes_the_prior_along():
+    c_ell = 1e-9 * (ELL / 1000) ** -1.3
+    prior = on_field(PRIOR, wide(64), ELL, c_ell, multiple=8)
+    check_run(prior, wide(64), SAMPLE)
+    np.testing.assert_allclose(prior.power, larger_power(POWER, 64, ELL, c_ell, 0.82))
+    assert dataclasses.replace(prior, power=POWER) == PRIOR
+    with pytest.raises(BorderError, match=r"a wide field has 60 pixels a side, .* multiple of 8, such as 64"):
+        on_field(PRIOR, wide(60), ELL, c_ell, multiple=8)
+
+
+@pytest.mark.parametrize("field", [wide(32), wide(24), wide(64, 0.41)])
+def test_no_other_field_does(field):
+    assert on_field(PRIOR, field, ELL, ELL**-1.5, multiple=8) is PRIOR
 
 
 def test_a_field_away_from_the_border_is_left_alone():

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 from test_score import POWER, SETTINGS, shifted
 
+from analysis.backend import compiled
 from analysis.network import build_network
 from analysis.params import ROOT, load_params
+from analysis.power import resampled_power
 from analysis.sampler import annealer
 from analysis.score import Prior, load_prior, prior_score, save_prior
 
 LEVELS = (0.005, 0.03, 0.2)
 SAMPLERS = ("gibbs", "hmc")
+TILE = 72  # narrower than the map that is given in tiles
 
 
 def results(folder, precision="float32"):
@@ -25,6 +28,12 @@ def results(folder, precision="float32"):
     found = {
         f"score at {sigma}": np.asarray(prior_score(prior, kappa, np.full(2, sigma, "float32"))) for sigma in LEVELS
     }
+    wide = dataclasses.replace(prior, power=resampled_power(POWER, 96).astype("float32"))
+    kappa = 0.05 * rng.standard_normal((2, 96, 96)).astype("float32")
+    found["score"] = np.asarray(prior_score(wide, kappa, np.full(2, 0.03, "float32")))
+    wide = dataclasses.replace(wide, tiles=load_prior(folder, tile_pixels=TILE).tiles)
+    in_tiles = compiled(lambda *of: prior_score(wide, *of))
+    found["score in tiles"] = np.asarray(in_tiles(kappa, np.full(2, 0.03, "float32")))
     weight = np.zeros((2, *POWER.shape), "float32")
     weight[:, 3:13, 3:13] = 400.0
     gamma = np.where(weight > 0, 0.05 * rng.standard_normal(weight.shape), 0.0).astype("float32")
@@ -49,11 +58,17 @@ def found(tmp_path_factory):
     return results(folder), np.load(folder / "jax.npz"), results(folder, "bfloat16")
 
 
-@pytest.mark.parametrize("what", [*(f"score at {sigma}" for sigma in LEVELS), *SAMPLERS])
+@pytest.mark.parametrize("what", [*(f"score at {sigma}" for sigma in LEVELS), "score in tiles", *SAMPLERS])
 def test_both_backends_give_the_same(found, what):
     ours, theirs = (of[what] for of in found[:2])
     assert np.std(ours) > 0
     assert np.linalg.norm(ours - theirs) < 1e-4 * np.linalg.norm(ours)
+
+
+@pytest.mark.parametrize("backend", [0, 1])
+def test_tiles_give_the_same_on_both(found, backend):
+    whole, tiles = (found[backend][what] for what in ("score", "score in tiles"))
+    assert np.abs(tiles - whole).max() < 1e-5 * np.abs(whole).max()
 
 
 @pytest.mark.parametrize("what", [*(f"score at {sigma}" for sigma in LEVELS), *SAMPLERS])

@@ -14,7 +14,10 @@ from analysis.power import (
     crop_power,
     gaussian_field,
     grid_power,
+    larger_power,
     periodogram,
+    resampled_power,
+    wavenumbers,
 )
 
 
@@ -57,3 +60,27 @@ def test_spectrum_of_a_crop_is_what_crops_of_large_maps_show(theory):
     ratio = periodogram(large[:, 64:96, 64:96]) / expected
     assert abs(np.mean(ratio) - 1) < 0.02
     assert abs(ratio[0, 0] - 1) < 0.4
+
+
+ELL = np.geomspace(2, 50000, 200)
+
+
+def test_a_prior_that_is_theory_is_theory_on_a_larger_grid():
+    c_ell = 1e-9 * (ELL / 1000) ** -1.3
+    power = crop_power(ELL, c_ell, (24, 24), 0.8)
+    np.testing.assert_allclose(larger_power(power, 24, ELL, c_ell, 0.8), power, rtol=1e-12)
+    found = larger_power(power, 60, ELL, c_ell, 0.8)
+    np.testing.assert_allclose(found, crop_power(ELL, c_ell, (60, 60), 0.8, pad=4), rtol=1e-12)
+    assert found.mean() == pytest.approx(power.mean(), rel=0.03)  # the variance of a pixel is what it was
+    flat = resampled_power(power, 60)
+    long = (wavenumbers((60, 60), 0.8) < 300) & (wavenumbers((60, 60), 0.8) > 0)
+    assert (found[long] > 1.3 * flat[long]).all()  # waves that the smaller grid has no room for
+
+
+def test_what_a_prior_departs_from_theory_is_carried_to_a_larger_grid():
+    c_ell = 1e-9 * (ELL / 1000) ** -1.3
+    lost = {side: np.exp(-wavenumbers((side, side), 0.8) / 20000) for side in (32, 80)}
+    power = lost[32] * crop_power(ELL, c_ell, (32, 32), 0.8)
+    expected = lost[80] * crop_power(ELL, c_ell, (80, 80), 0.8, pad=4)
+    inside = (wavenumbers((80, 80), 0.8) > 900) & (wavenumbers((80, 80), 0.8) < 13000)
+    np.testing.assert_allclose(larger_power(power, 80, ELL, c_ell, 0.8)[inside], expected[inside], rtol=0.01)

@@ -84,6 +84,8 @@ class SampleParams:
     """the sampler: split Gibbs, annealed HMC, or the schedule of Remy et al. 2020"""
     batch: Annotated[int, Field(ge=2)]
     """chains of a task"""
+    tile_pixels: Count | None
+    """side of the largest map that the network is given at once, which bounds its memory; null for any"""
     sigma_start: Positive
     """noise level at which chains start [convergence]"""
     sigma_final: Positive

@@ -9,6 +9,31 @@ from analysis.params.types import Count, Positive, record
 
 
 @record
+class NullsParams:
+    """Null tests of a field: realisations of noise, smoothing, bands of power, rings around places."""
+
+    realisations: Annotated[int, Field(ge=19)]
+    """random turns of all ellipticities, which p-values are read from"""
+    smoothing_arcmin: Positive
+    """spread of the Gaussian that smooths the maps [arcmin]"""
+    bands: Annotated[int, Field(ge=2)]
+    """bands of the spectra"""
+    rings_arcmin: Annotated[list[Positive], Field(min_length=2)]
+    """radii of the rings around places, from the inside out [arcmin]"""
+    random_sets: Annotated[int, Field(ge=19)]
+    """sets of random places that stacks are compared with"""
+    positions: dict[str, str]
+    """by field, a list of places (ECSV or CSV of ra and dec) to look around besides X-ray clusters"""
+
+    @model_validator(mode="after")
+    def outward(self) -> "NullsParams":
+        """Rings follow one upon the other."""
+        if sorted(set(self.rings_arcmin)) != self.rings_arcmin:
+            raise ValueError(f"rings_arcmin is {self.rings_arcmin}: give radii from the inside out")
+        return self
+
+
+@record
 class BaselinesParams:
     """Kaiser-Squires smoothing scales to try, and Gaussian realisations to draw."""
 

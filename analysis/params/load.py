@@ -19,6 +19,7 @@ from analysis.params.judging import (
     ClustersParams,
     FiguresParams,
     MethodParams,
+    NullsParams,
     RivalsParams,
     ValidateParams,
 )
@@ -53,6 +54,8 @@ class Params:
     """maps that the prior learns from"""
     catalogue: CatalogueParams
     """stage: galaxies of a field on the grid"""
+    nulls: NullsParams
+    """stage: null tests of a field"""
     mocks: MocksParams
     """stage: true maps and what would be observed of them"""
     train: TrainParams
@@ -107,6 +110,9 @@ class Params:
                 f"train.crop_pixels is {self.train.crop_pixels}, which is not more than two margins of"
                 f" {self.train.margin} and at most grid.pixels ({self.grid.pixels})"
             )
+        for name in self.nulls.positions:
+            if name not in self.catalogue.fields:
+                raise ValueError(f"nulls.positions names {name!r}, which is not one of catalogue.fields")
         for name in self.method.runs:
             if name not in self.sample.fields:
                 raise ValueError(f"method.runs names {name!r}, which is no run of sample.fields")

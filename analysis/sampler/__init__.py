@@ -8,7 +8,7 @@ prior, the likelihood and nothing else, and answer to one call.
 from collections.abc import Callable
 
 from analysis.params import SampleParams
-from analysis.sampler.admission import check_run, check_theory, with_room
+from analysis.sampler.admission import check_run, check_theory, on_field, with_room
 from analysis.sampler.convergence import chain_statistics, convergence_table, watched
 from analysis.sampler.gibbs import gibbs_sampler
 from analysis.sampler.health import Level
@@ -23,6 +23,7 @@ __all__ = [
     "check_run",
     "check_theory",
     "convergence_table",
+    "on_field",
     "watched",
     "with_room",
 ]

@@ -1,4 +1,4 @@
-"""What a run must fulfil before hours are spent on it, and room around fields that reach the border of their grid."""
+"""What a run must fulfil before hours are spent on it; priors for larger fields, and room around those at a border."""
 
 import dataclasses
 import logging
@@ -8,7 +8,7 @@ import numpy as np
 from analysis.commands import training_command
 from analysis.files import BorderError
 from analysis.params import SampleParams
-from analysis.power import resampled_power
+from analysis.power import larger_power, resampled_power
 from analysis.score import Prior, check_grid
 from analysis.sky import Observation
 
@@ -82,6 +82,34 @@ def check_theory(prior: Prior, ell: np.ndarray, c_ell: np.ndarray, *, name: str)
             f" {trained_ell[worst]:.0f} (other cosmology or source redshifts); restore the section theory, or train a"
             f" network that fits with `{training_command(len(prior.power), prior.pixel_arcmin, name)}`"
         )
+
+
+def on_field(prior: Prior, observation: Observation, ell: np.ndarray, c_ell: np.ndarray, *, multiple: int) -> Prior:
+    """The prior on the grid of an observation, where that is larger than the grid of its training.
+
+    The network knows what it knows within its reach, whatever lies beyond; the longer waves are theory's.
+
+    Parameters
+    ----------
+    ell, c_ell : (n_ell,), sr, theory
+    multiple : of pixels that the network can halve
+
+    Raises
+    ------
+    BorderError
+        If the larger grid is none that the network can halve.
+    """
+    side, trained = observation.grid.pixels, len(prior.power)
+    if side <= trained or abs(prior.pixel_arcmin / observation.grid.pixel_arcmin - 1) > 1e-6:
+        return prior
+    if side % multiple:
+        raise BorderError(
+            f"{observation.title} has {side} pixels a side, which the network cannot halve: give a multiple of"
+            f" {multiple}, such as {side + -side % multiple}"
+        )
+    log.info("the prior of %d pixels is carried over to %d, its longer waves by theory", trained, side)
+    power = larger_power(prior.power, side, ell, c_ell, prior.pixel_arcmin)
+    return dataclasses.replace(prior, power=power.astype(prior.power.dtype))
 
 
 def with_room(prior: Prior, observation: Observation, *, multiple: int) -> tuple[Prior, np.ndarray, np.ndarray, int]:
