@@ -100,13 +100,16 @@ def _difference(shear: np.ndarray, gain: np.ndarray) -> float:
 def _skewness(observation: Observation) -> float:
     """Third moment of the Wiener-smoothed E-map over observed pixels, in standard errors from its scatter by blocks.
 
-    Maps of random phases would have too little scatter: peaks times noise vary more than Gaussian fields do.
+    Maps of random phases would have too little scatter: peaks times noise vary more than Gaussian fields do. Each block
+    has the cube less three times variance and deviation, which sums to the same, since deviations do to 0, but does not
+    scatter with the mean of the block.
     """
     signal = _signal(observation)
     smooth = signal / (signal + _noise(observation)) * np.exp(-((_ell(observation) / TOP_ELL) ** 2))
     kappa = np.fft.ifft2(_modes(_weighted(observation))[0] * smooth).real
     seen = observation.mask
-    cube = np.where(seen, (kappa - kappa[seen].mean()) ** 3, 0.0)
+    deviation = np.where(seen, kappa - kappa[seen].mean(), 0.0)
+    cube = deviation**3 - 3 * np.mean(deviation[seen] ** 2) * deviation
     sums = np.array(
         [part.sum() for band in np.array_split(cube, BLOCKS) for part in np.array_split(band, BLOCKS, axis=1)]
     )

@@ -95,7 +95,7 @@ def wide(pixels, pixel_arcmin=0.82):
 def test_a_larger_field_takes_the_prior_along():
     c_ell = 1e-9 * (ELL / 1000) ** -1.3
     prior = on_field(PRIOR, wide(64), ELL, c_ell, multiple=8)
-    check_run(prior, wide(64), SAMPLE)
+    check_run(prior, wide(64), SAMPLE, name="mine")
     np.testing.assert_allclose(prior.power, larger_power(POWER, 64, ELL, c_ell, 0.82))
     assert dataclasses.replace(prior, power=POWER) == PRIOR
     with pytest.raises(BorderError, match=r"a wide field has 60 pixels a side, .* multiple of 8, such as 64"):

@@ -20,11 +20,11 @@ SIDE = 64
 GRID = Grid(SIDE, 1.0, 10.0, -20.0)
 
 
-def peaks(rng, height=0.3):
+def peaks(rng, height=0.3, count=50):
     """(side, side), a convergence of round peaks."""
     y, x = np.mgrid[:SIDE, :SIDE]
     kappa = np.zeros((SIDE, SIDE))
-    for _ in range(25):
+    for _ in range(count):
         u, v = rng.uniform(8, SIDE - 8, 2)
         kappa += height * np.exp(-0.5 * ((x - u) ** 2 + (y - v) ** 2) / 1.5**2)
     return kappa
