@@ -315,7 +315,7 @@ def content():
     return copy.deepcopy(COMMITTED) | {
         "fields": {
             **copy.deepcopy(COMMITTED["fields"]),
-            "my": {"title": "t", "center_deg": None, "catalogue": {**TABLE}},
+            "my": {"title": "t", "center_deg": None, "catalogue": copy.deepcopy(TABLE)},
         }
     }
 

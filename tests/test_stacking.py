@@ -92,7 +92,7 @@ def test_lists_of_places(tmp_path):
         ("ra,dec\n", "no rows"),
         ("ra,dec\n10:00:00,2\n", "cannot be read"),
         ("\x00\xff", "cannot be read|has no"),
-        ("", "cannot be read"),
+        ("", "has no column ra_deg"),
     ],
 )
 def test_bad_lists_are_told(tmp_path, text, told):

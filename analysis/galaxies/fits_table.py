@@ -42,7 +42,7 @@ def open_fits(path: Path, *, hdu: int | str | None) -> Opened:
     """
     with told(path, "fits", BAD), warnings.catch_warnings():
         warnings.simplefilter("error", AstropyWarning)
-        with fits.open(path, memmap=True, lazy_load_hdus=True, character_as_bytes=True) as file:
+        with open(path, "rb") as handle, fits.open(handle, lazy_load_hdus=True, character_as_bytes=True) as file:
             header, offset = _found(file, path, hdu)
         rows, width = int(header["NAXIS2"]), int(header["NAXIS1"])
         fields = _fields(header, path)

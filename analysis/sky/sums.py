@@ -15,8 +15,9 @@ class Sums:
     Parameters
     ----------
     grid : Grid
-    pixels : (5, ny, nx)
-        Galaxies, sum of w, of w^2, of w e1 and of w e2 in the frame of the grid.
+    pixels : (7, ny, nx)
+        Galaxies, sum of w, of w^2, and of w e in the frame of the grid: both components of what e1 of the sky makes
+        there, and both of what e2 makes. They are apart since each is calibrated as the sky has it.
     totals : (4,)
         Of all galaxies, those outside the grid too: sums of w, w^2, w^2 e1^2, w^2 e2^2 (e as the sky has it).
     rows : int
@@ -29,7 +30,7 @@ class Sums:
     rows: int = 0
 
     def __post_init__(self) -> None:
-        self.pixels = np.zeros((5, *self.grid.shape))
+        self.pixels = np.zeros((7, *self.grid.shape))
         self.totals = np.zeros(4)
 
     def add(
@@ -39,8 +40,11 @@ class Sums:
         row, column, inside = self.grid.pixel_indices(ra_deg, dec_deg)
         pixel = (row * self.grid.pixels + column)[inside]
         w = weight[inside]
-        components = turned_to_grid(ra_deg[inside], dec_deg[inside], e1[inside], e2[inside], self.grid)
-        for total, values in zip(self.pixels, (None, w, w**2, w * components[0], w * components[1]), strict=True):
+        sky = ra_deg[inside], dec_deg[inside]
+        nothing = np.zeros(len(w))
+        of_e1 = turned_to_grid(*sky, w * e1[inside], nothing, self.grid)
+        of_e2 = turned_to_grid(*sky, nothing, w * e2[inside], self.grid)
+        for total, values in zip(self.pixels, (None, w, w**2, *of_e1, *of_e2), strict=True):
             total += np.bincount(pixel, values, total.size).reshape(total.shape)
         square = weight**2
         self.totals += [weight.sum(), square.sum(), np.sum(square * e1**2), np.sum(square * e2**2)]
@@ -57,14 +61,16 @@ class Sums:
         Parameters
         ----------
         calibration : (2,), dimensionless
-            Mean ellipticity per unit of shear, by which each component is divided: 1 where e is an estimate of shear.
+            Mean ellipticity per unit of shear, by which each component of the sky is divided before it is turned: 1
+            where e is an estimate of shear.
         title : str
         """
-        count, total, square, *ellipticity = self.pixels
+        count, total, square = self.pixels[:3]
+        ellipticity = self.pixels[3:5] / calibration[0] + self.pixels[5:] / calibration[1]
         seen = total > 0
         gamma = np.zeros((2, *self.grid.shape))
         inverse_variance = np.zeros_like(gamma)
         for a, sigma_e in enumerate(self.sigma_e()):
-            gamma[a][seen] = ellipticity[a][seen] / total[seen] / calibration[a]
+            gamma[a][seen] = ellipticity[a][seen] / total[seen]
             inverse_variance[a][seen] = total[seen] ** 2 / ((sigma_e / calibration[a]) ** 2 * square[seen])
         return Observation(gamma, inverse_variance, count.astype(np.int64), self.grid, title)
