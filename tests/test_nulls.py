@@ -9,15 +9,27 @@ from scipy.stats import kstest
 
 from analysis.files import BorderError
 from analysis.lensing import convergence_from_shear, shear_from_convergence
-from analysis.nulls import TESTS, e_and_b_modes, mode_noise, null_tests, ranked, summary
+from analysis.nulls import (
+    NULL,
+    TESTS,
+    e_and_b_modes,
+    leakage,
+    lensing_shear,
+    mode_noise,
+    null_tests,
+    ranked,
+    summary,
+)
 from analysis.params import load_params
-from analysis.power import ARCMIN, gaussian_field, wavenumbers
+from analysis.power import ARCMIN, gaussian_field, grid_power, wavenumbers
 from analysis.sky import Grid, Observation, rotate_shear
 
 PARAMS = dataclasses.replace(
     load_params().nulls, realisations=39, random_sets=39, bands=3, rings_arcmin=[0.5, 2.0, 4.0], smoothing_arcmin=1.2
 )
 GRID = Grid(28, 0.8, 150.0, 2.0)
+ELL = np.geomspace(10, 1e5, 50)
+NOTHING = ELL, np.full(50, 1e-30)  # sr, no lensing
 
 
 def weights(rng):
@@ -40,9 +52,9 @@ def places(x, y):
     return Table({"ra_deg": ra_deg, "dec_deg": dec_deg})
 
 
-def p_values(observation, rng, x=(), y=()):
+def p_values(observation, rng, x=(), y=(), theory=NOTHING):
     lists = {"clusters": places(x, y)} if len(x) else {}
-    table = null_tests(observation, lists, PARAMS, rng=rng).table
+    table = null_tests(observation, lists, PARAMS, theory=theory, rng=rng).table
     return {row["test"]: row["p_value"] for row in table}
 
 
@@ -58,6 +70,36 @@ def test_noise_passes_as_often_as_it_should():
         ranks = np.array([round(40 * each[name]) for each in found])
         assert ranks.min() >= 1
         assert kstest((ranks - jitter.random(len(ranks))) / 40, "uniform").pvalue > 1e-3, name
+
+
+def test_lensing_that_leaks_through_holes_passes_as_often_as_it_should():
+    """Strong lensing, whose leakage noise alone does not explain."""
+    theory = ELL, 3e-7 * (ELL / 1000) ** -1.3
+    power = grid_power(*theory, (56, 56), 0.8)
+    found, blind = [], []
+    for seed in range(60):
+        rng = np.random.default_rng([8, seed])
+        weight = weights(rng)
+        field = observed(lensing_shear(power, GRID.shape, 1, rng=rng)[0], weight, rng)
+        found.append(p_values(field, rng, theory=theory))
+        blind.append(p_values(field, rng))
+    jitter = np.random.default_rng(9)
+    of_none = [name for name, (kind, _) in TESTS.items() if kind == NULL]
+    for name in of_none:
+        ranks = np.array([round(40 * each[name]) for each in found])
+        assert kstest((ranks - jitter.random(len(ranks))) / 40, "uniform").pvalue > 1e-3, name
+    assert np.mean([each["b_power"] <= 0.05 for each in blind]) > 0.5
+    tests = null_tests(field, {}, PARAMS, theory=theory, rng=rng)
+    assert tests.spectrum["leakage"][0] > tests.spectrum["leakage"][-1] > 0
+    assert summary(tests)["leakage"] == list(tests.spectrum["leakage"])
+
+
+def test_nothing_leaks_where_all_is_seen():
+    power = grid_power(ELL, 1e-9 * (ELL / 1000) ** -1.3, GRID.shape, 0.8)
+    edges = np.geomspace(0.99, 14, 4) * wavenumbers(GRID.shape, 0.8)[0, 1]
+    np.testing.assert_allclose(
+        leakage(np.ones((2, *GRID.shape)), power, edges, 0.8, rng=np.random.default_rng(1)), 0, atol=1e-12
+    )
 
 
 def waves():
@@ -76,7 +118,7 @@ def test_a_field_of_one_mode_is_found_in_that_alone(degrees):
     assert found[f"{full}_power"] == found[f"{full}_peak"] == 1 / 40
     assert found[f"{empty}_power"] > 0.05
     assert found[f"{empty}_peak"] > 0.05
-    tests = null_tests(field, {}, PARAMS, rng=rng)
+    tests = null_tests(field, {}, PARAMS, theory=NOTHING, rng=rng)
     assert (summary(tests)["null_min_p_holm"] < 0.11) == (degrees == 45)
     spectrum = tests.spectrum
     assert spectrum[full][0] > 5 * spectrum[f"{full}_err"][0]
@@ -91,7 +133,7 @@ def test_the_power_of_a_mode_is_that_of_its_map():
     np.testing.assert_allclose(maps[0], np.asarray(convergence_from_shear(gamma)), atol=1e-12)
     field = Observation(gamma, np.full_like(gamma, 1e12), np.ones(GRID.shape, int), GRID)
     np.testing.assert_allclose(e_and_b_modes(rotate_shear(field, 45).gamma)[1], modes[0], atol=1e-12)
-    tests = null_tests(field, {}, PARAMS, rng=np.random.default_rng(5))
+    tests = null_tests(field, {}, PARAMS, theory=NOTHING, rng=np.random.default_rng(5))
     ell = wavenumbers(GRID.shape, 0.8)
     edges = np.geomspace(0.99, 14, 4) * ell[0, 1]
     inside = (ell >= edges[1]) & (ell < edges[2])
@@ -122,7 +164,7 @@ def test_mass_at_places_is_found_around_them_and_nowhere_else():
     found = p_values(field, rng, x, y)
     assert found["clusters_tangential"] == 1 / 40
     assert found["clusters_cross"] > 0.05
-    tests = null_tests(field, {"clusters": places(x, y)}, PARAMS, rng=rng)
+    tests = null_tests(field, {"clusters": places(x, y)}, PARAMS, theory=NOTHING, rng=rng)
     profile = tests.profiles["clusters"]
     assert profile["tangential"][0] > 4 * profile["tangential_err"][0]
     assert list(tests.table["places"]) == [0] * len(TESTS) + [4, 4]
@@ -132,7 +174,7 @@ def test_places_off_the_field_are_left_out(caplog):
     rng = np.random.default_rng(10)
     field = observed(0.0, weights(rng), rng)
     off = Table({"ra_deg": [10.0, 150.0], "dec_deg": [2.0, 30.0]})
-    tests = null_tests(field, {"stars": off}, PARAMS, rng=rng)
+    tests = null_tests(field, {"stars": off}, PARAMS, theory=NOTHING, rng=rng)
     assert list(tests.table["test"]) == list(TESTS)
     assert tests.profiles == {}
     assert "stars: none of the 2 lies in an observed pixel" in caplog.text
@@ -141,7 +183,13 @@ def test_places_off_the_field_are_left_out(caplog):
 def test_a_field_without_data_is_told():
     zeros = np.zeros((2, *GRID.shape))
     with pytest.raises(BorderError, match="a field has no observed pixel"):
-        null_tests(Observation(zeros, zeros, zeros[0], GRID, "a field"), {}, PARAMS, rng=np.random.default_rng(1))
+        null_tests(
+            Observation(zeros, zeros, zeros[0], GRID, "a field"),
+            {},
+            PARAMS,
+            theory=NOTHING,
+            rng=np.random.default_rng(1),
+        )
 
 
 def test_ranks_and_chi_squared():

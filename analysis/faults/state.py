@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -75,9 +74,9 @@ def prepared(folder: Path, stages: Sequence[str] = ()) -> Path:
     _make_tiny(state)
     _make_sky(state, folder / "sky")
     with mirror(folder / "sky") as server:
-        run, lines = _started(["repro", *stages], state, server.address)
-        if run.wait() != 0:
-            raise BorderError(f"the undisturbed run in {state} failed: {' '.join(lines[-5:])}; mend it first.")
+        log = folder / "undisturbed.log"
+        if _started(["repro", *stages], state, server.address, log).wait() != 0:
+            raise BorderError(f"the undisturbed run in {state} failed: {' '.join(_lines(log)[-5:])}; mend it first.")
     write_json(folder / "undisturbed.json", {"contents": contents(state)})
     return state
 
@@ -114,13 +113,14 @@ def ran_again(state: Path, fault: Fault, case: Path) -> Outcome:
         with _copied(state, fault.stage, case), mirror(state.parent / "sky") as server:
             if fault.kind == "network":
                 server.left = int(fault.moment * sum(path.stat().st_size for path in server.folder.rglob("*.*")))
-            run, lines = _started(["repro", "--single-item", fault.stage], case, server.address)
+            log = _log(case)
+            run = _started(["repro", "--single-item", fault.stage], case, server.address, log)
             members = [] if fault.kind == "network" else strike(fault, run, case, _seconds(state, fault.stage))
             ended = _ended(run) is not None
             if members or server.left == 0:
                 server.left = None
                 (case / FILLER).unlink(missing_ok=True)
-                told = _unlike(state, fault, case, server.address, lines, members)
+                told = _unlike(state, fault, case, server.address, _lines(log), members)
                 told = told if ended else f"the struck run did not end in {PATIENCE_S:g} s"
                 return Outcome(fault, survived=not told, told=told)
         fault = replace(fault, moment=fault.moment / 2, writing=False)
@@ -133,9 +133,9 @@ def _unlike(
     """What is not as it should be after the second run; empty where all is."""
     if any("Traceback" in line for line in lines):
         return f"the struck run told a traceback: {' '.join(lines[-3:])}"
-    run, lines = _started(["repro", "--single-item", fault.stage], case, address)
+    run = _started(["repro", "--single-item", fault.stage], case, address, _log(case))
     if _ended(run) != 0:
-        return f"the second run failed: {' '.join(lines[-3:])}"
+        return f"the second run failed: {' '.join(_lines(_log(case))[-3:])}"
     wanted, found = read_json(state.parent / "undisturbed.json")["contents"], contents(case)
     faults = {
         "missing": sorted(set(wanted) - set(found)),
@@ -151,8 +151,8 @@ def _unlike(
     return "; ".join(f"{what}: {' '.join(names)}" for what, names in faults.items() if names)
 
 
-def _started(arguments: list[str], folder: Path, address: str) -> tuple[psutil.Popen, list[str]]:
-    """DVC at work in a folder, and a list that fills with the lines it prints."""
+def _started(arguments: list[str], folder: Path, address: str, log: Path) -> psutil.Popen:
+    """DVC at work in a folder, with what it prints in a file."""
     environment = os.environ | {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": str(folder),
@@ -163,19 +163,25 @@ def _started(arguments: list[str], folder: Path, address: str) -> tuple[psutil.P
         "DVC_SITE_CACHE_DIR": str(folder / ".dvc" / "site"),
     }
     (folder / "tmp").mkdir(exist_ok=True)
-    run = psutil.Popen(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    lines = []
-    threading.Thread(target=lambda: lines.extend(run.stdout), daemon=True).start()
-    return run, lines
+    with open(log, "wb") as printed:
+        return psutil.Popen(
+            [sys.executable, "-m", "dvc", *arguments],
+            cwd=folder,
+            env=environment,
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _log(case: Path) -> Path:
+    """What the runs of a case print: beside it, since its disk may be full."""
+    return case.with_name(f"{case.name}.log")
+
+
+def _lines(log: Path) -> list[str]:
+    """Lines of what a run printed."""
+    return log.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 def _ended(run: psutil.Popen) -> int | None:
@@ -215,6 +221,7 @@ def _remove(case: Path) -> None:
     if case.is_mount():
         subprocess.run(["umount", "--lazy", str(case)], capture_output=True, check=True)
     shutil.rmtree(case, ignore_errors=True)
+    _log(case).unlink(missing_ok=True)
 
 
 def _make_tiny(state: Path) -> None:
