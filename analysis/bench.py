@@ -18,6 +18,7 @@ import numpy as np
 
 from analysis.files import BorderError, read_json, write_json
 from analysis.params import DATA, ROOT, Params, TheoryParams, load_params, stage_rng
+from analysis.survey_cost import survey_rows
 
 Row = tuple[str, str, str]
 MASSIVENUS_SPECTRA = "massivenus/mnu0.0_Maps10_PS_theory.npy"
@@ -36,6 +37,7 @@ def main() -> None:
         sampler_rows,
         small_mock_rows,
         worker_rows,
+        survey_rows,
         field_rows,
         parts_rows,
         pipeline_rows,
