@@ -14,7 +14,7 @@ from analysis.sky import Observation
 
 DRAWS = 200
 BLOCKS = 6  # a side
-C_ELL = (1.5e-9, 1000.0, -1.3)  # sr, at that multipole, and its slope: about that of sources at redshift 1
+C_ELL = (4.8e-10, 1000.0, -1.3)  # sr, at that multipole, and its slope: about that of sources at redshift 1
 SURE = 3.0  # standard deviations
 TOP_ELL = 5000.0  # beyond, smoothed away before the third moment
 
