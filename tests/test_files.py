@@ -81,18 +81,18 @@ def test_what_a_killed_process_left_is_removed_by_the_next_that_writes(tmp_path)
 @pytest.mark.parametrize(
     ("name", "age_s", "kept"),
     [
-        (f".{HOST}-1-00000000-map.txt", 0, True),  # of a process that lives, and lived when it was written
-        (f".{HOST}-{2**22 + 1}-00000000-map.txt", 0, False),  # beyond the numbers that Linux gives
-        (f".{HOST}-{os.getpid()}-00000000-map.txt", 10 * DAY_S, False),  # of another that had this one's number
-        (f".{HOST}-{2**22 + 1}-00000000-other.txt", 0, True),
-        (f".{HOST}-{2**22 + 1}-map.txt", 0, True),
+        (".{host}-1-00000000-map.txt", 0, True),  # of a process that lives, and lived when it was written
+        (".{host}-{nobody}-00000000-map.txt", 0, False),  # beyond the numbers that Linux gives
+        (".{host}-{this}-00000000-map.txt", 10 * DAY_S, False),  # of another that had this one's number
+        (".{host}-{nobody}-00000000-other.txt", 0, True),
+        (".{host}-{nobody}-map.txt", 0, True),
         (".elsewhere-1-00000000-map.txt", DAY_S / 2, True),
         (".elsewhere-1-00000000-map.txt", 2 * DAY_S, False),
         ("notes-map.txt", 10 * DAY_S, True),
     ],
 )
 def test_only_files_that_nobody_will_finish_are_removed(tmp_path, name, age_s, kept):
-    other = tmp_path / name
+    other = tmp_path / name.format(host=HOST, this=os.getpid(), nobody=2**22 + 1)
     other.write_text("half")
     then = time.time() - age_s
     os.utime(other, (then, then))
