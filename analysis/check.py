@@ -1,4 +1,4 @@
-"""`python -m analysis check mycat.fits`: what a catalogue holds, and the entry of `params.yaml` that would use it."""
+"""`python -m analysis check mycat.fits`: what a catalogue holds, and the entry of `conf/config.yaml` that uses it."""
 
 import re
 from collections.abc import Mapping
@@ -100,7 +100,7 @@ def _on_the_grid(survey: Survey) -> list[str]:
 
 
 def _entry(table: CatalogueTable, survey: Survey) -> str:
-    """What to paste below `fields` in `params.yaml`, and how to go on."""
+    """What to paste below `fields` in `conf/config.yaml`, and how to go on."""
     best = survey.verdict[0]
     catalogue = {"path": table.path, "columns": {k: v for k, v in asdict(table.columns).items() if v is not None}}
     if table.units != SkyUnits():
@@ -117,7 +117,7 @@ def _entry(table: CatalogueTable, survey: Survey) -> str:
     text = yaml.safe_dump(field, sort_keys=False, width=100, default_flow_style=None)
     grid = survey.grid
     return (
-        "To use it, below `fields` in params.yaml:\n\n"
+        "To use it, below `fields` in conf/config.yaml:\n\n"
         + "".join(f"  {line}\n" for line in text.splitlines())
         + f"\nadd {name} to catalogue.fields and, below sample.fields,\n\n"
         f"  {name}: {{observation: data/observation/{name}.fits, chains: 12}}\n\n"

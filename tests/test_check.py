@@ -121,7 +121,7 @@ def test_the_entry_that_is_suggested_works_when_it_is_pasted(tmp_path, capsys):
         "dvc exp run -S sample.network=data/score -S grid.pixels=",
     ):
         assert part in told
-    entry = yaml.safe_load(told.split("in params.yaml:\n\n")[1].split("\nadd ")[0])
+    entry = yaml.safe_load(told.split("in conf/config.yaml:\n\n")[1].split("\nadd ")[0])
     content = copy.deepcopy(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
     content["fields"] |= entry
     field = checked_params(content, "params.yaml").fields["other_survey_v2"]
