@@ -1,5 +1,6 @@
 """Known vulnerabilities of the locked packages, as pip-audit finds them in public data bases."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ LOCK = ROOT / "requirements.lock"
 PINNED = ["--requirement", str(LOCK), "--require-hashes", "--disable-pip", "--progress-spinner", "off"]
 # what the tools say where they reach nobody
 OFFLINE = ("connect", "resolve", "timed out", "unreachable", "dns error", "error sending request", "service error")
+SKIPPED = r"could not be audited: ([\w.-]+)"
 
 
 def main() -> None:
@@ -19,7 +21,7 @@ def main() -> None:
     Raises
     ------
     BorderError
-        If a package has a known vulnerability, or if nothing could be asked.
+        If a package has a known vulnerability, if nothing could be asked, or if a package is not known there.
     """
     command = [*auditor(), *PINNED]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -30,6 +32,12 @@ def main() -> None:
             " network."
         )
     print(told.strip())
+    skipped = re.findall(SKIPPED, told)
+    if skipped:  # which the auditor counts as no vulnerability
+        raise BorderError(
+            f"{len(skipped)} of the locked packages were not checked (the first is {skipped[0]}), {command[0]} found"
+            " none of them where it asked; run it again where PyPI is reached, and not a mirror of its files alone."
+        )
     if done.returncode:
         raise BorderError(
             f"{last_line(told)}: see above; raise those packages in pyproject.toml, run make lock, and make test again."

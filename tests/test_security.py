@@ -263,6 +263,13 @@ def test_audit_without_a_network_is_a_sentence(auditor):
     assert "\n" not in str(caught.value)
 
 
+def test_audit_that_knew_no_package_is_no_pass(auditor):
+    told = "numpy  Dependency not found on PyPI and could not be audited: numpy (2.0)"
+    auditor(f'echo "No known vulnerabilities found"; echo "{told}"')
+    with pytest.raises(BorderError, match=r"1 of the locked packages were not checked \(the first is numpy\)"):
+        audit.main()
+
+
 def test_audit_without_an_auditor_is_a_sentence(monkeypatch):
     monkeypatch.setattr(audit.shutil, "which", lambda _: None)
     with pytest.raises(BorderError, match="neither pip-audit nor uvx is installed"):
