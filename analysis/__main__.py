@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import warnings
 
 from analysis.files import BorderError
 from analysis.params import ParamsError
@@ -13,8 +14,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
+        sys.stdout.flush()
     except (BorderError, ParamsError) as error:
         print(error, file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever read has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
 
@@ -30,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="say what a shear catalogue holds, and the entry that would use it")
     check.add_argument("path", help="FITS, Parquet, CSV, ECSV or HDF5")
     check.add_argument("--columns", default="", help="names by role, as in ra=ALPHA,dec=DELTA; the others are guessed")
+    check.add_argument("--units", default="", help="of positions, as in ra=hourangle,dec=deg; guessed where left out")
     check.add_argument("--cuts", help="rows to keep, as in 'z_b > 0.5 & fitclass == 0'")
     check.add_argument("--hdu", help="number or name of the HDU of a FITS file")
     check.add_argument("--key", help="table of an HDF5 file")
@@ -95,8 +101,17 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
+def _named(option: str, text: str, example: str) -> dict[str, str]:
+    """What an option says by name, as in `ra=ALPHA,dec=DELTA`."""
+    pairs = [part.partition("=") for part in text.split(",") if part]
+    if not all(value for _, _, value in pairs):
+        raise BorderError(f"{option} is {text!r}; write it as in {example}.")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
 def _run(options: argparse.Namespace) -> None:
     """Run a stage."""
+    warnings.filterwarnings("ignore", message="IProgress not found")  # no bar is shown, in a notebook or elsewhere
     from analysis import stage
 
     try:
@@ -109,12 +124,10 @@ def _check(options: argparse.Namespace) -> None:
     """Look at a catalogue."""
     from analysis import check
 
-    pairs = [part.partition("=") for part in options.columns.split(",") if part]
-    if not all(name for _, _, name in pairs):
-        raise BorderError(f"--columns is {options.columns!r}; write it as in ra=ALPHA,dec=DELTA.")
-    columns = {role.strip(): name.strip() for role, _, name in pairs}
+    columns = _named("--columns", options.columns, "ra=ALPHA,dec=DELTA")
+    units = _named("--units", options.units, "ra=hourangle,dec=deg")
     chosen = {"cuts": options.cuts, "hdu": options.hdu, "key": options.key, "twice": options.allow_duplicates}
-    check.main(options.path, columns=columns, **chosen)
+    check.main(options.path, columns=columns, units=units, **chosen)
 
 
 def _readme(options: argparse.Namespace) -> None:

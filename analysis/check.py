@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import yaml
@@ -12,16 +13,24 @@ from analysis.commands import training_command
 from analysis.files import BorderError
 from analysis.galaxies import Opened, open_table
 from analysis.galaxies.guess import guessed_table
-from analysis.params import SUFFIXES, CatalogueTable, SkyUnits, TableColumns
+from analysis.params import ROOT, SUFFIXES, CatalogueTable, SkyUnits, TableColumns
 from analysis.params.expression import parsed
 from analysis.survey import GALAXIES_A_PIXEL, MARGIN, SHIFTED, Survey, surveyed
 
 SEED = 2020  # of the random turns that signs are judged by
+KEPT = "data/released/reference/score"  # a network that needs no training
 UNKNOWN = TableColumns("", "", "", "")
 
 
 def main(
-    path: str, *, columns: Mapping[str, str], cuts: str | None, hdu: str | None, key: str | None, twice: bool
+    path: str,
+    *,
+    columns: Mapping[str, str],
+    units: Mapping[str, str],
+    cuts: str | None,
+    hdu: str | None,
+    key: str | None,
+    twice: bool,
 ) -> None:
     """Print what a table holds.
 
@@ -31,6 +40,8 @@ def main(
         A file; a relative path counts from the working folder.
     columns : mapping
         Names of columns by role; the others are guessed.
+    units : mapping
+        Of `ra` and `dec`; where none is given they are the file's, or guessed.
     cuts, hdu, key : as in `params.yaml`
     twice : bool
         `allow_duplicates` of `params.yaml`.
@@ -51,10 +62,21 @@ def main(
     if not known:
         endings = " ".join(suffix for group in SUFFIXES.values() for suffix in group)
         raise BorderError(f"{place} has a suffix that tells no format; name it by one of {endings}.")
-    asked = CatalogueTable(str(place), UNKNOWN, hdu=number, key=key, cuts=cuts, allow_duplicates=twice)
+    rows = {"hdu": number, "key": key, "cuts": cuts, "allow_duplicates": twice}
+    asked = CatalogueTable(str(place), UNKNOWN, units=sky_units(units), **rows)
     opened = open_table(place, asked)
-    table, units = guessed_table(opened, asked, columns)
-    print("\n".join(described(opened, table, units, surveyed(opened, table, rng=np.random.default_rng(SEED)))))
+    table, said = guessed_table(opened, asked, columns)
+    print("\n".join(described(opened, table, said, surveyed(opened, table, rng=np.random.default_rng(SEED)))))
+
+
+def sky_units(given: Mapping[str, str]) -> SkyUnits:
+    """Units of positions as `--units` names them."""
+    able = {each.name: get_args(get_args(each.type)[0]) for each in fields(SkyUnits)}
+    for name, unit in given.items():
+        if unit not in able.get(name, ()):
+            takes = " and ".join(f"{name} in {', '.join(choices)}" for name, choices in able.items())
+            raise BorderError(f"--units has {name}={unit}; it takes {takes}, as in ra=hourangle,dec=deg.")
+    return SkyUnits(**given)
 
 
 def described(opened: Opened, table: CatalogueTable, units: str, survey: Survey) -> list[str]:
@@ -102,16 +124,18 @@ def _on_the_grid(survey: Survey) -> list[str]:
 def _entry(table: CatalogueTable, survey: Survey) -> str:
     """What to paste below `fields` in `conf/config.yaml`, and how to go on."""
     best = survey.verdict[0]
-    catalogue = {"path": table.path, "columns": {k: v for k, v in asdict(table.columns).items() if v is not None}}
+    path = Path(table.path)
+    inside = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path  # wherever the project lies
+    catalogue = {"path": str(inside), "columns": {k: v for k, v in asdict(table.columns).items() if v is not None}}
     if table.units != SkyUnits():
-        catalogue["units"] = asdict(table.units)
+        catalogue["units"] = {key: unit for key, unit in asdict(table.units).items() if unit is not None}
     catalogue |= {key: True for key, sign in (("flip_e1", best.e1), ("flip_e2", best.e2)) if sign < 0}
     for key in ("response", "multiplicative_bias", "cuts", "hdu", "key"):
         if getattr(table, key) is not None:
             catalogue[key] = getattr(table, key)
     if table.allow_duplicates:
         catalogue["allow_duplicates"] = True
-    name = re.sub(r"\W+", "_", Path(table.path).stem.lower()).strip("_") or "field"
+    name = re.sub(r"\W+", "_", path.stem.lower()).strip("_") or "field"
     center = list(survey.center_deg) if survey.wide else None
     field = {name: {"title": name, "center_deg": center, "catalogue": catalogue}}
     text = yaml.safe_dump(field, sort_keys=False, width=100, default_flow_style=None)
@@ -121,6 +145,9 @@ def _entry(table: CatalogueTable, survey: Survey) -> str:
         + "".join(f"  {line}\n" for line in text.splitlines())
         + f"\nadd {name} to catalogue.fields and, below sample.fields,\n\n"
         f"  {name}: {{observation: data/observation/{name}.fits, chains: 12}}\n\n"
-        f"All fields share one grid; for the suggested one, and a network of it,\n\n"
+        "Not found here, and yours to add: a response or bias that no column has, and what the field is called.\n"
+        "All fields share one grid. With a network that is kept, on the grid of params.yaml,\n\n"
+        f"  dvc pull {KEPT}.dvc\n  dvc exp run -S sample.network={KEPT} sample@{name}\n\n"
+        "and for the suggested grid, with a network of it, which is trained first,\n\n"
         f"  {training_command(grid.pixels, grid.pixel_arcmin, name)}"
     )

@@ -1,6 +1,9 @@
 """The look at a catalogue: signs that lensing tells, a grid that fits, and an entry that works when it is pasted."""
 
 import copy
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +11,11 @@ import yaml
 from astropy.table import Table
 
 from analysis.__main__ import main
+from analysis.check import sky_units
 from analysis.galaxies import center_of, located, observed, open_table
+from analysis.galaxies.guess import guessed_table
 from analysis.kernel import kaiser_squires_kernel
-from analysis.params import ROOT, checked_params
+from analysis.params import ROOT, CatalogueTable, TableColumns, checked_params
 from analysis.signs import compared_signs, verdict
 from analysis.sky import Grid, Observation
 from analysis.sky.center import occupied_deg2
@@ -97,7 +102,7 @@ def test_the_grid_has_20_galaxies_a_pixel_and_spans_the_field():
     assert wide.pixel_arcmin > np.sqrt(20 / 1000)
 
 
-def test_the_entry_that_is_suggested_works_when_it_is_pasted(tmp_path, capsys):
+def test_the_entry_that_is_suggested_works_when_it_is_pasted(tmp_path, capsys, monkeypatch):
     """A catalogue in radians, of other names, with one sign changed, a hole, and no weights."""
     rng = np.random.default_rng(8)
     gamma = shear_of(peaks(rng))
@@ -114,7 +119,7 @@ def test_the_entry_that_is_suggested_works_when_it_is_pasted(tmp_path, capsys):
     for part in (
         f"{len(x)} rows (fits), {len(x)} kept",
         "ra = RAJ2000, dec = DEJ2000, e1 = g1, e2 = g2",
-        "rad and rad, the first that give a density",
+        "rad and rad, which give a density that surveys have",
         "sigma_e 0.25",
         "one of e1, e2 has the wrong sign",
         "holes        1 unobserved",
@@ -131,3 +136,57 @@ def test_the_entry_that_is_suggested_works_when_it_is_pasted(tmp_path, capsys):
     seen, _ = observed(opened, field.catalogue, GRID)
     residual = (seen.gamma - gamma)[:, seen.mask] * np.sqrt(seen.weight[:, seen.mask])
     assert np.mean(residual**2) == pytest.approx(1, abs=0.15)
+    monkeypatch.setattr("analysis.check.ROOT", tmp_path)
+    assert main(["check", str(path), "--cuts", "z > 0.5"]) == 0
+    assert "path: Other Survey.v2.fits\n" in capsys.readouterr().out, "a file of the project moves with it"
+
+
+def strip(hours, *, density=20.0, center=(150.0, -20.0), side_deg=(1.5, 1.5)):
+    """Positions of a field, RA in hours or degrees, without a unit."""
+    rng = np.random.default_rng(3)
+    n = int(density * 3600 * side_deg[0] * side_deg[1])
+    dec = center[1] + rng.uniform(-0.5, 0.5, n) * side_deg[1]
+    ra = (center[0] + rng.uniform(-0.5, 0.5, n) * side_deg[0] / np.cos(np.deg2rad(dec))) % 360
+    e1, e2 = rng.normal(0, 0.3, (2, n))
+    return Table({"ra": ra / 15 if hours else ra, "dec": dec, "e1": e1, "e2": e2})
+
+
+@pytest.mark.parametrize(
+    ("positions", "unit"),
+    [
+        ({"hours": True}, "hourangle"),
+        ({"hours": True, "density": 5.0}, "hourangle"),  # in degrees no denser than surveys are
+        ({"hours": True, "density": 5.0, "center": (0.1, 10.0)}, "hourangle"),  # on both sides of RA 0
+        ({"hours": False, "center": (10.0, 10.0)}, None),
+        ({"hours": False, "center": (12.0, 0.0), "density": 2.0, "side_deg": (12.0, 1.0)}, None),
+    ],
+)
+def test_right_ascensions_in_hours_are_told_by_the_shape_of_the_field(positions, unit, tmp_path):
+    strip(**positions).write(tmp_path / "a.fits")
+    asked = CatalogueTable(str(tmp_path / "a.fits"), TableColumns("", "", "", ""))
+    table, told = guessed_table(open_table(tmp_path / "a.fits", asked), asked, {})
+    assert table.units.ra == unit
+    assert "--units" in told
+    given = replace(asked, units=sky_units({"ra": "deg"}))
+    table, told = guessed_table(open_table(tmp_path / "a.fits", given), given, {})
+    assert (table.units.ra, told) == ("deg", "as given")
+
+
+def test_units_that_nobody_knows_are_refused(capsys):
+    assert main(["check", "a.fits", "--units", "ra=hours"]) == 1
+    assert "--units has ra=hours; it takes ra in deg, rad" in capsys.readouterr().err
+    assert main(["check", "a.fits", "--units", "dec=hourangle"]) == 1
+    assert "--units has dec=hourangle" in capsys.readouterr().err
+    assert main(["check", "a.fits", "--units", "ra"]) == 1
+    assert "--units is 'ra'; write it as in ra=hourangle,dec=deg." in capsys.readouterr().err
+
+
+def test_a_reader_who_has_seen_enough_gets_no_traceback(tmp_path):
+    strip(hours=False).write(tmp_path / "a.fits")
+    command = [sys.executable, "-m", "analysis", "check", str(tmp_path / "a.fits")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        told = process.stderr.read()
+    assert process.returncode == 1
+    assert "Traceback" not in told
+    assert "BrokenPipe" not in told

@@ -29,7 +29,8 @@ USUAL = {
 }
 REQUIRED = ("ra", "dec", "e1", "e2")
 UNITS = (("deg", "deg"), ("rad", "rad"), ("hourangle", "deg"), ("arcmin", "arcmin"), ("arcsec", "arcsec"))
-DENSITIES = (0.05, 500.0)  # galaxies an arcmin^2 that a survey may have
+DENSITIES = (0.05, 200.0)  # galaxies an arcmin^2 that a survey may have
+SHAPELIER = 4.0  # times as near to a filled square that a field must be in hours to have its RA in hours
 SAMPLED = 50_000
 
 
@@ -83,19 +84,39 @@ def guessed_table(opened: Opened, table: CatalogueTable, given: Mapping[str, str
 
 
 def _with_units(opened: Opened, entry: CatalogueTable) -> tuple[CatalogueTable, str]:
-    """The entry with the first units in which its galaxies are no denser or sparser than surveys are."""
+    """The entry with the first units in which its galaxies are no denser or sparser than surveys are.
+
+    Where these are degrees, RA may still be in hours: a field is then a narrow strip, or in two pieces at RA = 0.
+    """
     number, (ra, dec) = _raw_places(opened, entry)
-    for first, second in UNITS:
-        places = ra * units.Unit(first).to(units.deg), dec * units.Unit(second).to(units.deg)
+    able = {}  # places in deg, by units
+    for pair in UNITS:
+        places = [values * units.Unit(unit).to(units.deg) for values, unit in zip((ra, dec), pair, strict=True)]
         if not (np.abs(places[1]) <= 90.000001).all() or not (np.abs(places[0] - 180) <= 540).all():
             continue
         density = number / (occupied_deg2(*places) * 3600) if number else 0
         if DENSITIES[0] <= density <= DENSITIES[1]:
-            if (first, second) == ("deg", "deg"):
-                return entry, "the file states none; degrees, which give a density that surveys have"
-            found = replace(entry, units=SkyUnits(first, second))
-            return found, f"the file states none; {first} and {second}, the first that give a density that surveys have"
-    return entry, "the file states none; degrees are taken, but no unit gives a density that surveys have: check them"
+            able[pair] = places
+    if not able:
+        told = "the file states none; degrees are taken, but no unit gives a density that surveys have: give --units"
+        return entry, told
+    best, hours = next(iter(able)), ("hourangle", "deg")
+    reason = "which give a density that surveys have; --units says otherwise"
+    ambiguous = best == ("deg", "deg") and hours in able and ra.min() >= 0 and ra.max() < 24
+    if ambiguous and _squareness(*able[hours]) > SHAPELIER * _squareness(*able[best]):
+        best, reason = hours, "in which the field is no strip, as it is in degrees; --units says otherwise"
+    if best == ("deg", "deg"):
+        return entry, f"the file states none; degrees, {reason}"
+    return replace(entry, units=SkyUnits(*best)), f"the file states none; {best[0]} and {best[1]}, {reason}"
+
+
+def _squareness(ra_deg: np.ndarray, dec_deg: np.ndarray) -> float:
+    """How near a field is to a filled square: its area over that of the square that holds it."""
+    sorted_ra = np.sort(ra_deg % 360)
+    widest_gap = np.diff(sorted_ra, append=sorted_ra[0] + 360).max()
+    width = (360 - widest_gap) * np.cos(np.deg2rad(dec_deg.mean()))
+    side = max(width, np.ptp(dec_deg))
+    return occupied_deg2(ra_deg, dec_deg) / side**2 if side > 0 else 0.0
 
 
 def _raw_places(opened: Opened, entry: CatalogueTable) -> tuple[int, np.ndarray]:
