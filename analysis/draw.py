@@ -1,6 +1,7 @@
 """One run of `sample.fields` drawn and measured by its samples alone: no simulations, mocks or training are needed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,11 @@ from analysis.clusters import (
 from analysis.files import BorderError, atomic, write_json
 from analysis.mocks import Mock
 from analysis.params import DATA, ROOT, Params, load_params, stage_rng
-from analysis.power import load_power
+from analysis.power import larger_power, load_power, load_table
 from analysis.release import RELEASED
 from analysis.results import Result
 from analysis.samples import load_samples
-from analysis.sky import load_observation, load_truth, rotate_shear
+from analysis.sky import Grid, load_observation, load_truth, rotate_shear
 from analysis.validation import accuracy_table, cluster_stacks
 
 SMOOTHING_ARCMIN = 1.0  # of Kaiser-Squires, what mocks of the field choose
@@ -110,14 +111,20 @@ def run_result(params: Params, name: str, root: Path = ROOT) -> Result:
     run, data = params.sample.fields[name], root / DATA.relative_to(ROOT)
     path = root / run.observation
     observation = rotate_shear(load_observation(path), run.rotate_deg)
+    if run.rotate_deg:
+        observation = replace(observation, title=f"{observation.title}, shears turned by {run.rotate_deg:g} deg")
     samples, grid = load_samples(data / "samples" / f"{name}.fits"), observation.grid
-    power = load_power(root / params.sample.network / "power.npy")
-    for what, shape in (("its samples", samples.shape[1:]), ("its network", power.shape)):
-        if shape != grid.shape:
-            raise BorderError(
-                f"{run.observation} has {grid.pixels} pixels a side, {what} {shape[0]}; run `dvc repro sample@{name}`"
-                " with the profile and network that belong to it"
-            )
+    if samples.shape[1:] != grid.shape:
+        raise BorderError(
+            f"{run.observation} has {grid.pixels} pixels a side, its samples {samples.shape[1]}; run `dvc repro"
+            f" sample@{name}` with the profile and network that belong to it"
+        )
+    power = _power(root / params.sample.network, grid, data)
+    if power.shape != grid.shape:
+        raise BorderError(
+            f"{run.observation} has {grid.pixels} pixels a side, its network {len(power)}; run `dvc repro"
+            f" sample@{name}` with the profile and network that belong to it"
+        )
     listed = path.with_name(f"{path.stem}_clusters.ecsv")
     clusters = load_clusters(listed) if listed.is_file() else empty_clusters()
     return Result(
@@ -128,3 +135,12 @@ def run_result(params: Params, name: str, root: Path = ROOT) -> Result:
         np.full(grid.shape, np.nan),
         clusters_on_grid(clusters, grid, observation.mask),
     )
+
+
+def _power(network: Path, grid: Grid, data: Path) -> np.ndarray:
+    """Power of the prior of a network on a grid, (ny, nx); a larger grid's longer waves are theory's."""
+    power = load_power(network / "power.npy")
+    if grid.pixels <= len(power):
+        return power
+    theory = load_table(data / "theory" / "c_ell.ecsv")
+    return larger_power(power, grid.pixels, theory["ell"], theory["c_ell"], grid.pixel_arcmin)

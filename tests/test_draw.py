@@ -5,12 +5,13 @@ import shutil
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from analysis import draw
 from analysis.draw import findings, run_result
 from analysis.files import BorderError
 from analysis.params import ROOT, load_params
-from analysis.power import save_power
+from analysis.power import crop_power, save_power, save_table
 from analysis.sampler import Level
 from analysis.samples import save_samples
 from analysis.sky import load_observation
@@ -62,10 +63,31 @@ def test_what_cannot_be_drawn_is_told_in_a_sentence(project):
         run_result(PARAMS, "goods", folder)
     with pytest.raises(BorderError, match=r"cosmos_bright\.fits"):
         run_result(PARAMS, "cosmos_bright", folder)
-    save_power(np.full((64, 64), 1e-3), folder / "data" / "other" / "power.npy")
+    save_power(np.full((192, 192), 1e-3), folder / "data" / "other" / "power.npy")
     other = dataclasses.replace(PARAMS, sample=dataclasses.replace(PARAMS.sample, network="data/other"))
-    with pytest.raises(BorderError, match=r"has 160 pixels a side, its network 64; run `dvc repro sample@cosmos`"):
+    with pytest.raises(BorderError, match=r"has 160 pixels a side, its network 192; run `dvc repro sample@cosmos`"):
         run_result(other, "cosmos", folder)
+
+
+def test_a_field_larger_than_the_grid_of_its_network_is_filtered_by_the_prior_it_was_sampled_with(project):
+    folder, _ = project
+    ell = np.geomspace(10, 1e5, 400)
+    theory = ell, 1e-9 * (1 + (ell / 1000) ** 2) ** -0.9
+    save_table(Table({"ell": theory[0], "c_ell": theory[1]}), folder / "data" / "theory" / "c_ell.ecsv")
+    pixel_arcmin, maps = PARAMS.grid.pixel_arcmin, {}
+    for side in (160, 80):
+        network = f"data/network_{side}"
+        save_power(crop_power(*theory, (side, side), pixel_arcmin), folder / network / "power.npy")
+        params = dataclasses.replace(PARAMS, sample=dataclasses.replace(PARAMS.sample, network=network))
+        maps[side] = run_result(params, "cosmos", folder).wiener
+    np.testing.assert_allclose(maps[80], maps[160], atol=0.01 * maps[160].std())
+
+
+def test_a_control_says_that_it_is_one(project):
+    folder, _ = project
+    shutil.copy(folder / "data" / "samples" / "cosmos.fits", folder / "data" / "samples" / "cosmos_bmode.fits")
+    plain, turned = (run_result(PARAMS, name, folder).observation.title for name in ("cosmos", "cosmos_bmode"))
+    assert turned == f"{plain}, shears turned by 45 deg"
 
 
 def test_only_what_a_released_network_made_is_kept():
