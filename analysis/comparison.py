@@ -1,4 +1,4 @@
-"""Every method on the same mocks, side by side: errors, power, peaks, coverage and seconds, each with its error."""
+"""Every method on the same mocks, side by side: errors, power, peaks and coverage, each with its error."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +20,6 @@ def comparison_table(
     errors: Table,
     *,
     samples: Mapping[str, np.ndarray],
-    seconds: Mapping[str, float],
     edges: np.ndarray,
 ) -> Table:
     """What each method reaches on mocks; jackknife errors by box, by mock where there is one box.
@@ -31,7 +30,6 @@ def comparison_table(
     estimates : (mocks, ny, nx) a method
     errors : `validation.accuracy_table` of the same
     samples : (mocks, n, ny, nx) of the methods that have an error bar
-    seconds : a map, of the methods where that was measured
     edges : (n_bins + 1,), multipoles of the bands
 
     Returns
@@ -40,7 +38,7 @@ def comparison_table(
         One row a `method`; each quantity has its error beside it, `<quantity>_err`:
         `rmse` and `pearson` in the metric of Remy et al. 2023, `rmse_infinite` without the noise of few samples,
         `power_ratio` (n_bins,) of masked maps over that of the masked truths, `peak_rms` at the truths' in-mask peaks,
-        `coverage68` of the truths at observed pixels, and `seconds`. NaN where there is none.
+        and `coverage68` of the truths at observed pixels. NaN where there is none.
     """
     boxes = [mock.box for mock in mocks]
     rows = []
@@ -53,7 +51,7 @@ def comparison_table(
         row |= _measured("power_ratio", _power_ratio(mocks, maps, edges))
         row |= _measured("peak_rms", _peak_rms(mocks, maps))
         row |= _measured("coverage68", _coverage68(mocks, samples[method]) if method in samples else (np.nan, np.nan))
-        rows.append(row | {"seconds": seconds.get(method, np.nan)})
+        rows.append(row)
     return Table(rows)
 
 

@@ -120,7 +120,6 @@ DEFINITIONS = {
     "rivals.deepmass.parameters": "weights of the network of DeepMass",
     "rivals.rmse_validation.*": "rms error on the validation mocks that the rivals are tuned on, observed pixels, less"
     " the mean of each map",
-    "rivals.seconds.*": "fewest that a map of the field took, by method",
     "rivals.sparse.scales": "scales of starlets",
     "rivals.sparse.threshold": "of active coefficients, in standard deviations of their noise",
     "rivals.sparse.turns": "of the sparse and the Gaussian component",

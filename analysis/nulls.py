@@ -23,7 +23,7 @@ from analysis.clusters import random_places
 from analysis.files import BorderError
 from analysis.kernel import kaiser_squires_kernel
 from analysis.params import NullsParams
-from analysis.power import ARCMIN, binned_modes, gaussian_field, grid_power, wavenumbers
+from analysis.power import ARCMIN, binned_modes, grid_power, wavenumbers
 from analysis.ranks import holm
 from analysis.sky import Observation
 from analysis.stacking import Rings, ring_sums, stacked_shear
@@ -52,7 +52,7 @@ DEFINITION = {
 }
 BATCH = 8  # maps at a time
 AROUND = 2  # sides of the torus on which lensing is drawn, in sides of the field
-LEAKAGE_DRAWS = 40
+LEAKAGE_DRAWS = 5 * BATCH
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +106,8 @@ def null_tests(
     rows = [_row(name, *about, (noise if about[0] == SIGNAL else lensing)[name]) for name, about in TESTS.items()]
     rings, profiles = ring_sums(gamma, weight, params.rings_arcmin, pixel_arcmin), {}
     for title, listed in places.items():
+        if not len(listed):
+            continue
         on_sky = [np.asarray(listed[name], float) for name in ("ra_deg", "dec_deg")]
         row, column, inside = observation.grid.pixel_indices(*on_sky)
         kept = inside & mask[row, column]
@@ -185,17 +187,21 @@ def mode_statistics(
 
 def lensing_shear(power: np.ndarray, shape: tuple[int, int], n: int, *, rng: np.random.Generator) -> np.ndarray:
     """Shear of Gaussian convergence in a field amid a larger torus, (n, 2, ny, nx)."""
-    modes = np.fft.fft2(gaussian_field(power, n, rng=rng))
-    shear = [np.fft.ifft2(p * modes).real[:, : shape[0], : shape[1]] for p in kaiser_squires_kernel(*power.shape)]
-    return np.stack(shear, axis=1)
+    p1, p2 = kaiser_squires_kernel(*power.shape)
+    # both are even under k -> -k: one transform has the first component as its real, the second as its imaginary part
+    modes = (p1 + 1j * p2) * np.sqrt(power) * np.fft.fft2(rng.standard_normal((n, *power.shape)))
+    shear = np.fft.ifft2(modes)[:, : shape[0], : shape[1]]
+    return np.stack([shear.real, shear.imag], axis=1)
 
 
 def leakage(
     weight: np.ndarray, power: np.ndarray, edges: np.ndarray, pixel_arcmin: float, *, rng: np.random.Generator
 ) -> np.ndarray:
     """B-mode over E-mode power that weights make of lensing alone, by band that holds modes; 0 where there is none."""
-    shears = weight * lensing_shear(power, weight.shape[1:], LEAKAGE_DRAWS, rng=rng)
-    bands = binned_modes(np.abs(e_and_b_modes(shears)) ** 2, pixel_arcmin, edges).mean(axis=0)
+    bands = np.zeros((2, len(edges) - 1))
+    for _ in range(0, LEAKAGE_DRAWS, BATCH):
+        shears = weight * lensing_shear(power, weight.shape[1:], BATCH, rng=rng)
+        bands += binned_modes(np.abs(e_and_b_modes(shears)) ** 2, pixel_arcmin, edges).sum(axis=0)
     e, b = bands[:, np.isfinite(bands).all(axis=0)]
     return np.divide(b, e, out=np.zeros_like(b), where=e > 0)
 

@@ -12,7 +12,7 @@ from analysis.network_tables import networks_table, runs_table
 from analysis.params import DATA, ROOT, load_params
 from analysis.power import load_table
 from analysis.release import RELEASED, released_calibration, released_clusters, released_networks, released_validation
-from analysis.result_tables import clusters_table, detection_table
+from analysis.result_tables import clusters_table, detection_table, faults_table
 from analysis.tables import (
     ablation_table,
     accuracy_table,
@@ -25,6 +25,7 @@ from analysis.tables import (
 )
 
 ABLATION = DATA / "released" / "ablation.ecsv"
+FAULTS = DATA / "released" / "faults.json"
 
 
 def main() -> None:
@@ -44,13 +45,14 @@ def current_tables() -> dict[str, Callable[[], str]]:
 
 
 def released_results() -> dict:
-    """Calibration and validation of the profile reference, and every network, as released."""
+    """Calibration and validation of the profile reference, every network, and what faults did, as released."""
     return {
         "calibration": released_calibration("reference"),
         "validation": released_validation("reference"),
         "clusters": released_clusters("reference"),
         "networks": released_networks(),
         "runs": released_runs(),
+        "faults": read_json(FAULTS) if FAULTS.is_file() else {},
     }
 
 
@@ -134,6 +136,7 @@ def tables(
         "networks": lambda: networks_table(released["networks"]),
         "runs": lambda: runs_table(released["runs"]),
         "ablation": lambda: ablation_table(variants),
+        "faults": lambda: faults_table(released["faults"]),
     }
 
 

@@ -10,12 +10,13 @@ from analysis.tables import METHODS
 from analysis.typeset import markdown
 
 
-def rivals_table(comparison: Table, render: Callable = markdown) -> str:
+def rivals_table(comparison: Table, seconds: Mapping[str, float], render: Callable = markdown) -> str:
     """Every method on the same mocks: errors, power of the longest and the shortest band, peaks, coverage, seconds.
 
     Parameters
     ----------
     comparison : of `comparison.comparison_table`
+    seconds : a map, by method where that was measured
     """
 
     def told(row, name: str, digits: int, scale: float = 1.0, band: int | None = None) -> str:
@@ -27,10 +28,10 @@ def rivals_table(comparison: Table, render: Callable = markdown) -> str:
     rows = []
     for row in comparison:
         label = METHODS.get(row["method"], row["method"])
-        seconds = f"{row['seconds']:.2f}" if np.isfinite(row["seconds"]) else ""
+        cost = f"{seconds[row['method']]:.2f}" if row["method"] in seconds else ""
         power = [told(row, "power_ratio", 2, band=band) for band in (0, -1)]
         errors = [told(row, "rmse", 3, 100), told(row, "pearson", 3)]
-        rest = [told(row, "peak_rms", 2, 100), told(row, "coverage68", 1, 100), seconds]
+        rest = [told(row, "peak_rms", 2, 100), told(row, "coverage68", 1, 100), cost]
         rows.append([label, *errors, *power, *rest])
         if row["method"] == "posterior_mean":
             rows.append([f"{label}, many samples", told(row, "rmse_infinite", 3, 100), *[""] * 6])
@@ -107,6 +108,20 @@ def cluster_list(evidence: Table, render: Callable) -> str:
     ]
     header = ["no.", "RA", "Dec", "z", "M500", "r500", "share", "chance", "p", "B-mode", "aperture mass", "S/N"]
     return render(header, rows)
+
+
+def faults_table(faults: Mapping, render: Callable = markdown) -> str:
+    """How many faults were survived, by kind.
+
+    Parameters
+    ----------
+    faults : as `make faults` keeps it, or nothing
+    """
+    if not faults:
+        return "None are kept: `make faults` makes them."
+    rows = [[kind, f"{n['faults']}", f"{n['survived']}"] for kind, n in faults["kinds"].items()]
+    rows.append(["all", f"{faults['faults']}", f"{faults['survived']}"])
+    return render(["what was struck", "times", "survived"], rows)
 
 
 def _percent(share: float | None) -> str:

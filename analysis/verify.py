@@ -59,7 +59,6 @@ TOLERANCES: dict[str, Tolerance | None] = {  # the first pattern that fits a nam
     "train.error_*": Tolerance(absolute=0.02),
     "accuracy*": Tolerance(absolute=0.001, errors=2.0),
     "peaks.rms_error.*": Tolerance(relative=0.06),
-    "rivals.seconds.*": ANY,
     "rivals.sparse.*": ANY,  # neighbours in a list may do as well
     "rivals.deepmass.best_round": ANY,
     "rivals.deepmass.parameters": SAME,

@@ -23,7 +23,6 @@ def test_every_method_has_what_its_errors_make(tmp_path):
         estimates,
         accuracy_table(mocks, estimates, samples),
         samples={"posterior_mean": samples},
-        seconds={"half": 0.25},
         edges=np.geomspace(3000, 9000, 3),
     )
     save_table(table, tmp_path / "rivals.ecsv")
@@ -38,8 +37,7 @@ def test_every_method_has_what_its_errors_make(tmp_path):
     np.testing.assert_allclose(half["power_ratio"], 0.25)
     np.testing.assert_allclose(off["power_ratio"], 1.4, rtol=0.05)
     assert off["peak_rms"] == pytest.approx(2, rel=0.05)
-    assert half["seconds"] == 0.25
-    assert np.isnan([half["coverage68"], half["coverage68_err"], off["seconds"]]).all()
+    assert np.isnan([half["coverage68"], half["coverage68_err"]]).all()
 
 
 def test_the_gaussian_posterior_of_other_data_has_the_same_spread(tmp_path):
@@ -59,7 +57,7 @@ def test_a_truth_without_peaks_has_no_error_there():
     estimates = {"posterior_mean": samples.mean(axis=1)}
     errors = {"method": np.array(["posterior_mean"] * 3)}
     errors |= {f"accuracy.{name}": np.ones(3) for name in ("rmse", "pearson", "mse_infinite")}
-    table = comparison_table(mocks, estimates, Table(errors), samples={}, seconds={}, edges=np.geomspace(3000, 9000, 3))
+    table = comparison_table(mocks, estimates, Table(errors), samples={}, edges=np.geomspace(3000, 9000, 3))
     assert np.isnan(table["peak_rms"][0])
 
 

@@ -77,7 +77,8 @@ def test_faults_that_were_done_are_not_done_again(tmp_path, monkeypatch):
 
 
 def test_what_lies_in_a_project_is_known_by_its_bytes(tmp_path):
-    for name in ("data/map", "data/timings/a.json", ".dvc/tmp/lock", ".work/train/a", "analysis/__pycache__/a.pyc"):
+    varying = ("data/timings/a.json", "data/seconds/a.json", "data/training.json", ".work/train/tensorboard/b/events.1")
+    for name in ("data/map", *varying, ".dvc/tmp/lock", ".work/train/a", "analysis/__pycache__/a.pyc"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("1")
     before = contents(tmp_path)

@@ -12,9 +12,10 @@ from analysis.files import BorderError
 from analysis.network_tables import networks_table, runs_table
 from analysis.params import ROOT
 from analysis.readme import benchmark, filled, released_results, variants
+from analysis.result_tables import faults_table
 from analysis.tables import METHODS, ablation_table, benchmark_table, survey_table
 
-NOTHING = {"calibration": {}, "validation": {}, "clusters": {}, "networks": {}, "runs": {}}
+NOTHING = {"calibration": {}, "validation": {}, "clusters": {}, "networks": {}, "runs": {}, "faults": {}}
 
 
 def committed(path):
@@ -37,7 +38,8 @@ def test_numbers_are_those_of_the_committed_metrics():
 def test_a_lost_marker_is_told():
     text = (ROOT / "README.md").read_text(encoding="utf-8").replace("<!-- begin accuracy -->", "")
     names = (
-        "ablation, accuracy, benchmark, calibration, checks, clusters, detection, networks, runs, simulations, stages"
+        "ablation, accuracy, benchmark, calibration, checks, clusters, detection, faults, networks, runs, simulations,"
+        " stages, survey"
     )
     with pytest.raises(BorderError, match=names):
         filled(text, "stages: {}", {}, {}, NOTHING, benchmark={}, variants=None)
@@ -88,6 +90,12 @@ def test_variants_of_the_network_are_told_in_their_order_or_that_there_are_none(
     best, worst = table.splitlines()[-2:]
     assert best == "| best | 1800 | 464,865 | 0.9123 | 0.880 | 0.06 | 0.70 | 1.56 % |"
     assert worst.startswith("| worst |")
+
+
+def test_faults_are_counted_by_kind_or_told_to_be_none():
+    assert "make faults" in faults_table({})
+    kept = {"faults": 3, "survived": 2, "kinds": {"disk": {"faults": 2, "survived": 1}}}
+    assert faults_table(kept).splitlines()[2:] == ["| disk | 2 | 1 |", "| all | 3 | 2 |"]
 
 
 def test_a_network_is_named_with_what_it_cost_where_that_was_recorded():

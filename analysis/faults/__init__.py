@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from analysis.params import DATA, ROOT, stage_rng
 __all__ = ["KINDS", "Fault", "Outcome", "drawn", "main", "prepared", "ran_again", "summary"]
 
 SEED = 2020
+AT_ONCE = 2  # stages are alone on one core for most of their time
 SCATTERING = ("simulations", "sample", "calibrate", "clusters", "validate")  # stages that have workers
 FETCHING = ("catalogue",)
 OTHERS = ("theory", "mocks", "train", "prior", "baselines", "rivals", "method", "figures")
@@ -77,12 +79,13 @@ def main(faults: int) -> None:
     digest = hashlib.sha256(json.dumps([[name, sha256(ROOT / name)] for name in tracked()]).encode()).hexdigest()
     folder = ROOT / ".work" / "faults" / digest[:16]
     state = prepared(folder)
+    each = [(folder / f"fault_{number:03d}.json", state, drawn(number, stage_names(state))) for number in range(faults)]
     outcomes = []
-    for number in range(faults):
-        fault = drawn(number, stage_names(state))
-        outcomes.append(_outcome(folder / f"fault_{number:03d}.json", state, fault))
-        survived = sum(outcome.survived for outcome in outcomes)
-        log.info("%d of %d survived; %s: %s", survived, len(outcomes), fault, outcomes[-1].told or "as undisturbed")
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for done in as_completed([pool.submit(_outcome, *one) for one in each]):
+            outcomes.append(done.result())
+            survived, told = sum(outcome.survived for outcome in outcomes), outcomes[-1].told or "as undisturbed"
+            log.info("%d of %d survived; %s: %s", survived, len(outcomes), outcomes[-1].fault, told)
     result = summary(outcomes)
     write_json(RESULT, result)
     print(f"{result['survived']} of {result['faults']} faults survived; {RESULT} has them by kind and stage")
@@ -91,6 +94,6 @@ def main(faults: int) -> None:
 def _outcome(path: Path, state: Path, fault: Fault) -> Outcome:
     """Outcome of a fault, from its file where it was done before."""
     if not path.is_file():
-        write_json(path, asdict(ran_again(state, fault, path.parent / "case")))
+        write_json(path, asdict(ran_again(state, fault, path.with_suffix(""))))
     kept = read_json(path)
     return Outcome(**kept | {"fault": Fault(**kept["fault"])})

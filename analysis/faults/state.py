@@ -21,7 +21,8 @@ from analysis.params import ROOT
 
 # What no run needs, what every run writes anew, and what belongs to DVC
 APART = ("data/store", "data/released/tiny", "notebooks/executed", "tests", "paper")
-VARYING = (".dvc", "tmp", "data/timings", ".work/ipython")
+VARYING = (".dvc", "tmp", "data/timings", "data/seconds", "data/training.json", ".work/ipython")
+LOGS = "tensorboard"  # folders whose files are called by the time
 GALAXIES = 180_000  # more than `fields.cosmos_bright.rows`
 SIDE_DEG = 1.4
 COLUMNS = ("ra", "dec", "e1", "e2", "nhweight_int")
@@ -93,7 +94,7 @@ def fetches(stage: str) -> bool:
 
 def contents(folder: Path) -> dict[str, str]:
     """SHA-256 digest of every file below a folder, but for what every run writes anew; names alone below `.work`."""
-    files = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    files = [path for path in folder.rglob("*") if path.is_file() and not {"__pycache__", LOGS} & set(path.parts)]
     names = {path.relative_to(folder).as_posix(): path for path in files}
     return {
         name: "" if _within(name, (".work", "dvc.lock")) else sha256(path)

@@ -20,6 +20,7 @@ from analysis.tables import accuracy_table, calibration_table, checks_table
 from analysis.typeset import latex
 
 PAPER = ROOT / "paper"
+TIMED = ("rivals", "validate")  # stages that say what a map costs by a method
 
 
 def main() -> None:
@@ -63,6 +64,7 @@ def measured(root: Path = ROOT) -> dict:
         "released": released,
         "settings": {name: composed(name, root=root) for name in ("quick", "reference")},
         "rivals": load_table(data / "validation" / "rivals.ecsv"),
+        "seconds": {k: v for stage in TIMED for k, v in read_json(data / "seconds" / f"{stage}.json").items()},
         "list": load_table(data / "clusters" / "results" / "cosmos_clusters.ecsv"),
         "benchmark": benchmark(),
         "training": read_json(data / "training.json"),
@@ -92,7 +94,7 @@ def generated(sources: Mapping) -> dict[str, str]:
         "numbers.tex": "\n".join(lines) + "\n",
         "tables/accuracy.tex": accuracy_table(runs, latex) + "\n",
         "tables/checks.tex": checks_table(runs, latex) + "\n",
-        "tables/rivals.tex": rivals_table(sources["rivals"], latex) + "\n",
+        "tables/rivals.tex": rivals_table(sources["rivals"], sources["seconds"], latex) + "\n",
         "tables/clusters.tex": clusters_table(clusters_of(sources["quick"], released), latex) + "\n",
         "tables/detection.tex": detection_table(sources["quick"]["detection"], latex) + "\n",
         "tables/list.tex": cluster_list(sources["list"], latex) + "\n",
