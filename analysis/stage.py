@@ -38,6 +38,7 @@ VARYING_KEYS = [
 # Lines of Keras and tqdm that tell progress with times ("3/9 - 1s - 20ms/step", "[00:03<00:09, 3.1it/s]").
 PROGRESS = re.compile(r"\x08|\d/\d+ .*\d+m?s|\d(us|ms|s)/(step|epoch)|\d:\d\d<|\d(it|s)/(s|it)\b")
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+TABLE_NUMBER = re.compile(r' id="table\d+"')  # by which a page may find a table: its address in memory
 # What a cell prints or raises comes through the notebook; the kernel's own log would only bury it. Maps are noise,
 # which PNG cannot compress: as JPEG the executed notebooks, which Git keeps, are a sixth of the size.
 KERNEL_ARGUMENTS = [
@@ -213,6 +214,8 @@ def _stable_outputs(outputs: list[nbformat.NotebookNode]) -> list[nbformat.Noteb
         if output.output_type != "stream":
             if "text/plain" in output.get("data", {}):
                 output.data["text/plain"] = ADDRESS.sub("", output.data["text/plain"])
+            if "text/html" in output.get("data", {}):
+                output.data["text/html"] = TABLE_NUMBER.sub("", output.data["text/html"])
             kept.append(output)
         elif output.name == "stdout":
             if kept and kept[-1].output_type == "stream":

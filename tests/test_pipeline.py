@@ -299,6 +299,7 @@ def test_stage_stores_the_same_bytes_every_time(project):
     cells = [
         "import sys, time\nprint('two results', object())\nprint(time.time(), file=sys.stderr)\nprint('and a third')",
         "print(f'3/9 - {time.time():.0f}s - 20ms/step - loss: 0.5')\nobject()",
+        "from astropy.table import Table\nTable({'a': [1.5]})",
     ]
     write_notebook(project, "theory", cells, parameters='field = "none"')
     stored = project / "notebooks" / "executed" / "theory_cosmos.ipynb"
@@ -316,6 +317,7 @@ def test_stage_stores_the_same_bytes_every_time(project):
     text = stored.read_text()
     assert r"two results <object object>\n" in text
     assert "and a third" in text
+    assert r"<table class=" in text
     assert 'field = \\"cosmos\\"' in text
     assert "20ms/step" not in json.dumps(nbformat.read(stored, as_version=4).cells[-1].outputs)
     cost = json.loads((project / "data" / "timings" / "theory_cosmos.json").read_text())
