@@ -50,6 +50,8 @@ POLL_S = 0.2
 KERNEL_FILES = (ROOT / ".work" / "kernel.log", ROOT / ".work" / "kernel.json")
 LOG, CONNECTION = map(temporary_beside, KERNEL_FILES)  # what it writes; where it listens
 NO_SPACE = re.compile("|".join([*(rf"\[Errno {number}\]" for number in FULL), SHORT_WRITE.pattern]))
+DEAD_AT_START = "Kernel died before"  # what jupyter_client says of a kernel that never answered
+WORKERLESS = "Nanny failed to start"  # what Dask says of a worker that never answered
 START_S = 600  # until a kernel answers: a busy machine takes minutes to import it
 LAST_LINES = 5  # of it, told where a kernel died
 
@@ -158,10 +160,20 @@ def _execute(notebook: Path, draft: Path, which: Mapping[str, str]) -> None:
         if error.ename in BORDER_ERRORS | _border_errors(notebook):
             draft.unlink(missing_ok=True)
             raise BorderError(error.evalue) from None
+        if error.ename == "RuntimeError" and WORKERLESS in error.evalue:
+            draft.unlink(missing_ok=True)
+            raise BorderError(
+                f"{notebook.stem}: a worker died as it started; run the stage again, which goes on with what is"
+                " missing, or lower compute.processes if memory is short."
+            ) from None
         if error.ename == "OSError" and NO_SPACE.search(error.evalue):
             raise _no_room(notebook) from None
         raise StageError(f"{notebook.stem} failed; its cells so far are in {draft}.{error}") from None
     except DeadKernelError:
+        raise StageError(_died(notebook, draft)) from None
+    except RuntimeError as error:
+        if DEAD_AT_START not in str(error):
+            raise
         raise StageError(_died(notebook, draft)) from None
     except OSError as error:
         if is_full(error):

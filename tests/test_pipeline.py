@@ -295,6 +295,25 @@ def leftovers(project):
     return [path for folder in ("data", "notebooks/executed") for path in (project / folder).rglob("*")]
 
 
+def test_a_kernel_that_dies_as_it_starts_is_told_without_a_traceback(project):
+    write_notebook(project, "theory", ["1"])
+    (project / "ipykernel_launcher.py").write_text("import os\nos._exit(9)\n")
+    done = shell("python -m analysis run theory", project)
+    assert done.returncode == 1
+    assert "theory ended before its last cell: the kernel died" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert leftovers(project) == []
+
+
+def test_workers_that_die_as_they_start_are_told_in_a_sentence(project):
+    write_notebook(project, "theory", ["raise RuntimeError('Nanny failed to start.')"])
+    done = shell("python -m analysis run theory", project)
+    assert done.returncode == 1
+    assert "theory: a worker died as it started; run the stage again" in done.stderr
+    assert "Traceback" not in done.stderr.partition("theory: a worker")[2]
+    assert leftovers(project) == []
+
+
 def test_stage_stores_the_same_bytes_every_time(project):
     cells = [
         "import sys, time\nprint('two results', object())\nprint(time.time(), file=sys.stderr)\nprint('and a third')",

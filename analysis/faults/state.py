@@ -132,8 +132,9 @@ def _unlike(
     state: Path, fault: Fault, case: Path, address: str, lines: list[str], members: list[psutil.Process]
 ) -> str:
     """What is not as it should be after the second run; empty where all is."""
-    if any("Traceback" in line for line in lines):
-        return f"the struck run told a traceback: {' '.join(lines[-3:])}"
+    at = next((number for number, line in enumerate(lines) if "Traceback" in line), None)
+    if at is not None:
+        return f"the struck run told a traceback: {' '.join([*lines[max(at - 2, 0) : at + 2], *lines[-2:]])}"
     run = _started(["repro", "--single-item", fault.stage], case, address, _log(case))
     if _ended(run) != 0:
         return f"the second run failed: {' '.join(_lines(_log(case))[-3:])}"
