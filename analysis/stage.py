@@ -28,6 +28,8 @@ KERNEL_ENVIRONMENT = {
     "KERAS_BACKEND": "tensorflow",
     "PYTHONHASHSEED": "0",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # a GPU serves the notebook and its workers
+    # Workers that end before their last heartbeat is answered, as on a busy machine, tell it with a traceback
+    "DASK_LOGGING": "{'distributed.worker': 'critical', 'distributed.worker.memory': 'warning'}",
 }
 VARYING_KEYS = [
     "metadata.papermill",
