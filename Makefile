@@ -11,7 +11,7 @@
 # make ablation variants of the network, ten minutes each, and their table (three hours)
 # make release  keep the results of a long run (profile reference or paper) in data/released
 # make recheck  is the released calibration what this code makes? (samples four of its mocks and a field; 3 minutes)
-# make faults   stages killed, disk filled, network cut a hundred times: does a rerun mend it? (45 minutes)
+# make faults   stages killed, disk filled, network cut a hundred times: does a rerun mend it? (an hour and more)
 # make guide    reference of every parameter in paper/guide, and what its pages point to
 # make licences  of the locked packages, for paper/guide
 # make audit    locked packages with known vulnerabilities (needs a network, and uv or pip-audit)
