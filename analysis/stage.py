@@ -27,6 +27,7 @@ KERNEL_ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "KERAS_BACKEND": "tensorflow",
     "PYTHONHASHSEED": "0",
+    "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm, on widgets that nobody would see
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # a GPU serves the notebook and its workers
     # Workers that end before their last heartbeat is answered, as on a busy machine, tell it with a traceback
     "DASK_LOGGING": "{'distributed.worker': 'critical', 'distributed.worker.memory': 'warning'}",
