@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 
 from analysis import ranks
 
@@ -39,6 +40,21 @@ def test_faults_are_told(drawn, scale, shift, covers):
     assert ranks.uniformity(found, N) < 1e-3
     assert abs(ranks.coverage(found, N, 0.68) - covers) < 0.08
     assert ranks.largest_deviation(found, N) > 1.358 / 20
+
+
+def test_three_of_four_ranks_alike_are_no_alarm():
+    chance = (20 * 4 * 19 + 20) / 20**4  # or all four
+    error = np.sqrt(chance / ranks.DRAWN)
+    assert ranks.uniformity(np.array([17, 17, 3, 17]), N) == pytest.approx(chance, abs=4 * error)
+
+
+def test_drawn_ranks_say_what_chi_squared_says_of_many():
+    rng = np.random.default_rng(9)
+    for _ in range(20):
+        found = rng.integers(0, N + 1, size=99)
+        assert ranks.uniformity(found, N) == pytest.approx(
+            chisquare(np.bincount(found, minlength=N + 1)).pvalue, abs=0.03
+        )
 
 
 def test_bins_at_the_ends_of_an_interval_count_in_part():
