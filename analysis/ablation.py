@@ -14,8 +14,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import dvc.api
@@ -29,6 +27,7 @@ from analysis.files import BorderError
 from analysis.maps import load_maps
 from analysis.params import DATA, ROOT, Params, load_params
 from analysis.power import load_power, periodogram, save_table
+from analysis.processes import pool_of_processes
 from analysis.release import composed
 from analysis.training import untrained
 
@@ -135,7 +134,7 @@ def row_params(profile: str, row: str) -> Params:
 
 def step_times(params: Sequence[Params], jobs: int) -> Iterator[float]:
     """Core time of one training step of each; `jobs` at once, since what shares a memory slows each other down."""
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+    with pool_of_processes(jobs, max_tasks_per_child=1) as pool:
         yield from pool.map(step_seconds, params)
 
 

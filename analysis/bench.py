@@ -9,15 +9,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
 from analysis.files import BorderError, read_json, write_json
 from analysis.params import DATA, ROOT, Params, TheoryParams, load_params, stage_rng
+from analysis.processes import pool_of_processes
 from analysis.survey_cost import survey_rows
 
 Row = tuple[str, str, str]
@@ -96,7 +95,7 @@ def camb_source_c_ell(theory: TheoryParams) -> tuple[np.ndarray, np.ndarray]:
 
 def nbody_rows(params: Params) -> Iterator[Row]:
     """Four boxes: time and memory of one, and their mean power over halofit."""
-    with ProcessPoolExecutor(min(4, os.cpu_count()), mp_context=get_context("spawn")) as pool:
+    with pool_of_processes(min(4, os.cpu_count())) as pool:
         boxes = list(pool.map(_box, [params] * 4, range(4)))
     seconds, gigabytes, ratios = zip(*boxes, strict=True)
     settings = params.simulations.nbody

@@ -4,23 +4,26 @@ Every run has a process of its own, whose peak memory is the run's.
 """
 
 import contextlib
+import logging
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import psutil
 
 from analysis.calibration import CutOut, cut_out
+from analysis.files import atomic
 from analysis.maps import MapSet, central_crops
 from analysis.metrics import multipole_edges
 from analysis.params import Params, SampleParams, stage_rng
 from analysis.power import binned_c_ell, resampled_power
+from analysis.processes import pool_of_processes
 from analysis.sampler import annealer
 from analysis.score import Prior, load_prior
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +47,7 @@ class Cost:
 
 
 def run_preset(
-    folder: Path, maps: MapSet, weight: np.ndarray, params: Params, side: int, preset: str, chains: int
+    folder: Path, maps: MapSet, weight: np.ndarray, params: Params, work: Path, side: int, preset: str, chains: int
 ) -> Cost:
     """One sampler with the network of a folder, on a mock of `side` pixels that is the same for every sampler.
 
@@ -54,15 +57,35 @@ def run_preset(
     Parameters
     ----------
     maps, weight : what the mock is made of, as `benchmark_mock` takes them
+    work : folder where the cost is kept, and taken from if it is there: the original's schedule takes an hour
     """
+    path = work / f"{preset}_{side}_{chains}.npz"
+    if path.is_file():
+        return load_cost(path)
     margin = load_prior(folder).margin
     mock = benchmark_mock(maps, weight, side, margin, rng=stage_rng(params.seed, "benchmark", str(side)))
-    return run_alone(folder, mock, replace(params.sample, preset=preset), chains, seed=params.seed)
+    cost = run_alone(folder, mock, replace(params.sample, preset=preset), chains, seed=params.seed)
+    save_cost(path, cost)
+    log.info("%s, %d pixels a side, %d chains: %.1f s", preset, side, chains, cost.seconds)
+    return cost
+
+
+def save_cost(path: Path, cost: Cost) -> None:
+    """Write a cost whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **asdict(cost))
+
+
+def load_cost(path: Path) -> Cost:
+    """Read what `save_cost` wrote."""
+    with np.load(path, allow_pickle=False) as kept:
+        return Cost(**{name: kept[name] if name == "bands" else kept[name].item() for name in kept})
 
 
 def run_alone(folder: Path, mock: CutOut, params: SampleParams, chains: int, *, seed: int) -> Cost:
     """`run_sampler` in a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with pool_of_processes(1) as pool:
         return pool.submit(run_sampler, folder, mock, params, chains, seed=seed).result()
 
 

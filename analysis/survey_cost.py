@@ -3,8 +3,6 @@
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ from astropy.table import Table
 
 from analysis.galaxies import center_of, observed, open_table
 from analysis.params import ROOT, CatalogueTable, Params, TableColumns, stage_rng
+from analysis.processes import pool_of_processes
 from analysis.sky import Grid
 
 ROWS = 10_000_000
@@ -27,7 +26,7 @@ def survey_rows(params: Params) -> Iterator[tuple[str, str, str]]:
         for suffix, form in FORMATS.items():
             path = Path(folder) / f"survey{suffix}"
             table.write(path, format=form)
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            with pool_of_processes(1) as pool:
                 seconds, memory_gb = pool.submit(binned, path, params.grid.pixel_arcmin).result()
             yield f"{ROWS} rows of {form}, centre and grid", f"{seconds:.0f} s, {memory_gb:.1f} GB", "60 s, 2 GB"
 

@@ -5,7 +5,19 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis.benchmark import Cost, agreement, benchmark_mock, comparison, growth, on_grid, run_alone, scaling
+from analysis.benchmark import (
+    Cost,
+    agreement,
+    benchmark_mock,
+    comparison,
+    growth,
+    load_cost,
+    on_grid,
+    run_alone,
+    run_preset,
+    save_cost,
+    scaling,
+)
 from analysis.lensing import shear_from_convergence
 from analysis.maps import MapSet
 from analysis.network import build_network
@@ -64,3 +76,15 @@ def test_costs_are_those_of_one_sample():
     grown = growth([80, 160], [one, dataclasses.replace(one, seconds=32.0)])
     assert grown["seconds"] == [2, 8]
     assert grown["exponent"] == pytest.approx(2)
+
+
+def test_what_was_measured_is_not_measured_again(tmp_path):
+    kept = Cost(100, 8.0, 0.5, 0.75, np.random.default_rng(6).standard_normal((4, 5)))
+    save_cost(tmp_path / "hmc_64_4.npz", kept)
+    found = load_cost(tmp_path / "hmc_64_4.npz")
+    one, other = dataclasses.asdict(found), dataclasses.asdict(kept)
+    assert (one.pop("bands") == other.pop("bands")).all()
+    assert one == other
+    assert isinstance(found.evaluations, int)
+    nothing = tmp_path / "nothing"  # no network, no maps
+    assert run_preset(nothing, None, None, None, tmp_path, 64, "hmc", 4).seconds == 8.0
