@@ -102,7 +102,7 @@ def replaced(remote: Any, oid: str, copy: Path) -> bool:
     if not copy.is_file() or hashlib.md5(copy.read_bytes(), usedforsecurity=False).hexdigest() != oid[:32]:
         return False
     path = remote.oid_to_path(oid)
-    with suppress(NotImplementedError):  # HTTP overwrites, and knows no removal
+    if not remote.fs.protocol.startswith("http"):  # which overwrites, and knows no removal
         remote.fs.remove(path)
     remote.fs.put_file(str(copy), path)
     return True
