@@ -1,5 +1,7 @@
 # make repro    every figure, from the data: environment, then `dvc repro`
-# make test     environment, then every test
+# make test     environment, then the tests, but for the long ones
+# make test-all every test: the whole pipeline on a small profile, servers, a browser, faults, long chains too
+# make committed  do README, paper and observations agree with the released numbers and the code?
 # make lint     style of code and notebooks
 # make readme   numbers of README.md from the committed metrics
 # make paper    the paper as PDF, its numbers and tables (needs LaTeX)
@@ -21,17 +23,28 @@
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/ready
+NO_GIT := $(if $(wildcard .git),,no-git)
 PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: repro test lint readme paper page verify bench descent published ablation release recheck faults guide \
-  licences audit lock
+PYTEST := $(RUN) python -m pytest -n auto
 
-repro: $(READY)
+.PHONY: repro no-git test test-long test-all committed lint readme paper page verify bench descent published ablation \
+  release recheck faults guide licences audit lock
+
+repro: $(READY) $(NO_GIT)
 	$(RUN) dvc repro
 
-test: $(READY)
-	$(RUN) python -m pytest -n auto --dist loadfile
+test: $(READY) $(NO_GIT)
+	$(PYTEST) -m "not long and not committed"
+
+test-long: $(READY) $(NO_GIT)
+	$(PYTEST) -m long
+
+test-all: test test-long
+
+committed: $(READY) $(NO_GIT)
+	$(RUN) python -m pytest -m committed
 
 lint: $(READY)
 	$(RUN) ruff check
@@ -46,6 +59,11 @@ paper: $(READY)
 lock:
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade \
 	  --no-emit-index-url --no-emit-find-links --extra cluster --extra remotes --extra test --extra page pyproject.toml -o requirements.lock
+
+# DVC asks for a Git repository unless it is told that there is none
+no-git: $(READY)
+	@echo "this tree has no .git (an unpacked archive): DVC is told so; what wants history, as dvc exp, does not run here"
+	@$(RUN) dvc config --local core.no_scm true
 
 $(READY): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || \

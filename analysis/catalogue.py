@@ -12,7 +12,7 @@ from astropy.table import Table
 
 from analysis.clusters import empty_clusters, load_clusters, read_xray, save_clusters
 from analysis.download import SourceUnavailable
-from analysis.files import BorderError, read_json, write_json
+from analysis.files import BorderError, read_json, write_metrics
 from analysis.galaxies import center_of, located, observed, open_table
 from analysis.gridded import load_gridded
 from analysis.params import CatalogueTable, FieldParams
@@ -154,7 +154,7 @@ def save_field(folder: Path, name: str, field: Field, *, cards: Mapping[str, obj
     definition = {key: DEFINITIONS[key] for key in field.metrics}
     save_observation(folder / f"{name}.fits", field.observation, cards=cards, truth=field.truth)
     save_clusters(folder / f"{name}_clusters.ecsv", field.clusters)
-    write_json(folder / f"{name}_metrics.json", {**field.metrics, "definition": definition})
+    write_metrics(folder / f"{name}_metrics.json", {**field.metrics, "definition": definition})
 
 
 def load_field(folder: Path, name: str, field: FieldParams) -> Field:

@@ -19,7 +19,7 @@ from analysis.clusters import (
 )
 from analysis.files import BorderError, atomic, write_json
 from analysis.mocks import Mock
-from analysis.params import DATA, ROOT, Params, load_params, stage_rng
+from analysis.params import DATA, FIGURES, ROOT, Params, load_params, stage_rng
 from analysis.power import larger_power, load_power, load_table
 from analysis.release import RELEASED
 from analysis.results import Result
@@ -31,7 +31,7 @@ SMOOTHING_ARCMIN = 1.0  # of Kaiser-Squires, what mocks of the field choose
 
 
 def main(name: str, keep: bool) -> None:
-    """Write `figures/run_<name>.pdf` and `.png`, and what was found as `.json`, and print that.
+    """Write `figures/run/run_<name>.pdf` and `.png`, and what was found as `.json`, and print that.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def main(name: str, keep: bool) -> None:
     else:
         title = f"{result.observation.title} | {note}"
         figure = figures.mock_figure(truth, result, colormap=params.figures.colormap, note=title)
-    saved = figures.save_figure(figure, ROOT / "figures", f"run_{name}")
+    saved = figures.save_figure(figure, FIGURES, f"run_{name}")
     found = {"profile": params.profile, "network": params.sample.network, **findings(result, truth, params)}
     write_json(saved.with_suffix(".json"), found)
     if keep:

@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
@@ -20,6 +20,7 @@ SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # NumPy's words for 
 HOST = re.sub(r"\W", "_", socket.gethostname())
 TEMPORARY = re.compile(r"\.(?P<host>\w+)-(?P<process>\d+)-[0-9a-f]{8}-(?P<name>.+)", re.DOTALL)
 DAY_S = 86400.0
+DIGITS = 6  # significant ones of a metric: beyond, two CPUs differ in the order of their sums
 
 
 class BorderError(ValueError):
@@ -118,6 +119,11 @@ def write_json(path: Path | str, obj: object) -> None:
         temporary.write_text(text + "\n")
 
 
+def write_metrics(path: Path | str, metrics: Mapping) -> None:
+    """Write metrics as JSON, rounded to `DIGITS` significant digits; as `write_json` otherwise."""
+    write_json(path, _rounded(metrics))
+
+
 def read_json(path: Path | str) -> object:
     """Read a JSON file.
 
@@ -141,6 +147,16 @@ def sha256(path: Path | str) -> str:
     """SHA-256 digest of a file, in hexadecimal."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _rounded(value: object) -> object:
+    """Nested dicts and lists with every float rounded."""
+    if isinstance(value, Mapping):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, list | tuple):
+        return [_rounded(inner) for inner in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
 def _plain(value: object) -> object:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from functools import reduce
+from functools import cache, reduce
 from pathlib import Path
 
 import yaml
@@ -42,7 +42,7 @@ def import_closure(notebook: Path, root: Path = ROOT) -> list[str]:
     list of str
         Paths relative to `root`, sorted.
     """
-    waiting = list(_imported(ast.parse("\n".join(code_cells(notebook))), "", root))
+    waiting = list(_imported("\n".join(code_cells(notebook)), "", root))
     found = set()
     while waiting:
         path = waiting.pop()
@@ -50,9 +50,9 @@ def import_closure(notebook: Path, root: Path = ROOT) -> list[str]:
             continue
         found.add(path)
         if path.suffix == ".py":
-            tree = ast.parse(path.read_text(encoding="utf-8"))
+            source = path.read_text(encoding="utf-8")
             package = ".".join(path.relative_to(root).parent.parts)
-            waiting += [*_imported(tree, package, root), *_named(tree, path.parent)]
+            waiting += [*_imported(source, package, root), *_named(source, package, path.parent)]
     return sorted(path.relative_to(root).as_posix() for path in found)
 
 
@@ -151,9 +151,17 @@ def cards(stage: str, params: Params, source: str) -> dict[str, str | int]:
     }
 
 
-def _imported(tree: ast.AST, package: str, root: Path) -> Iterator[Path]:
-    """Files of `analysis/` that the import statements of `tree` name, each package's own `__init__` included."""
-    for module in sorted({name for node in ast.walk(tree) for name in _names(node, package)}):
+@cache
+def _named_in(source: str, package: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Dotted names that the import statements of a module may load, and its strings; each source is parsed once."""
+    nodes = list(ast.walk(ast.parse(source)))
+    texts = (node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    return frozenset(name for node in nodes for name in _names(node, package)), frozenset(texts)
+
+
+def _imported(source: str, package: str, root: Path) -> Iterator[Path]:
+    """Files of `analysis/` that the import statements of a module name, each package's own `__init__` included."""
+    for module in sorted(_named_in(source, package)[0]):
         parts = module.split(".")
         if parts[0] == "analysis":
             for depth in range(1, len(parts) + 1):
@@ -161,12 +169,10 @@ def _imported(tree: ast.AST, package: str, root: Path) -> Iterator[Path]:
                 yield from (file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file())
 
 
-def _named(tree: ast.AST, folder: Path) -> Iterator[Path]:
-    """Data files of `folder` whose name stands in `tree` as a string."""
+def _named(source: str, package: str, folder: Path) -> Iterator[Path]:
+    """Data files of `folder` whose name stands in a module as a string."""
     files = {path.name: path for path in folder.iterdir() if path.is_file() and path.suffix != ".py"}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in files:
-            yield files[node.value]
+    return (files[name] for name in sorted(_named_in(source, package)[1] & set(files)))
 
 
 def _names(node: ast.AST, package: str) -> list[str]:

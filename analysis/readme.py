@@ -1,4 +1,4 @@
-"""The numbers of README.md: tables between markers, made from the committed metrics and times, never typed."""
+"""The numbers of README.md: tables between markers, made from the released metrics and times, never typed."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -9,9 +9,17 @@ from astropy.table import Table
 
 from analysis.files import BorderError, atomic, read_json
 from analysis.network_tables import networks_table, runs_table
-from analysis.params import DATA, ROOT, load_params
+from analysis.params import DATA, ROOT
 from analysis.power import load_table
-from analysis.release import RELEASED, released_calibration, released_clusters, released_networks, released_validation
+from analysis.release import (
+    DEFAULT,
+    RELEASED,
+    composed,
+    released_calibration,
+    released_clusters,
+    released_networks,
+    released_validation,
+)
 from analysis.result_tables import clusters_table, detection_table, faults_table
 from analysis.tables import (
     ablation_table,
@@ -29,19 +37,23 @@ FAULTS = DATA / "released" / "faults.json"
 
 
 def main() -> None:
-    """Fill README.md from the metrics and times in the tree."""
-    path = ROOT / "README.md"
-    text = _with_tables(path.read_text(encoding="utf-8"), current_tables())
-    with atomic(path) as temporary:
+    """Fill README.md from the released metrics and times."""
+    text = filled_readme()
+    with atomic(ROOT / "README.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def current_tables() -> dict[str, Callable[[], str]]:
-    """Every generated table by name, of the metrics and times in the tree."""
-    times = {file.stem: read_json(file) for file in sorted((DATA / "timings").glob("*.json"))}
+def filled_readme() -> str:
+    """README.md with every table made anew from what was released."""
+    return _with_tables((ROOT / "README.md").read_text(encoding="utf-8"), tables_of(RELEASED / DEFAULT))
+
+
+def tables_of(data: Path) -> dict[str, Callable[[], str]]:
+    """Every generated table by name, of the metrics and times in a folder: `data`, or that of the release."""
+    times = {file.stem: read_json(file) for file in sorted((data / "timings").glob("*.json"))}
     stages = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
-    metrics = read_json(DATA / "validation" / "metrics.json")
-    return tables(stages, metrics, times, released_results(), benchmark=benchmark(), variants=variants())
+    metrics = read_json(data / "validation" / "metrics.json")
+    return tables(stages, metrics, times, released_results(), benchmark=benchmark(data), variants=variants())
 
 
 def released_results() -> dict:
@@ -64,10 +76,10 @@ def released_runs(folder: Path = RELEASED) -> dict[str, list[dict]]:
     return found
 
 
-def benchmark() -> dict:
-    """What the last run of the stage benchmark measured, and of which maps; nothing where it was not run."""
-    path, params = DATA / "benchmark" / "metrics.json", load_params()
-    maps = {"pixel_arcmin": params.grid.pixel_arcmin, "margin": params.train.margin}
+def benchmark(data: Path) -> dict:
+    """What the stage benchmark measured, and of which maps; nothing where it was not run."""
+    path, settings = data / "benchmark" / "metrics.json", composed(DEFAULT)
+    maps = {"pixel_arcmin": settings["grid"]["pixel_arcmin"], "margin": settings["train"]["margin"]}
     return maps | read_json(path) if path.is_file() else {}
 
 

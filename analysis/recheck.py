@@ -119,7 +119,7 @@ def recheck_clusters(folder: Path, params: Params, masses: int | None = None) ->
     """
     prior = load_prior(folder / "score", side=params.train.crop_pixels, precision=params.sample.precision)
     anneal, found = annealer(prior, params.sample), []
-    table = load_table(folder / "clusters" / "injection.ecsv")
+    table = load_table(folder / "clusters" / "results" / "injection.ecsv")
     for order, mass in enumerate(params.clusters.injection.masses[:masses]):
         mock, rng = _load(_path(folder, "halo", HALO))
         now = sampled_halo(mock, mass, params, prior, anneal, rng)
@@ -135,7 +135,7 @@ def recheck_clusters(folder: Path, params: Params, masses: int | None = None) ->
 
 def recheck_validation(folder: Path, params: Params) -> list[tuple]:
     """Errors of the posterior mean of one mock of the whole field, as released and by this code; rows as above."""
-    kept = folder / "validation" / "accuracy.ecsv"
+    kept = folder / "validation" / "results" / "accuracy.ecsv"
     if not kept.is_file():
         return []
     prior = load_prior(folder / "score", precision=params.sample.precision)

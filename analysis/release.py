@@ -23,6 +23,30 @@ STAGES = {  # what each kept part rests on, besides the network that is kept wit
     "validation": ("mocks", "prior", "sample", "baselines", "rivals", "calibrate", "validate"),
 }
 RELEASED = DATA / "released"
+DEFAULT = "quick"  # the profile of a bare `dvc repro`
+SHOWN = {  # what Git shows of a run of the default profile, and where it lies; in data/, in the same place below it
+    "figures/run": "figures",
+    "notebooks/run": "notebooks/executed",
+    **{
+        f"data/{name}": f"data/released/{DEFAULT}/{name}"
+        for name in (
+            "benchmark/metrics.json",
+            "calibration",
+            "clusters/metrics.json",
+            "clusters/results",
+            "nulls",
+            "prior/metrics.json",
+            "rivals/metrics.json",
+            "seconds",
+            "timings",
+            "training.json",
+            "validation/definitions.json",
+            "validation/metrics.json",
+            "validation/rivals.ecsv",
+        )
+    },
+}
+UNKEPT = (".gif",)  # made in seconds, and a megabyte
 KEPT = {  # of the network, everything
     "calibration": ("metrics.json", "ranks_own.ecsv", "ranks_sky.ecsv"),
     "clusters": ("metrics.json", "results/injection.ecsv", "results/cosmos_clusters.ecsv"),
@@ -125,9 +149,49 @@ def _calibration(folder: Path, profile: str, warning: str) -> dict:
     }
 
 
+def show(root: Path = ROOT) -> list[str]:
+    """Copy figures, executed notebooks, metrics and tables of the run in the tree to where Git keeps them (`SHOWN`).
+
+    Returns
+    -------
+    list of str
+        Paths of the copies, from `root`.
+
+    Raises
+    ------
+    BorderError
+        If the run is not of the default profile, or has not come to its end.
+    """
+    profile = load_params(root / "params.yaml").profile
+    missing = [name for name in SHOWN if "benchmark" not in name and not (root / name).exists()]
+    if profile != DEFAULT or missing:
+        why = f"of the profile {profile}" if profile != DEFAULT else f"without {missing[0]}"
+        raise BorderError(f"the run in this tree is {why}; run `dvc repro` with the profile {DEFAULT} first")
+    copies = []
+    for source, target in SHOWN.items():
+        files = [root / source] if (root / source).is_file() else sorted((root / source).glob("*.*"))
+        for file in (file for file in files if file.suffix not in UNKEPT and not file.name.startswith(".")):
+            copy = root / target / file.name if (root / source).is_dir() else root / target
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+            copies.append(copy.relative_to(root).as_posix())
+    return copies
+
+
+def results_shown(root: Path = ROOT) -> Path:
+    """Folder with the results of the run in the tree; where there is none, with the released ones."""
+    return root / "data" if (root / "data/validation/metrics.json").is_file() else root / "data/released" / DEFAULT
+
+
 def main(network_only: bool) -> None:
-    """Keep the results that lie in `data/`: the network, its calibration, and what else belongs to them."""
+    """Keep the results that lie in `data/`: the network, its calibration, and what else belongs to them.
+
+    Of the default profile what Git shows is kept (`show`); its network is in the DVC remote.
+    """
     params = load_params()
+    if params.profile == DEFAULT and not network_only:
+        print(f"{len(show())} files released; `make readme paper` brings their numbers into the text")
+        return
     folder = RELEASED / params.profile
     release(ROOT / "params.yaml", DATA, RELEASED, network_only=network_only)
     heavy = [folder / "score"]
@@ -176,7 +240,7 @@ def release(path: Path, data: Path, folder: Path, root: Path = ROOT, *, network_
     for part in ("score", *parts):
         names = KEPT.get(part) or sorted(file.name for file in (data / part).iterdir())
         for name in names:
-            target = folder / profile / part / Path(name).name
+            target = folder / profile / part / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(data / part / name, target)
     record, kept = data / "training.json", folder / profile / "training.json"

@@ -91,7 +91,7 @@ def run(stage: str, which: Mapping[str, str]) -> Path:
     Returns
     -------
     Path
-        The executed notebook, `notebooks/executed/<stage>[_<value>].ipynb`.
+        The executed notebook, `notebooks/run/<stage>[_<value>].ipynb`.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def run(stage: str, which: Mapping[str, str]) -> Path:
         _execute(notebook, draft, which)
     executed = _stable(nbformat.read(draft, as_version=4))
     draft.unlink()
-    path = ROOT / "notebooks" / "executed" / f"{name}.ipynb"
+    path = ROOT / "notebooks" / "run" / f"{name}.ipynb"
     with atomic(path) as temporary:
         nbformat.write(executed, temporary)
     write_json(DATA / "timings" / f"{name}.json", {"profile": params.profile, **cost})

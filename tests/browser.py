@@ -1,24 +1,14 @@
 """A browser without a window, which tests of the results page look through."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
+from programs import program
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
-
-PROGRAMS = {"chromium": "chromium", "chromedriver": "chromium-driver"}  # and the Debian package of each
-
-
-def program(name: str) -> str:
-    """Path of a program of the browser; without it the test fails, and says what to install."""
-    path = shutil.which(name)
-    if path is None:
-        pytest.fail(f"{name} is not installed; `apt-get install {' '.join(PROGRAMS.values())}` brings it")
-    return path
 
 
 @contextmanager

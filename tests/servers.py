@@ -1,7 +1,6 @@
 """Servers on loopback that remote storage is tested against: sshd, nginx with WebDAV, and an S3 API."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from getpass import getuser
 from pathlib import Path
 
-import pytest
+from programs import part, program
 
 MODULES = Path("/usr/lib/nginx/modules")
 USER, PASSWORD = "astronomer", "convergence"
@@ -65,14 +64,6 @@ sys.stdin.read()
 """
 
 
-def installed(program: str) -> str:
-    """Path of a server; a test that needs one which is not there is skipped, on `.ci/run` it is always there."""
-    path = shutil.which(program, path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
-    if path is None:
-        pytest.skip(f"{program} is not installed; .ci/run installs it")
-    return path
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -102,26 +93,27 @@ def listening(port: int) -> bool:
 @contextmanager
 def sshd(folder: Path) -> Iterator[int]:
     """An sshd that lets the key `user_key` of the folder in; its port."""
-    port = free_port()
+    command, keys, port = program("sshd"), program("ssh-keygen"), free_port()
     for name in ("host_key", "user_key", "stranger_key"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+        subprocess.run([keys, "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
     (folder / "config").write_text(SSHD.format(port=port, folder=folder))
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
-    with served([installed("sshd"), "-D", "-e", "-f", str(folder / "config")], port):
+    with served([command, "-D", "-e", "-f", str(folder / "config")], port):
         yield port
 
 
 @contextmanager
 def nginx(folder: Path) -> Iterator[int]:
     """An nginx with WebDAV below /dav/ and plain PUT below /http/, files in `files`; its port."""
-    port = free_port()
+    command, port = program("nginx"), free_port()
+    part(MODULES / "ngx_http_dav_ext_module.so", of="nginx")
     for name in ("dav/store", "http"):
         (folder / "files" / name).mkdir(parents=True)
     (folder / "passwords").write_text(f"{USER}:{{PLAIN}}{PASSWORD}\n")
     user = f"user {getuser()};" if os.geteuid() == 0 else ""
     (folder / "config").write_text(NGINX.format(port=port, folder=folder, user=user, modules=MODULES))
-    with served([installed("nginx"), "-p", str(folder), "-c", str(folder / "config")], port):
+    with served([command, "-p", str(folder), "-c", str(folder / "config")], port):
         yield port
 
 

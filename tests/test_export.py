@@ -16,6 +16,7 @@ from analysis.__main__ import main
 from analysis.clusters import load_clusters
 from analysis.files import BorderError
 from analysis.params import ROOT
+from analysis.release import DEFAULT, RELEASED
 from analysis.sampler import Level
 from analysis.samples import save_samples
 from analysis.sky import Grid, Observation, image_hdu, save_observation, write_fits
@@ -90,7 +91,7 @@ def test_clusters_of_cosmos_lie_where_astropy_says():
     clusters = load_clusters(ROOT / "data" / "observation" / "cosmos_clusters.ecsv")
     places = SkyCoord(clusters["ra_deg"], clusters["dec_deg"], unit="deg")
     x, y = WCS(fits.getheader(path, "SHEAR")).celestial.world_to_pixel(places)
-    found = load_clusters(ROOT / "data" / "clusters" / "results" / "cosmos_clusters.ecsv")
+    found = load_clusters(RELEASED / DEFAULT / "clusters" / "results" / "cosmos_clusters.ecsv")
     rows = {number: row for row, number in enumerate(clusters["id"])}
     seen = [row for row in found if row["observed"]]
     assert len(seen) > 40

@@ -32,6 +32,7 @@ from analysis.params import ROOT, load_params
 from analysis.power import gaussian_field, wavenumbers
 from analysis.provenance import cards, code_hash, import_closure, pipeline_stages, stage_keys, work_folder
 from analysis.sky import field_grid, load_observation
+from analysis.tree import project_files
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 STAGES = pipeline_stages()
@@ -427,10 +428,10 @@ def test_wrong_parameters_stop_a_stage_before_it_starts(project):
 
 def cloned(folder):
     """Clone the repository as it lies here, changes included, and nothing that git ignores."""
-    for name in shell("git ls-files --cached --others --exclude-standard", ROOT).stdout.splitlines():
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
+    for path in project_files():
+        copy = folder / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
     for command in (
         "git init --quiet",
         "git config user.name tests",

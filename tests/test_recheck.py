@@ -57,7 +57,7 @@ def test_numbers_that_are_not_those_released_are_named():
 
 
 def test_without_a_table_by_mock_a_validation_is_not_confirmed(released, params):
-    (released / "validation" / "accuracy.ecsv").unlink(missing_ok=True)
+    (released / "validation" / "results" / "accuracy.ecsv").unlink(missing_ok=True)
     assert recheck_validation(released, params) == []
 
 

@@ -12,6 +12,7 @@ from analysis.params import ROOT, load_params
 from analysis.power import save_table
 from analysis.provenance import code_hash
 from analysis.release import (
+    SHOWN,
     composed,
     mark,
     release,
@@ -19,12 +20,15 @@ from analysis.release import (
     released_clusters,
     released_networks,
     released_validation,
+    results_shown,
+    show,
 )
 
 
-@pytest.fixture
-def project(tmp_path):
-    """A copy of what a digest is made of, with a released run."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A copy of what a digest is made of, with a released run; each test works on a copy of its own."""
+    tmp_path = tmp_path_factory.mktemp("project")
     for name in ("analysis", "notebooks", "conf"):
         ignored = shutil.ignore_patterns("__pycache__", "executed")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
@@ -39,6 +43,11 @@ def project(tmp_path):
     finish(tmp_path, 3)
     keep(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def project(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "project")
 
 
 def finish(project, mocks, *stages):
@@ -69,7 +78,7 @@ def test_what_was_released_is_found_without_a_warning(project):
     assert released_validation("reference", project / "released", project)["metrics"]["prior"] == {"n": 256}
     assert found(project, "quick") == {}
     assert (project / "released" / "reference" / "score" / "network.weights.h5").read_bytes() == b"weights"
-    assert (project / "released" / "reference" / "validation" / "accuracy.ecsv").read_text() == "table"
+    assert (project / "released" / "reference" / "validation" / "results" / "accuracy.ecsv").read_text() == "table"
 
 
 def test_a_network_is_released_without_a_calibration_where_that_is_asked_for(project):
@@ -198,3 +207,24 @@ def test_a_change_of_what_judges_is_no_change_of_the_calibration(project):
     path.write_text(path.read_text().replace("HIGH_PEAK = 0.06", "HIGH_PEAK = 0.07"))
     assert found(project)["warning"] == ""
     assert "changed since" in released_validation("reference", project / "released", project)["warning"]
+
+
+def test_what_git_shows_of_a_run_is_copied_whole_and_of_the_default_profile_alone(project):
+    with pytest.raises(BorderError, match="the run in this tree is of the profile reference; run `dvc repro` with"):
+        show(project)
+    (project / "params.yaml").write_text(yaml.safe_dump(composed("quick", root=project)), encoding="utf-8")
+    with pytest.raises(BorderError, match="the run in this tree is without figures/run"):
+        show(project)
+    for source in SHOWN:
+        path = project / source if "." in source else project / source / "a.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source)
+    (project / "figures" / "run" / "way.gif").write_text("a film")
+    copies = show(project)
+    assert {(project / name).read_text() for name in copies} >= set(SHOWN)
+    assert "figures/a.json" in copies
+    assert "data/released/quick/validation/metrics.json" in copies
+    assert not (project / "figures" / "way.gif").exists()
+    assert results_shown(project) == project / "data"
+    (project / "data" / "validation" / "metrics.json").unlink()
+    assert results_shown(project) == project / "data" / "released" / "quick"

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import stat
-import subprocess
 from importlib.metadata import PathDistribution
 from urllib.parse import urlsplit
 
@@ -17,18 +16,9 @@ from analysis.download import REGISTRY
 from analysis.files import BorderError
 from analysis.params import ROOT
 from analysis.suites.archive import LOOPBACK
+from analysis.tree import project_files
 
-TRACKED = [
-    ROOT / name
-    for name in subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    if (ROOT / name).is_file()
-]
+TRACKED = project_files()
 CODE = [path for path in TRACKED if path.suffix == ".py"]
 NOTEBOOKS = [path for path in TRACKED if path.suffix == ".ipynb" and path.parent.name != "executed"]
 

@@ -18,9 +18,10 @@ from astropy.io import fits
 from analysis.faults.strike import FILLER, PATIENCE_S, Fault, family, mirror, strike
 from analysis.files import BorderError, read_json, sha256, write_json
 from analysis.params import ROOT
+from analysis.tree import project_files
 
 # What no run needs, what every run writes anew, and what belongs to DVC
-APART = ("data/store", "data/released/tiny", "notebooks/executed", "tests", "paper")
+APART = ("data/store", "data/released/tiny", "notebooks/run", "figures/run", "notebooks/executed", "tests", "paper")
 VARYING = (".dvc", "tmp", "data/timings", "data/seconds", "data/training.json", ".work/ipython")
 LOGS = "tensorboard"  # folders whose files are called by the time
 GALAXIES = 180_000  # more than `fields.cosmos_bright.rows`
@@ -49,10 +50,9 @@ class Outcome:
 
 
 def tracked() -> list[str]:
-    """Files of the repository as they lie here, those that Git does not ignore, without what no run needs."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-    return [name for name in names if (ROOT / name).is_file() and not _within(name, APART)]
+    """Files of the project as they lie here, without what no run needs."""
+    names = [path.relative_to(ROOT).as_posix() for path in project_files()]
+    return [name for name in names if not _within(name, APART)]
 
 
 def prepared(folder: Path, stages: Sequence[str] = ()) -> Path:

@@ -21,7 +21,7 @@ VICTIMS = {"stage": "analysis run", "kernel": "ipykernel_launcher", "worker": "m
 POLL_S = 0.01
 PATIENCE_S = 900.0
 FILLER = "filler"
-RESULTS = ("data", "notebooks/executed", "figures", ".work")
+RESULTS = ("data", "notebooks/run", "figures/run", ".work")
 
 
 @dataclass(frozen=True)

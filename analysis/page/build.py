@@ -15,9 +15,10 @@ import jinja2
 from analysis.files import BorderError, atomic, read_json
 from analysis.page.markup import html_table
 from analysis.page.origin import commit_of, recorded_stages
-from analysis.page.pictures import CAPTIONS, Picture, picture
+from analysis.page.pictures import CAPTIONS, Picture, figure_path, picture
 from analysis.params import ROOT, Params, load_params
-from analysis.readme import current_tables
+from analysis.readme import tables_of
+from analysis.release import results_shown
 from analysis.results import load_result
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Page:
 
 def main(name: str) -> None:
     """Write `paper/site/index.html` with the explorer of the run `name`, and say what it lacks."""
-    page = build(load_params(), name, ROOT, current_tables)
+    page = build(load_params(), name, ROOT, lambda: tables_of(results_shown()))
     path = ROOT / SITE
     with atomic(path) as temporary:
         temporary.write_text(page.text, encoding="utf-8")
@@ -75,7 +76,7 @@ def build(params: Params, name: str, root: Path, tables: Callable[[], Mapping[st
     params : of the project
     name : run of `sample.fields` to explore
     root : project, with `figures`, `data` and `dvc.lock`
-    tables : gives the generated tables, as `readme.current_tables`
+    tables : gives the generated tables, as `readme.tables_of`
     """
     missing: list[str] = []
     pictures = _pictures(root, missing)
@@ -119,8 +120,8 @@ def content_security_policy(scripts: list[str]) -> str:
 def _pictures(root: Path, missing: list[str]) -> list[Picture]:
     """Every figure that is there."""
     stages = recorded_stages(root)
-    times = {file.stem: read_json(file) for file in sorted((root / "data" / "timings").glob("*.json"))}
-    there = [name for name in CAPTIONS if (root / "figures" / f"{name}.png").is_file()]
+    times = {file.stem: read_json(file) for file in sorted((results_shown(root) / "timings").glob("*.json"))}
+    there = [name for name in CAPTIONS if (root / figure_path(name, root)).is_file()]
     lost = [f"{name}.png" for name in CAPTIONS if name not in there]
     if lost:
         missing.append(f"figures/{', '.join(lost)}: not there; `dvc repro` draws all figures.")

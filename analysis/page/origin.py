@@ -47,9 +47,14 @@ def recorded_stages(root: Path) -> dict[str, dict]:
     return yaml.safe_load(path.read_text(encoding="utf-8"))["stages"] if path.is_file() else {}
 
 
-def origin_of(path: str, stages: Mapping[str, Mapping], root: Path) -> Origin:
-    """What is known of how the file `path` (from `root`) was made, by the records of `recorded_stages`."""
-    stage = _maker(path, stages)
+def origin_of(path: str, stages: Mapping[str, Mapping], root: Path, *, made_as: str = "") -> Origin:
+    """What is known of how the file `path` (from `root`) was made, by the records of `recorded_stages`.
+
+    Parameters
+    ----------
+    made_as : name of the output that the file is a copy of, where it is one
+    """
+    stage = _maker(made_as or path, stages)
     source = _source(root / path)
     if not stage:
         return Origin(path, "", "", {}, "no run is recorded that made it", source, ())
@@ -59,7 +64,8 @@ def origin_of(path: str, stages: Mapping[str, Mapping], root: Path) -> Origin:
     text = json.dumps({"code": code, "params": params}, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
     upstream = tuple(_upstream(stage, stages))
-    return Origin(path, stage, digest, params, _state(path, entry, code, params, root), source, upstream)
+    state = _state(path, made_as or path, entry, code, params, root)
+    return Origin(path, stage, digest, params, state, source, upstream)
 
 
 def commit_of(root: Path, path: str = "") -> str:
@@ -95,10 +101,10 @@ def _upstream(stage: str, stages: Mapping[str, Mapping]) -> Iterator[str]:
                 yield maker
 
 
-def _state(path: str, entry: Mapping, code: Mapping[str, str], params: Mapping, root: Path) -> str:
-    """Whether file, code and parameters are still those of the record."""
+def _state(path: str, output: str, entry: Mapping, code: Mapping[str, str], params: Mapping, root: Path) -> str:
+    """Whether file, code and parameters are still those of the record of an output."""
     outs = {out["path"]: out.get("md5") for out in entry["outs"]}
-    if path in outs and (root / path).is_file() and _md5(root / path) != outs[path]:
+    if output in outs and (root / path).is_file() and _md5(root / path) != outs[output]:
         return "the file is not the one that this run made"
     moved = [name for name, md5 in code.items() if not (root / name).is_file() or _md5(root / name) != md5]
     moved += ["params.yaml"] if _moved(params, root / "params.yaml") else []

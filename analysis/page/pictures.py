@@ -118,12 +118,18 @@ class Picture:
     sources: Sequence[Origin]
 
 
+def figure_path(name: str, root: Path) -> str:
+    """Path, from `root`, of a figure of the run in the tree, else of the released one."""
+    made = f"figures/run/{name}.png"
+    return made if (root / made).is_file() else f"figures/{name}.png"
+
+
 def picture(name: str, stages: Mapping[str, Mapping], times: Mapping[str, Mapping], root: Path) -> Picture:
-    """The figure `name` of `root/figures`, as WebP, with what the records `stages` and `times` say of it."""
-    path = f"figures/{name}.png"
+    """The figure `name` as WebP, with what the records `stages` and `times` say of it."""
+    path = figure_path(name, root)
     content, width, height = _webp(root / path)
     caption, drawn_from = CAPTIONS[name]
-    origin = origin_of(path, stages, root)
+    origin = origin_of(path, stages, root, made_as=f"figures/run/{name}.png")
     sources = [origin_of(source, stages, root) for source in drawn_from if (root / source).exists()]
     seconds = times.get(origin.stage.replace("@", "_"), {}).get("wall_s")
     address = f"data:image/webp;base64,{base64.b64encode(content).decode()}"

@@ -2,7 +2,7 @@
 
 A number is looked up by a path such as `reference/accuracy/wiener/rmse`. It begins with what it is taken from:
 
-* `quick`, `reference`: metrics of the run in the tree and of the released one (`data/validation/metrics.json`)
+* `quick`, `reference`: their released metrics (`data/released/<profile>/validation/metrics.json`)
 * `calibration`, `clusters`: of the released long run
 * `settings/quick`, `settings/reference`: parameters that a profile sets
 * `benchmark`, `training`, `run`: costs

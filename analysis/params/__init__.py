@@ -22,7 +22,7 @@ from analysis.params.judging import (
     ValidateParams,
 )
 from analysis.params.learning import NetworkParams, TrainParams
-from analysis.params.load import DATA, ROOT, Params, ParamsError, checked_params, load_params, stage_rng
+from analysis.params.load import DATA, FIGURES, ROOT, Params, ParamsError, checked_params, load_params, stage_rng
 from analysis.params.sky import (
     SUFFIXES,
     CatalogueParams,
@@ -52,6 +52,7 @@ from analysis.params.universe import (
 
 __all__ = [
     "DATA",
+    "FIGURES",
     "MOST_BOXES",
     "ROOT",
     "SUFFIXES",

@@ -30,6 +30,7 @@ from analysis.params.universe import SimulationsParams, TheoryParams
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "data"
+FIGURES = ROOT / "figures" / "run"  # of a run; those of the release lie beside it
 
 
 class ParamsError(BorderError):

@@ -1,0 +1,66 @@
+"""What is committed agrees with itself: text with released numbers, released observations with the code.
+
+A run changes none of these files, and these tests look at none of a run. They are no part of `make test`: who changes
+code or releases results runs `make committed` before committing, and the gate runs it in a clone.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+from analysis.catalogue import observe
+from analysis.download import fetch
+from analysis.paper import PAPER, generated, measured
+from analysis.params import ROOT, checked_params
+from analysis.readme import filled_readme
+from analysis.release import composed
+from analysis.sky import field_grid, load_observation
+
+pytestmark = pytest.mark.committed
+OBSERVATIONS = [
+    *((path.parent.name, path) for path in sorted((ROOT / "data" / "released").glob("*/*.fits"))),
+    *(("quick", path) for path in sorted((ROOT / "data" / "observation").glob("cosmos*.fits"))),
+]
+
+
+def test_numbers_of_readme_are_those_released():
+    assert (ROOT / "README.md").read_text(encoding="utf-8") == filled_readme(), "run `make readme`"
+
+
+def test_numbers_and_tables_of_the_paper_are_those_released():
+    for name, text in generated(measured()).items():
+        assert (PAPER / name).read_text(encoding="utf-8") == text, "run `make paper`"
+
+
+def test_the_last_pdf_was_of_this_text_and_these_figures_and_numbers():
+    stage = yaml.safe_load((PAPER / "dvc.lock").read_text(encoding="utf-8"))["stages"]["paper"]
+    files = [entry for entry in [*stage["deps"], *stage["outs"]] if entry["path"].startswith(("paper/", "figures/"))]
+    assert {"paper/main.tex", "paper/main.pdf", "paper/numbers.tex"} <= {entry["path"] for entry in files}
+    for entry in (entry for entry in files if entry["path"] != "paper/main.pdf"):  # which is not in Git
+        digest = hashlib.md5((ROOT / entry["path"]).read_bytes()).hexdigest()
+        assert digest == entry["md5"], f"{entry['path']} has changed: run `make paper`"
+
+
+@pytest.mark.parametrize("field", ["cosmos", "cosmos_bright"])
+def test_committed_observations_make_the_catalogue_skip(field):
+    command = [sys.executable, "-m", "dvc", "status", "--json", f"catalogue@{field}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "{}"), "run `dvc repro catalogue` and commit"
+
+
+@pytest.mark.skipif("DATA_MIRROR" not in os.environ, reason="NOT TESTED: needs the COSMOS catalogue in DATA_MIRROR")
+@pytest.mark.parametrize(("profile", "path"), OBSERVATIONS, ids=lambda value: getattr(value, "stem", value))
+def test_a_committed_observation_is_what_this_code_makes(profile, path):
+    params = checked_params(composed(profile), profile)
+    field, kept = params.fields[path.stem], load_observation(path)
+    made = observe(field, field_grid(params.grid, field), fetch).observation
+    assert made.grid == kept.grid
+    np.testing.assert_array_equal(made.count, kept.count)
+    for one, other in ((made.gamma, kept.gamma), (made.weight, kept.weight)):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7 * np.abs(other).max())
+    assert np.std(kept.gamma) > 0
