@@ -226,3 +226,66 @@ def test_rows_that_stand_twice_are_told_or_allowed(table):
     with pytest.raises(BorderError, match=r"has [1-7] of \d+ rows on the grid twice, .*set `allow_duplicates: true`"):
         binned(entry)
     assert binned(replace(entry, allow_duplicates=True))[1]["rows"] == N + 7
+
+
+BIG, STEP = 2**53 + 1, np.arange(N) % 130  # a number that float64 rounds; redshifts in steps of 0.01
+IDS = np.where(np.arange(N) == 7, 2**64 - 1, BIG - np.arange(N, dtype=np.uint64) % 2)
+GAPS = STEP < 10
+
+
+def identified(kind):
+    """The galaxies with numbers of 64 bits and redshifts in single precision, some of them masked."""
+    single = (STEP / 100).astype("f8" if kind == "csv" else "f4")  # text says what it says
+    signed = np.where(np.arange(N) % 2, -BIG, BIG)
+    masked = {"gaps": np.ma.array(signed, mask=GAPS), "zgaps": np.ma.array(single, mask=GAPS)}
+    if kind == "parquet":
+        masked = {name: pa.array(values.data, mask=GAPS) for name, values in masked.items()}
+    return PLAIN | {"id": IDS, "z": single} | ({} if kind == "hdf5" else masked)
+
+
+@pytest.mark.parametrize("kind", SUFFIX)
+def test_a_cut_meets_identifiers_and_single_precision_as_the_file_has_them(kind, table, monkeypatch):
+    monkeypatch.setattr("analysis.galaxies.text_table.BLOCK_BYTES", 2**14)
+    cuts = {
+        f"id == {BIG} | {BIG} == id": (np.arange(N) % 2 == 0),
+        f"id >= {2**64 - 1}": np.arange(N) == 7,
+        "z <= 0.29": STEP <= 29,
+        "0.13 < z <= 0.58 | z == 0.7": ((STEP > 13) & (STEP <= 58)) | (STEP == 70),
+    }
+    if kind != "hdf5":
+        cuts |= {
+            f"gaps < -{BIG - 1} | {BIG} == gaps": ~GAPS,
+            f"gaps != {BIG}": GAPS | (np.arange(N) % 2 == 1),
+            "zgaps < 0.29": ~GAPS & (STEP < 29),
+        }
+    for text, right in cuts.items():
+        entry = table(identified(kind), kind, cuts=text)
+        taken = np.concatenate([each.ra_deg for each in galaxies_of(open_table(located(entry), entry), entry)])
+        np.testing.assert_allclose(taken, PLAIN["ALPHA"][right], err_msg=text)
+
+
+def test_whole_numbers_of_text_may_have_others_after_them_and_blanks_beside_commas(tmp_path):
+    """Blocks of whole numbers, of decimals and of gaps; names and values behind a blank, as in `ra, dec`."""
+    rows = [
+        f"{10 + i % 9 / 10}, {i % 7 / 10}, 0.1, -0.2, {i if i < 300 else i / 2 if i < 600 else ''}, a\n"
+        for i in range(N)
+    ]
+    (tmp_path / "a.csv").write_text(" ra, dec , e1, e2, w, field\n" + "".join(rows), encoding="utf-8")
+    entry = CatalogueTable(
+        str(tmp_path / "a.csv"), TableColumns("ra", "dec", "e1", "e2"), cuts="w < 200 & field == 'a'"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("analysis.galaxies.text_table.BLOCK_BYTES", 2**12)
+        opened = open_table(tmp_path / "a.csv", entry)
+        assert opened.columns == ("ra", "dec", "e1", "e2", "w", "field")
+        found = list(galaxies_of(opened, entry))
+    assert len(found) > 3
+    assert sum(len(each.e1) for each in found) == 200 + 100
+
+
+def test_a_name_that_reads_like_arithmetic_must_be_quoted(table):
+    data = PLAIN | {"mag": PLAIN["z_b"] + 20, "err": PLAIN["z_b"], "mag-err": PLAIN["W"]}
+    with pytest.raises(BorderError, match=r"'mag-err' of .*cat\.parquet, or reckon with several; write backticks"):
+        binned(table(data, "parquet", cuts="mag-err < 1"))
+    assert binned(table(data, "parquet", cuts="`mag-err` < 1"))[1]["rows"] == (PLAIN["W"] < 1).sum()
+    assert binned(table(data, "parquet", cuts="mag - err < 21"))[1]["rows"] == N
