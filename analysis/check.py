@@ -12,6 +12,7 @@ from analysis.commands import training_command
 from analysis.files import BorderError, expanded
 from analysis.galaxies import Opened, open_table
 from analysis.galaxies.guess import guessed_table
+from analysis.galaxies.totals import MOST_REPEATED, SAME_ARCSEC
 from analysis.params import ROOT, SUFFIXES, CatalogueTable, SkyUnits, TableColumns
 from analysis.params.expression import parsed
 from analysis.params.types import name_like
@@ -98,6 +99,11 @@ def described(opened: Opened, table: CatalogueTable, units: str, survey: Survey)
         lines.append(
             f"{name:<12} {survey.smallest[a]:.3g} to {survey.largest[a]:.3g}, sigma_e {survey.sigma_e[a]:.3f}, mean"
             f" {survey.mean[a]:+.5f} +- {survey.error[a]:.5f} ({off:+.1f} sigma){word}"
+        )
+    if survey.repeated > MOST_REPEATED:
+        lines.append(
+            f"repeated     {100 * survey.repeated:.0f} % of galaxies lie within {SAME_ARCSEC:g} arcsec of another;"
+            " sheared versions of one galaxy count as so many"
         )
     return lines + _on_the_grid(survey) + ["", _entry(table, survey)]
 

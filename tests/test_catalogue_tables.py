@@ -14,7 +14,7 @@ from astropy.table import Table
 from pyarrow import parquet
 
 from analysis.files import BorderError
-from analysis.galaxies import galaxies_of, located, observed, open_table
+from analysis.galaxies import Cells, Galaxies, galaxies_of, located, observed, open_table
 from analysis.params import CatalogueTable, SkyUnits, TableColumns
 from analysis.sky import Grid, bin_catalogue
 
@@ -264,6 +264,21 @@ def test_a_cut_meets_identifiers_and_single_precision_as_the_file_has_them(kind,
         np.testing.assert_allclose(taken, PLAIN["ALPHA"][right], err_msg=text)
 
 
+@pytest.mark.parametrize("kind", ["hdf5", "parquet", "csv", "ecsv"])
+def test_text_is_compared_in_its_own_letters(kind, tmp_path):
+    name = "S\N{LATIN SMALL LETTER U WITH DIAERESIS}d"
+    where = np.where(np.arange(N) < 50, name, "North")
+    path = tmp_path / f"a{SUFFIX[kind]}"
+    if kind == "hdf5":
+        Table(PLAIN | {"field": np.char.encode(where, "utf-8"), "tract": np.char.encode(where, "utf-8")}).write(
+            path, path="t"
+        )
+    else:
+        write(path, PLAIN | {"field": where}, kind)
+    entry = CatalogueTable(str(path), NAMES, cuts=f"field == '{name}'")
+    assert sum(len(each.e1) for each in galaxies_of(open_table(path, entry), entry)) == 50
+
+
 def test_whole_numbers_of_text_may_have_others_after_them_and_blanks_beside_commas(tmp_path):
     """Blocks of whole numbers, of decimals and of gaps; names and values behind a blank, as in `ra, dec`."""
     rows = [
@@ -289,3 +304,54 @@ def test_a_name_that_reads_like_arithmetic_must_be_quoted(table):
         binned(table(data, "parquet", cuts="mag-err < 1"))
     assert binned(table(data, "parquet", cuts="`mag-err` < 1"))[1]["rows"] == (PLAIN["W"] < 1).sum()
     assert binned(table(data, "parquet", cuts="mag - err < 21"))[1]["rows"] == N
+
+
+def versions(offset_arcsec, *, share=1.0, number=2):
+    """The galaxies, and a share of them again with other shapes, so far away."""
+    again = int(share * N)
+    rng = np.random.default_rng(5)
+    parts = [PLAIN | {"version": np.zeros(N, int)}]
+    for version in range(1, number):
+        angle = rng.uniform(0, 2 * np.pi, again)
+        part = {name: values[:again].copy() for name, values in PLAIN.items()}
+        part["DELTA"] += offset_arcsec * np.sin(angle) / 3600
+        part["ALPHA"] += offset_arcsec * np.cos(angle) / 3600 / np.cos(np.deg2rad(40))
+        part["G1"] += 0.01 * version
+        parts.append(part | {"version": np.full(again, version)})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+@pytest.mark.parametrize(
+    ("offset_arcsec", "share", "number"), [(0.0, 1.0, 2), (0.0, 0.2, 2), (0.05, 1.0, 5), (0.2, 1.0, 2), (0.02, 0.1, 3)]
+)
+def test_galaxies_that_stand_several_times_with_other_shapes_are_told_or_allowed(table, offset_arcsec, share, number):
+    entry = table(versions(offset_arcsec, share=share, number=number))
+    with pytest.raises(
+        BorderError, match=r"the same galaxies several times .* % of those .*set `allow_duplicates: true`"
+    ):
+        binned(entry)
+    assert binned(replace(entry, allow_duplicates=True))[1]["rows"] > N
+    assert binned(replace(entry, cuts="version == 0"))[1]["rows"] == N
+
+
+@pytest.mark.parametrize(("offset_arcsec", "share"), [(0.0, 0.02), (0.6, 1.0)])
+def test_blends_and_neighbours_are_different_galaxies(table, offset_arcsec, share):
+    binned(table(versions(offset_arcsec, share=share)))
+    weightless = versions(0.0)
+    weightless["W"] = np.where(weightless["version"] == 1, 0.0, weightless["W"])
+    binned(table(weightless))
+
+
+@pytest.mark.parametrize("repeats", [1, 4])
+def test_cells_of_many_galaxies_are_a_fair_sample_of_few(repeats, monkeypatch):
+    monkeypatch.setattr("analysis.galaxies.totals.MOST_CELLS", 5000)
+    rng = np.random.default_rng(6)
+    ra_deg, dec_deg = (
+        np.repeat(values, repeats) for values in (rng.uniform(0, 360, 40_000), rng.uniform(-90, 90, 40_000))
+    )
+    ones, cells = np.ones(len(ra_deg)), Cells()
+    for part in np.array_split(rng.permutation(len(ra_deg)), 7):
+        few = ones[part]
+        cells.add(Galaxies(ra_deg[part], dec_deg[part], few, few, few, few, few, len(part)), few > 0)
+    assert 2000 < len(cells.numbers) <= 5000
+    assert cells.repeated() == float(repeats > 1)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
-from astropy.table import Table
+from astropy.table import Table, vstack
 from pyarrow import parquet
 
 from analysis.__main__ import _named, main
@@ -145,6 +145,9 @@ def test_the_entry_that_is_suggested_works_when_it_is_pasted(tmp_path, capsys, m
     assert "path: Other Survey.v2.fits\n" in capsys.readouterr().out, "a file of the project moves with it"
 
 
+SMALL = {"hours": False, "density": 4.0, "side_deg": (0.5, 0.5)}
+
+
 def strip(hours, *, density=20.0, center=(150.0, -20.0), side_deg=(1.5, 1.5)):
     """Positions of a field, RA in hours or degrees, without a unit."""
     rng = np.random.default_rng(3)
@@ -174,6 +177,20 @@ def test_right_ascensions_in_hours_are_told_by_the_shape_of_the_field(positions,
     given = replace(asked, units=sky_units({"ra": "deg"}))
     table, told = guessed_table(open_table(tmp_path / "a.fits", given), given, {})
     assert (table.units.ra, told) == ("deg", "as given")
+
+
+def test_sheared_versions_are_told_by_check(tmp_path, capsys):
+    one = strip(**SMALL)
+    five = vstack([one] * 5)
+    five["e1"] += np.repeat(0.01 * np.arange(5), len(one))
+    five.write(tmp_path / "a.fits")
+    assert main(["check", str(tmp_path / "a.fits")]) == 1
+    assert "the same galaxies several times" in capsys.readouterr().err
+    assert main(["check", str(tmp_path / "a.fits"), "--allow-duplicates"]) == 0
+    assert "repeated     100 % of galaxies" in capsys.readouterr().out
+    one.write(tmp_path / "b.fits")
+    assert main(["check", str(tmp_path / "b.fits")]) == 0
+    assert "repeated" not in capsys.readouterr().out
 
 
 def test_units_that_nobody_knows_are_refused(capsys):
@@ -224,7 +241,7 @@ ALPHA = "\N{GREEK SMALL LETTER ALPHA}"
 @pytest.mark.parametrize("names", [("a,b=c", "d e", 'f"g', " h", ALPHA), ("('s', 1)", "`x`", "e1-e2", "null", "1")])
 def test_names_of_any_kind_are_given_cut_and_pasted(names, tmp_path, monkeypatch):
     """Into a terminal that knows ASCII alone."""
-    table = strip(hours=False)
+    table = strip(**SMALL)
     columns = {name: table[old].data for name, old in zip(names, ("ra", "dec", "e1", "e2", "e1"), strict=True)}
     parquet.write_table(pa.table(columns), tmp_path / f"2 {ALPHA}.parquet")
     quoted = [name.replace('"', '""') for name in names]
@@ -247,7 +264,7 @@ def test_names_of_any_kind_are_given_cut_and_pasted(names, tmp_path, monkeypatch
 
 
 def test_what_is_refused_is_told_in_any_terminal(tmp_path, monkeypatch):
-    strip(hours=False).write(tmp_path / "a.fits")
+    strip(**SMALL).write(tmp_path / "a.fits")
     err = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
     monkeypatch.setattr("sys.stderr", err)
     assert main(["check", str(tmp_path / "a.fits"), f"--columns=ra={ALPHA}\udcff"]) == 1
@@ -256,7 +273,7 @@ def test_what_is_refused_is_told_in_any_terminal(tmp_path, monkeypatch):
 
 
 def test_a_name_with_a_blank_is_guessed_or_meant(tmp_path, capsys):
-    table = strip(hours=False)
+    table = strip(**SMALL)
     parquet.write_table(pa.table({f" {name}": table[name].data for name in table.colnames}), tmp_path / "a.parquet")
     assert main(["check", str(tmp_path / "a.parquet")]) == 0
     assert "ra =  ra, dec =  dec" in capsys.readouterr().out

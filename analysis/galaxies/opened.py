@@ -128,7 +128,7 @@ def plain(values: np.ndarray, name: str, path: Path) -> np.ndarray:
     if values.dtype.kind == "O":
         values = _from_objects(values)
     if values.dtype.kind == "S":
-        values = np.char.decode(values, "ascii", "replace")
+        values = np.char.decode(values, "utf-8", "replace")
     if values.dtype.kind == "U":
         return np.where(masked, "", np.char.rstrip(values))
     if values.dtype.kind not in "biuf":
@@ -145,7 +145,7 @@ def plain(values: np.ndarray, name: str, path: Path) -> np.ndarray:
 
 def _from_objects(values: np.ndarray) -> np.ndarray:
     """Objects as text, missing ones empty."""
-    words = [value.decode("ascii", "replace") if isinstance(value, bytes) else value for value in values]
+    words = [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values]
     return np.array(["" if word is None else str(word) for word in words], dtype=str)
 
 
