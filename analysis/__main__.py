@@ -2,15 +2,23 @@
 
 import argparse
 import os
+import re
 import sys
 import warnings
 
 from analysis.files import BorderError
 from analysis.params import ParamsError
 
+# A pair of `ra=ALPHA,dec=DELTA`; a value ends where the next pair begins, or stands in double quotes
+PAIR = re.compile(r'\s*(\w+)\s*=\s*(?:"((?:[^"]|"")+)"|(.*?))\s*(?:,(?=\s*\w+\s*=)|,?\s*$)', re.DOTALL)
+COLUMNS = "ra=ALPHA,dec=DELTA"
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; 0 if it did its work, 1 with a sentence on stderr if not."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal may know fewer letters than names of columns have
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
@@ -34,9 +42,16 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     check = commands.add_parser("check", help="say what a shear catalogue holds, and the entry that would use it")
     check.add_argument("path", help="FITS, Parquet, CSV, ECSV or HDF5")
-    check.add_argument("--columns", default="", help="names by role, as in ra=ALPHA,dec=DELTA; the others are guessed")
-    check.add_argument("--units", default="", help="of positions, as in ra=hourangle,dec=deg; guessed where left out")
-    check.add_argument("--cuts", help="rows to keep, as in 'z_b > 0.5 & fitclass == 0'")
+    check.add_argument(
+        "--columns",
+        action="append",
+        default=[],
+        help=f"names by role, as in {COLUMNS}; a name may stand in double quotes; others are guessed; repeatable",
+    )
+    check.add_argument(
+        "--units", action="append", default=[], help="of positions, as in ra=hourangle,dec=deg; else guessed"
+    )
+    check.add_argument("--cuts", help="rows to keep, as in 'z_b > 0.5 & `mag-err` < 0.1'")
     check.add_argument("--hdu", help="number or name of the HDU of a FITS file")
     check.add_argument("--key", help="table of an HDF5 file")
     check.add_argument("--allow-duplicates", action="store_true", help="take rows that stand twice for two galaxies")
@@ -101,12 +116,18 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _named(option: str, text: str, example: str) -> dict[str, str]:
-    """What an option says by name, as in `ra=ALPHA,dec=DELTA`."""
-    pairs = [part.partition("=") for part in text.split(",") if part]
-    if not all(value for _, _, value in pairs):
-        raise BorderError(f"{option} is {text!r}; write it as in {example}.")
-    return {name.strip(): value.strip() for name, _, value in pairs}
+def _named(option: str, texts: list[str], example: str) -> dict[str, str]:
+    """What an option, given once or more, says by name, as in `ra=ALPHA,dec=DELTA`."""
+    found = {}
+    for text in texts:
+        end = 0
+        while end < len(text):
+            pair = PAIR.match(text, end)
+            if pair is None or not (pair[2] or pair[3]):
+                raise BorderError(f"{option} is {text!r}; write it as in {example}.")
+            found[pair[1]] = pair[2].replace('""', '"') if pair[2] else pair[3]
+            end = pair.end()
+    return found
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -124,7 +145,7 @@ def _check(options: argparse.Namespace) -> None:
     """Look at a catalogue."""
     from analysis import check
 
-    columns = _named("--columns", options.columns, "ra=ALPHA,dec=DELTA")
+    columns = _named("--columns", options.columns, COLUMNS)
     units = _named("--units", options.units, "ra=hourangle,dec=deg")
     chosen = {"cuts": options.cuts, "hdu": options.hdu, "key": options.key, "twice": options.allow_duplicates}
     check.main(options.path, columns=columns, units=units, **chosen)

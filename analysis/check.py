@@ -1,6 +1,5 @@
 """`python -m analysis check mycat.fits`: what a catalogue holds, and the entry of `conf/config.yaml` that uses it."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -10,11 +9,13 @@ import numpy as np
 import yaml
 
 from analysis.commands import training_command
-from analysis.files import BorderError
+from analysis.files import BorderError, expanded
 from analysis.galaxies import Opened, open_table
 from analysis.galaxies.guess import guessed_table
+from analysis.galaxies.totals import MOST_REPEATED, SAME_ARCSEC
 from analysis.params import ROOT, SUFFIXES, CatalogueTable, SkyUnits, TableColumns
 from analysis.params.expression import parsed
+from analysis.params.types import name_like
 from analysis.survey import GALAXIES_A_PIXEL, MARGIN, SHIFTED, Survey, surveyed
 
 SEED = 2020  # of the random turns that signs are judged by
@@ -56,7 +57,7 @@ def main(
             parsed(cuts)
         except ValueError as error:
             raise BorderError(f"--cuts {cuts[:60]!r}: {error}.") from None
-    place = Path(path).absolute()
+    place = Path(expanded(path)).absolute()
     number = int(hdu) if hdu is not None and hdu.isdecimal() else hdu
     known = place.suffix.lower() in {suffix for group in SUFFIXES.values() for suffix in group}
     if not known:
@@ -99,6 +100,11 @@ def described(opened: Opened, table: CatalogueTable, units: str, survey: Survey)
             f"{name:<12} {survey.smallest[a]:.3g} to {survey.largest[a]:.3g}, sigma_e {survey.sigma_e[a]:.3f}, mean"
             f" {survey.mean[a]:+.5f} +- {survey.error[a]:.5f} ({off:+.1f} sigma){word}"
         )
+    if survey.repeated > MOST_REPEATED:
+        lines.append(
+            f"repeated     {100 * survey.repeated:.0f} % of galaxies lie within {SAME_ARCSEC:g} arcsec of another;"
+            " sheared versions of one galaxy count as so many"
+        )
     return lines + _on_the_grid(survey) + ["", _entry(table, survey)]
 
 
@@ -135,7 +141,7 @@ def _entry(table: CatalogueTable, survey: Survey) -> str:
             catalogue[key] = getattr(table, key)
     if table.allow_duplicates:
         catalogue["allow_duplicates"] = True
-    name = re.sub(r"\W+", "_", path.stem.lower()).strip("_") or "field"
+    name = name_like(path.stem)
     center = list(survey.center_deg) if survey.wide else None
     field = {name: {"title": name, "center_deg": center, "catalogue": catalogue}}
     text = yaml.safe_dump(field, sort_keys=False, width=100, default_flow_style=None)

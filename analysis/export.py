@@ -5,6 +5,7 @@ the field alone, by number, ICRS and nested; readers take all others for unseen.
 netCDF 4: its axes are dimension scales, so that xarray opens it with its coordinates.
 """
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from astropy.table import Table
 from scipy.ndimage import map_coordinates
 
 from analysis.clusters import load_clusters
-from analysis.files import BorderError, atomic
+from analysis.files import BorderError, atomic, expanded
 from analysis.params import DATA, ROOT, load_params
 from analysis.power import load_table
 from analysis.sky import Grid, grid_from_header, read_image
@@ -39,29 +40,48 @@ def main(name: str, folder: str | None, nside: int | None, xarray: bool) -> None
     Raises
     ------
     BorderError
-        If there is no such run, or it was not sampled, or HEALPix cannot be written.
+        If there is no such run, or it was not sampled, or HEALPix or the folder cannot be written.
     """
     params = load_params()
     if name not in params.sample.fields:
         runs = ", ".join(params.sample.fields)
         raise BorderError(f"{name!r} is no run of sample.fields; choose one of: {runs}.")
-    source, target = DATA / "samples" / f"{name}.fits", Path(folder) if folder else DATA / "export" / name
+    source = DATA / "samples" / f"{name}.fits"
     samples, header = read_image(source, "SAMPLES")
     grid, about = grid_from_header(header), provenance(source)
     maps = {key: read_image(source, key.upper())[0] for key in ("mean", "std")}
+    healpix = healpix_pixels(maps["mean"], grid, nside) if nside is not None else None
+    listed = (ROOT / params.sample.fields[name].observation).with_suffix("")
+    tables = found_tables(name, listed, DATA / "clusters" / "results")
+    target = made_folder(Path(expanded(folder)) if folder else DATA / "export" / name)
     written = [save_image(target / f"{key}.fits", image, grid, about) for key, image in maps.items()]
-    if nside is not None:
-        written.append(save_healpix(target / f"mean_nside{nside}.fits", maps["mean"], grid, nside, about))
+    if healpix is not None:
+        written.append(save_healpix(target / f"mean_nside{nside}.fits", healpix, nside, about))
     if xarray:
         written.append(save_samples_hdf5(target / "samples.h5", samples, grid, about))
-    listed = (ROOT / params.sample.fields[name].observation).with_suffix("")
-    for what, table in found_tables(name, listed, DATA / "clusters" / "results").items():
+    for what, table in tables.items():
         if table is None:
             print(f"no {what} of {name} are listed: run `dvc repro clusters` where it is one of clusters.controls")
             continue
         circles = regions(table, params.clusters.radius_arcmin)
         written.append(save_regions(target / f"{what}.reg", circles, COLOURS[what]))
     print("\n".join(str(path) for path in written))
+
+
+def made_folder(path: Path) -> Path:
+    """A folder to write into, made where it is missing.
+
+    Raises
+    ------
+    BorderError
+        If something else stands there, or it cannot be made or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        raise BorderError(f"{path} cannot be written into ({error.strerror}); give another --folder.") from None
 
 
 def provenance(path: str | Path) -> dict[str, str | int]:
@@ -162,9 +182,9 @@ def healpix_pixels(image: np.ndarray, grid: Grid, nside: int) -> tuple[np.ndarra
     return numbers[inside][order], values[order]
 
 
-def save_healpix(path: Path, image: np.ndarray, grid: Grid, nside: int, about: Mapping[str, object]) -> Path:
-    """Write a map as a table of HEALPix pixels, those of the field alone; readers take the rest for unseen."""
-    numbers, values = healpix_pixels(image, grid, nside)
+def save_healpix(path: Path, pixels: tuple[np.ndarray, np.ndarray], nside: int, about: Mapping[str, object]) -> Path:
+    """Write `healpix_pixels` as a table: those of the field alone; readers take the rest for unseen."""
+    numbers, values = pixels
     columns = [fits.Column("PIXEL", "K", array=numbers), fits.Column("KAPPA", "E", array=values.astype(np.float32))]
     hdu = fits.BinTableHDU.from_columns(columns, name="HEALPIX")
     hdu.header.update(

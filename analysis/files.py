@@ -27,6 +27,20 @@ class BorderError(ValueError):
     """Bad input at the border (a file, a key, a source), told in one sentence with its remedy."""
 
 
+def expanded(path: str) -> str:
+    """A path with the home folder for a leading `~`, as a shell has it.
+
+    Raises
+    ------
+    BorderError
+        If no such user has a home folder.
+    """
+    whole = os.path.expanduser(path)
+    if whole.startswith("~"):
+        raise BorderError(f"{path} begins with the home folder of a user who has none here; write the path out.")
+    return whole
+
+
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it onto `path` on success, remove it on error.
@@ -44,10 +58,12 @@ def atomic(path: Path | str) -> Iterator[Path]:
     Raises
     ------
     BorderError
-        If the disk is full. `path` keeps what it held before.
+        If the disk is full, or `path` is a folder. `path` keeps what it held before.
     """
     path = Path(path)
     temporary = None
+    if path.is_dir():
+        raise BorderError(f"{path} is a folder, and a file is to be written there; move it away.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path)

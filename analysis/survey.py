@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.ndimage import binary_fill_holes, label
 
-from analysis.galaxies import Opened, center_of, galaxies_of, observed
+from analysis.galaxies import Cells, Opened, center_of, galaxies_of, observed
 from analysis.params import CatalogueTable
 from analysis.signs import Signs, compared_signs, verdict
 from analysis.sky import Grid, Observation, Sums
@@ -33,6 +33,8 @@ class Survey:
         Of all kept galaxies.
     smallest, largest, mean, error, sigma_e : (2,)
         Of e1 and e2, calibrated; the mean with its standard error.
+    repeated : float
+        Share of galaxies that lie where another does.
     wide : bool
         Whether the field is too wide for one flat map, so that the rest is of its densest patch.
     grid : Grid
@@ -55,6 +57,7 @@ class Survey:
     mean: np.ndarray
     error: np.ndarray
     sigma_e: np.ndarray
+    repeated: float
     wide: bool
     grid: Grid
     on_grid: int
@@ -74,9 +77,10 @@ def surveyed(opened: Opened, table: CatalogueTable, *, rng: np.random.Generator)
     center = center_of(opened, table)
     read, places, step, lowest, highest = 0, np.empty((2, 0)), 1, np.full(2, np.inf), np.full(2, -np.inf)
     sums = Sums(Grid(16, 1.0, *center))
-    means = np.zeros(2)
+    means, cells = np.zeros(2), Cells()
     for galaxies in galaxies_of(opened, table):
         read += galaxies.read
+        cells.add(galaxies, np.ones(len(galaxies.e1), bool))
         e = np.stack([galaxies.e1, galaxies.e2])
         if e.size:
             lowest, highest = np.minimum(lowest, e.min(axis=1)), np.maximum(highest, e.max(axis=1))
@@ -98,7 +102,7 @@ def surveyed(opened: Opened, table: CatalogueTable, *, rng: np.random.Generator)
     weight, square = sums.totals[:2]
     return Survey(
         read, sums.rows, center, area, density, lowest * scale, highest * scale, means / weight * scale,
-        sums.sigma_e() * scale * np.sqrt(square) / weight, sums.sigma_e() * scale, wide, grid,
+        sums.sigma_e() * scale * np.sqrt(square) / weight, sums.sigma_e() * scale, cells.repeated(), wide, grid,
         int(observation.count.sum()), _holes(observation), signs, verdict(signs),
     )  # fmt: skip
 

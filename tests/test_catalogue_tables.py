@@ -14,7 +14,7 @@ from astropy.table import Table
 from pyarrow import parquet
 
 from analysis.files import BorderError
-from analysis.galaxies import galaxies_of, located, observed, open_table
+from analysis.galaxies import Cells, Galaxies, galaxies_of, located, observed, open_table
 from analysis.params import CatalogueTable, SkyUnits, TableColumns
 from analysis.sky import Grid, bin_catalogue
 
@@ -226,3 +226,132 @@ def test_rows_that_stand_twice_are_told_or_allowed(table):
     with pytest.raises(BorderError, match=r"has [1-7] of \d+ rows on the grid twice, .*set `allow_duplicates: true`"):
         binned(entry)
     assert binned(replace(entry, allow_duplicates=True))[1]["rows"] == N + 7
+
+
+BIG, STEP = 2**53 + 1, np.arange(N) % 130  # a number that float64 rounds; redshifts in steps of 0.01
+IDS = np.where(np.arange(N) == 7, 2**64 - 1, BIG - np.arange(N, dtype=np.uint64) % 2)
+GAPS = STEP < 10
+
+
+def identified(kind):
+    """The galaxies with numbers of 64 bits and redshifts in single precision, some of them masked."""
+    single = (STEP / 100).astype("f8" if kind == "csv" else "f4")  # text says what it says
+    signed = np.where(np.arange(N) % 2, -BIG, BIG)
+    masked = {"gaps": np.ma.array(signed, mask=GAPS), "zgaps": np.ma.array(single, mask=GAPS)}
+    if kind == "parquet":
+        masked = {name: pa.array(values.data, mask=GAPS) for name, values in masked.items()}
+    return PLAIN | {"id": IDS, "z": single} | ({} if kind == "hdf5" else masked)
+
+
+@pytest.mark.parametrize("kind", SUFFIX)
+def test_a_cut_meets_identifiers_and_single_precision_as_the_file_has_them(kind, table, monkeypatch):
+    monkeypatch.setattr("analysis.galaxies.text_table.BLOCK_BYTES", 2**14)
+    cuts = {
+        f"id == {BIG} | {BIG} == id": (np.arange(N) % 2 == 0),
+        f"id >= {2**64 - 1}": np.arange(N) == 7,
+        "z <= 0.29": STEP <= 29,
+        "0.13 < z <= 0.58 | z == 0.7": ((STEP > 13) & (STEP <= 58)) | (STEP == 70),
+    }
+    if kind != "hdf5":
+        cuts |= {
+            f"gaps < -{BIG - 1} | {BIG} == gaps": ~GAPS,
+            f"gaps != {BIG}": GAPS | (np.arange(N) % 2 == 1),
+            "zgaps < 0.29": ~GAPS & (STEP < 29),
+        }
+    for text, right in cuts.items():
+        entry = table(identified(kind), kind, cuts=text)
+        taken = np.concatenate([each.ra_deg for each in galaxies_of(open_table(located(entry), entry), entry)])
+        np.testing.assert_allclose(taken, PLAIN["ALPHA"][right], err_msg=text)
+
+
+@pytest.mark.parametrize("kind", ["hdf5", "parquet", "csv", "ecsv"])
+def test_text_is_compared_in_its_own_letters(kind, tmp_path):
+    name = "S\N{LATIN SMALL LETTER U WITH DIAERESIS}d"
+    where = np.where(np.arange(N) < 50, name, "North")
+    path = tmp_path / f"a{SUFFIX[kind]}"
+    if kind == "hdf5":
+        Table(PLAIN | {"field": np.char.encode(where, "utf-8"), "tract": np.char.encode(where, "utf-8")}).write(
+            path, path="t"
+        )
+    else:
+        write(path, PLAIN | {"field": where}, kind)
+    entry = CatalogueTable(str(path), NAMES, cuts=f"field == '{name}'")
+    assert sum(len(each.e1) for each in galaxies_of(open_table(path, entry), entry)) == 50
+
+
+def test_whole_numbers_of_text_may_have_others_after_them_and_blanks_beside_commas(tmp_path):
+    """Blocks of whole numbers, of decimals and of gaps; names and values behind a blank, as in `ra, dec`."""
+    rows = [
+        f"{10 + i % 9 / 10}, {i % 7 / 10}, 0.1, -0.2, {i if i < 300 else i / 2 if i < 600 else ''}, a\n"
+        for i in range(N)
+    ]
+    (tmp_path / "a.csv").write_text(" ra, dec , e1, e2, w, field\n" + "".join(rows), encoding="utf-8")
+    entry = CatalogueTable(
+        str(tmp_path / "a.csv"), TableColumns("ra", "dec", "e1", "e2"), cuts="w < 200 & field == 'a'"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("analysis.galaxies.text_table.BLOCK_BYTES", 2**12)
+        opened = open_table(tmp_path / "a.csv", entry)
+        assert opened.columns == ("ra", "dec", "e1", "e2", "w", "field")
+        found = list(galaxies_of(opened, entry))
+    assert len(found) > 3
+    assert sum(len(each.e1) for each in found) == 200 + 100
+
+
+def test_a_name_that_reads_like_arithmetic_must_be_quoted(table):
+    data = PLAIN | {"mag": PLAIN["z_b"] + 20, "err": PLAIN["z_b"], "mag-err": PLAIN["W"]}
+    with pytest.raises(BorderError, match=r"'mag-err' of .*cat\.parquet, or reckon with several; write backticks"):
+        binned(table(data, "parquet", cuts="mag-err < 1"))
+    assert binned(table(data, "parquet", cuts="`mag-err` < 1"))[1]["rows"] == (PLAIN["W"] < 1).sum()
+    assert binned(table(data, "parquet", cuts="mag - err < 21"))[1]["rows"] == N
+
+
+def versions(offset_arcsec, *, share=1.0, number=2):
+    """The galaxies, and a share of them again with other shapes, so far away."""
+    again = int(share * N)
+    rng = np.random.default_rng(5)
+    parts = [PLAIN | {"version": np.zeros(N, int)}]
+    for version in range(1, number):
+        angle = rng.uniform(0, 2 * np.pi, again)
+        part = {name: values[:again].copy() for name, values in PLAIN.items()}
+        part["DELTA"] += offset_arcsec * np.sin(angle) / 3600
+        part["ALPHA"] += offset_arcsec * np.cos(angle) / 3600 / np.cos(np.deg2rad(40))
+        part["G1"] += 0.01 * version
+        parts.append(part | {"version": np.full(again, version)})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+@pytest.mark.parametrize(
+    ("offset_arcsec", "share", "number"), [(0.0, 1.0, 2), (0.0, 0.2, 2), (0.05, 1.0, 5), (0.2, 1.0, 2), (0.02, 0.1, 3)]
+)
+def test_galaxies_that_stand_several_times_with_other_shapes_are_told_or_allowed(table, offset_arcsec, share, number):
+    entry = table(versions(offset_arcsec, share=share, number=number))
+    with pytest.raises(
+        BorderError, match=r"the same galaxies several times .* % of those .*set `allow_duplicates: true`"
+    ):
+        binned(entry)
+    assert binned(replace(entry, allow_duplicates=True))[1]["rows"] > N
+    assert binned(replace(entry, cuts="version == 0"))[1]["rows"] == N
+
+
+@pytest.mark.parametrize(("offset_arcsec", "share"), [(0.0, 0.02), (0.6, 1.0)])
+def test_blends_and_neighbours_are_different_galaxies(table, offset_arcsec, share):
+    binned(table(versions(offset_arcsec, share=share)))
+    weightless = versions(0.0)
+    weightless["W"] = np.where(weightless["version"] == 1, 0.0, weightless["W"])
+    binned(table(weightless))
+
+
+@pytest.mark.parametrize("repeats", [1, 4])
+def test_cells_of_many_galaxies_are_a_fair_sample_of_few(repeats, monkeypatch):
+    monkeypatch.setattr("analysis.galaxies.totals.MOST_CELLS", 5000)
+    rng = np.random.default_rng(6)
+    ra_deg, dec_deg = (
+        np.repeat(values, repeats) for values in (rng.uniform(0, 360, 40_000), rng.uniform(-90, 90, 40_000))
+    )
+    ones, cells = np.ones(len(ra_deg)), Cells()
+    for part in np.array_split(rng.permutation(len(ra_deg)), 7):
+        few = ones[part]
+        cells.add(Galaxies(ra_deg[part], dec_deg[part], few, few, few, few, few, len(part)), few > 0)
+    assert 2000 < len(cells.numbers) <= 5000
+    assert cells.repeated() == float(repeats > 1)

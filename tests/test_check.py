@@ -1,18 +1,22 @@
 """The look at a catalogue: signs that lensing tells, a grid that fits, and an entry that works when it is pasted."""
 
 import copy
+import io
 import subprocess
 import sys
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
-from astropy.table import Table
+from astropy.table import Table, vstack
+from pyarrow import parquet
 
-from analysis.__main__ import main
+from analysis.__main__ import _named, main
 from analysis.check import sky_units
-from analysis.galaxies import center_of, located, observed, open_table
+from analysis.files import BorderError
+from analysis.galaxies import center_of, located, needed_columns, observed, open_table
 from analysis.galaxies.guess import guessed_table
 from analysis.kernel import kaiser_squires_kernel
 from analysis.params import ROOT, CatalogueTable, TableColumns, checked_params
@@ -141,6 +145,9 @@ def test_the_entry_that_is_suggested_works_when_it_is_pasted(tmp_path, capsys, m
     assert "path: Other Survey.v2.fits\n" in capsys.readouterr().out, "a file of the project moves with it"
 
 
+SMALL = {"hours": False, "density": 4.0, "side_deg": (0.5, 0.5)}
+
+
 def strip(hours, *, density=20.0, center=(150.0, -20.0), side_deg=(1.5, 1.5)):
     """Positions of a field, RA in hours or degrees, without a unit."""
     rng = np.random.default_rng(3)
@@ -172,6 +179,20 @@ def test_right_ascensions_in_hours_are_told_by_the_shape_of_the_field(positions,
     assert (table.units.ra, told) == ("deg", "as given")
 
 
+def test_sheared_versions_are_told_by_check(tmp_path, capsys):
+    one = strip(**SMALL)
+    five = vstack([one] * 5)
+    five["e1"] += np.repeat(0.01 * np.arange(5), len(one))
+    five.write(tmp_path / "a.fits")
+    assert main(["check", str(tmp_path / "a.fits")]) == 1
+    assert "the same galaxies several times" in capsys.readouterr().err
+    assert main(["check", str(tmp_path / "a.fits"), "--allow-duplicates"]) == 0
+    assert "repeated     100 % of galaxies" in capsys.readouterr().out
+    one.write(tmp_path / "b.fits")
+    assert main(["check", str(tmp_path / "b.fits")]) == 0
+    assert "repeated" not in capsys.readouterr().out
+
+
 def test_units_that_nobody_knows_are_refused(capsys):
     assert main(["check", "a.fits", "--units", "ra=hours"]) == 1
     assert "--units has ra=hours; it takes ra in deg, rad" in capsys.readouterr().err
@@ -190,3 +211,71 @@ def test_a_reader_who_has_seen_enough_gets_no_traceback(tmp_path):
     assert process.returncode == 1
     assert "Traceback" not in told
     assert "BrokenPipe" not in told
+
+
+@pytest.mark.parametrize(
+    ("texts", "found"),
+    [
+        (["ra=A,dec=D"], {"ra": "A", "dec": "D"}),
+        (["ra = A B , dec= D.e-f,"], {"ra": "A B", "dec": "D.e-f"}),
+        (["ra=('a', 'ra'),dec=('a', 'dec')"], {"ra": "('a', 'ra')", "dec": "('a', 'dec')"}),
+        (["ra=a,b", "dec=x=y"], {"ra": "a,b", "dec": "x=y"}),
+        (['ra="a,dec=""b""",e1=" c",dec=d'], {"ra": 'a,dec="b"', "e1": " c", "dec": "d"}),
+        (["ra=A", "ra=B"], {"ra": "B"}),
+        ([], {}),
+    ],
+)
+def test_an_option_can_give_any_name(texts, found):
+    assert _named("--columns", texts, "ra=A") == found
+
+
+@pytest.mark.parametrize("text", ["ra", "ra=", "=A", "ra=,dec=D", ",ra=A", "ra A"])
+def test_an_option_that_gives_none_is_told(text):
+    with pytest.raises(BorderError, match=r"--columns is .*; write it as in ra=A"):
+        _named("--columns", [text], "ra=A")
+
+
+ALPHA = "\N{GREEK SMALL LETTER ALPHA}"
+
+
+@pytest.mark.parametrize("names", [("a,b=c", "d e", 'f"g', " h", ALPHA), ("('s', 1)", "`x`", "e1-e2", "null", "1")])
+def test_names_of_any_kind_are_given_cut_and_pasted(names, tmp_path, monkeypatch):
+    """Into a terminal that knows ASCII alone."""
+    table = strip(**SMALL)
+    columns = {name: table[old].data for name, old in zip(names, ("ra", "dec", "e1", "e2", "e1"), strict=True)}
+    parquet.write_table(pa.table(columns), tmp_path / f"2 {ALPHA}.parquet")
+    quoted = [name.replace('"', '""') for name in names]
+    options = [
+        f'--columns={role}="{name}"' for role, name in zip(("ra", "dec", "e1", "e2", "weight"), quoted, strict=True)
+    ]
+    cut = " & ".join(f"`{name.replace('`', '``')}` > -0.1" for name in (names[2], names[4]))
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", out)
+    columns[names[4]] = np.abs(columns[names[4]])
+    parquet.write_table(pa.table(columns), tmp_path / f"2 {ALPHA}.parquet")
+    assert main(["check", str(tmp_path / f"2 {ALPHA}.parquet"), *options, "--cuts", cut]) == 0
+    said = out.buffer.getvalue().decode("ascii")
+    assert f"{len(table)} rows (parquet), {(columns[names[2]] > -0.1).sum()} kept" in said
+    entry = yaml.safe_load(said.split("in conf/config.yaml:\n\n")[1].split("\nadd ")[0])
+    content = copy.deepcopy(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
+    content["fields"] |= entry
+    field = checked_params(content, "params.yaml").fields["field_2"]
+    assert needed_columns(field.catalogue) == list(names)
+
+
+def test_what_is_refused_is_told_in_any_terminal(tmp_path, monkeypatch):
+    strip(**SMALL).write(tmp_path / "a.fits")
+    err = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    monkeypatch.setattr("sys.stderr", err)
+    assert main(["check", str(tmp_path / "a.fits"), f"--columns=ra={ALPHA}\udcff"]) == 1
+    err.flush()
+    assert err.buffer.getvalue().decode("latin-1").startswith(r"column '\u03b1\udcff' is not in")
+
+
+def test_a_name_with_a_blank_is_guessed_or_meant(tmp_path, capsys):
+    table = strip(**SMALL)
+    parquet.write_table(pa.table({f" {name}": table[name].data for name in table.colnames}), tmp_path / "a.parquet")
+    assert main(["check", str(tmp_path / "a.parquet")]) == 0
+    assert "ra =  ra, dec =  dec" in capsys.readouterr().out
+    assert main(["check", str(tmp_path / "a.parquet"), "--columns=ra=ra"]) == 1
+    assert "did you mean ' ra'?" in capsys.readouterr().err

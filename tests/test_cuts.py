@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.files import BorderError
-from analysis.galaxies.cuts import kept, named
+from analysis.galaxies.cuts import check_names, kept, named
 from analysis.params.expression import parsed
 
 COLUMNS = {
@@ -13,6 +13,15 @@ COLUMNS = {
     "source": np.array(["a", "b", "a", ""]),
     "good": np.array([True, False, True, True]),
     "big": np.array([2**62, 2**62 + 1, -1, 0]),
+    "unsigned": np.array([2**64 - 1, 2**63, 2**62 + 1, 5], np.uint64),
+    "gaps": np.array([2**62 + 1, np.nan, -(2**62) - 1, 7], object),  # as readers give large numbers with gaps
+    "z4": np.array([0.1, 0.3, 0.7, np.nan], np.float32),
+    "z2": np.array([0.1, 0.3, 0.7, 1.2], np.float16),
+    "mag-err": np.array([0.1, 0.2, 0.3, 0.4]),
+    "('shape', 'e.1')": np.array([0.1, -0.2, 0.3, -0.4]),
+    "a`b": np.array([1, 2, 3, 4]),
+    "class": np.array([0, 1, 2, 3]),
+    "\N{MICRO SIGN}": np.array([1.0, 2.0, 3.0, 4.0]),  # which Python would read as the Greek letter
 }
 
 
@@ -36,6 +45,25 @@ COLUMNS = {
         ("flag ** 9 ** 9 ** 9 > 1", [0, 0, 0, 1]),
         ("1 < 2 and z > 1", [0, 0, 0, 1]),
         ("(z > 0.5)\n & (flag == 1)", [0, 1, 0, 0]),
+        ("z4 <= 0.3", [1, 1, 0, 0]),  # in the precision of the column
+        ("0.3 < z4", [0, 0, 1, 0]),
+        ("0.1 < z4 <= 0.7", [0, 1, 1, 0]),
+        ("z4 == 0.7 | z4 == 3/10", [0, 1, 1, 0]),
+        ("z4 != 0.1", [0, 1, 1, 1]),
+        ("z2 == 0.1 | z2 >= 1.2", [1, 0, 0, 1]),
+        ("1 - z4 >= 0.7 & -z4 >= -0.3", [1, 1, 0, 0]),
+        ("z4 > 1e-60 & z4 < 1e60", [1, 1, 1, 0]),  # numbers that it cannot hold
+        ("z4 ** 40 > 0", [1, 1, 1, 0]),
+        ("big == -1 | big == 4611686018427387904.0", [1, 0, 1, 0]),  # exactly
+        ("unsigned > 18446744073709551614 | unsigned == 5", [1, 0, 0, 1]),
+        ("unsigned == big | -1 >= unsigned", [0, 0, 0, 0]),
+        ("unsigned > big", [1, 1, 1, 1]),
+        ("gaps == 4611686018427387905 | gaps == -4611686018427387905", [1, 0, 1, 0]),
+        ("gaps != 7", [1, 1, 1, 0]),
+        ("~(gaps < 8.5)", [1, 1, 0, 0]),
+        ("`mag-err` < 0.25 & `('shape', 'e.1')` > 0", [1, 0, 0, 0]),  # names that are no words
+        ("`a``b` > 3 | source == '`'", [0, 0, 0, 1]),
+        ("`class` >= 2 & `z` > 0 | \N{MICRO SIGN} == 1", [1, 0, 0, 1]),
     ],
 )
 def test_rows_that_are_kept(cuts, expected):
@@ -45,6 +73,7 @@ def test_rows_that_are_kept(cuts, expected):
 def test_columns_that_are_needed():
     assert named("z_b > 0.5 & (fitclass == 0 | z_b < weight)") == ["fitclass", "weight", "z_b"]
     assert named(None) == []
+    assert named("`z-b` > name0 & `z b` != '`no`'") == ["name0", "z b", "z-b"]
 
 
 @pytest.mark.parametrize(
@@ -72,9 +101,37 @@ def test_everything_else_is_one_sentence_and_is_never_run(cuts):
         ("source + 1 > 2", "'source' is text, which cannot be reckoned with"),
         ("flag", "are no condition"),
         ("-z", "are no condition"),
+        ("big % 2 == 0", "'big' holds whole numbers beyond 2.53, which arithmetic would round"),
+        ("gaps + 1 > 0", "'gaps' holds whole numbers beyond 2.53"),
+        ("(flag + 1) * 9007199254740991 == 5", "makes whole numbers beyond 2.53, which would be rounded"),
     ],
 )
 def test_a_cut_that_the_columns_cannot_take_is_told(cuts, told):
     with pytest.raises(BorderError, match=told) as caught:
         kept(cuts, COLUMNS, "a.fits")
     assert "a.fits" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cuts", "have"),
+    [
+        ("mag-err < 0.1", "mag-err"),
+        ("2 * mag-err+1 > 0", "mag-err"),
+        ("z > 0 & MAG-ERR < 1", "mag-err"),
+        ("flux/sigma > 5", "flux/sigma"),
+        ("a - b > 0", "a - b"),
+        ("2-sigma < 1", "2-sigma"),
+    ],
+)
+def test_arithmetic_that_is_the_name_of_a_column_is_told(cuts, have):
+    with pytest.raises(
+        BorderError, match="backticks around its name for the column, or a blank on each side"
+    ) as caught:
+        check_names(cuts, ["z", have], "a.fits")
+    assert repr(have) in str(caught.value)
+
+
+def test_arithmetic_that_is_no_name_is_taken():
+    have = ["mag-err", "a-b", "0-5", "z"]
+    for cuts in ("mag - err < 1", "`mag-err` < 1", "z == 'mag-err'", "data-b > 1", "a-b2 > 1", "z > 0-5", None):
+        check_names(cuts, have, "a.fits")

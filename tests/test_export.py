@@ -19,7 +19,7 @@ from analysis.params import ROOT
 from analysis.release import DEFAULT, RELEASED
 from analysis.sampler import Level
 from analysis.samples import save_samples
-from analysis.sky import Grid, Observation, image_hdu, save_observation, write_fits
+from analysis.sky import Grid, Observation, image_hdu, load_observation, save_observation, write_fits
 
 GRIDS = [
     Grid(20, 0.82, 150.1161025, 2.247490268),
@@ -130,7 +130,8 @@ def test_healpix_holds_the_map_at_the_centres_of_its_pixels(grid, tmp_path):
     astropy_healpix = pytest.importorskip("astropy_healpix", reason="NOT TESTED: needs astropy-healpix")
     nside = 2048 if grid.pixel_arcmin < 2 else 256
     rows, columns = np.indices(grid.shape)
-    export.save_healpix(tmp_path / "a.fits", 0.1 * columns - 0.03 * rows + 1, grid, nside, ABOUT)
+    pixels = export.healpix_pixels(0.1 * columns - 0.03 * rows + 1, grid, nside)
+    export.save_healpix(tmp_path / "a.fits", pixels, nside, ABOUT)
     table, header = fits.getdata(tmp_path / "a.fits", 1), fits.getheader(tmp_path / "a.fits", 1)
     assert (header["PIXTYPE"], header["ORDERING"], header["COORDSYS"]) == ("HEALPIX", "NESTED", "C")
     assert (header["INDXSCHM"], header["NSIDE"], header["PROFILE"]) == ("EXPLICIT", nside, "tiny")
@@ -213,3 +214,50 @@ def test_what_cannot_be_exported_is_told(sampled, capsys):
     assert main(["export", "mock", "--folder", str(sampled / "out")]) == 1
     assert "mock.fits does not exist; run the stage" in capsys.readouterr().err
     assert not (sampled / "out").exists()
+
+
+@pytest.mark.parametrize("taken", ["out", "out/deep", "loop", "~nobody-of-that-name/out"])
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is(sampled, capsys, taken):
+    (sampled / "out").write_text("a file")
+    (sampled / "loop").symlink_to("loop")
+    folder = taken if taken.startswith("~") else str(sampled / taken)
+    assert main(["export", "cosmos", "--folder", folder]) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "give another --folder" in told or "write the path out" in told
+    assert not list(sampled.rglob("mean.fits"))
+
+
+def test_a_folder_may_lie_at_home_and_hold_others(sampled, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(sampled / "home"))
+    assert main(["export", "cosmos", "--folder=~/out"]) == 0
+    assert (sampled / "home" / "out" / "mean.fits").is_file()
+    (sampled / "home" / "out" / "std.fits").unlink()
+    (sampled / "home" / "out" / "std.fits").mkdir()
+    capsys.readouterr()
+    assert main(["export", "cosmos", "--folder=~/out"]) == 1
+    assert "std.fits is a folder, and a file is to be written there" in capsys.readouterr().err
+
+
+def test_what_is_asked_for_wrongly_leaves_nothing(sampled, capsys):
+    pytest.importorskip("astropy_healpix", reason="NOT TESTED: needs astropy-healpix")
+    assert main(["export", "cosmos", "--healpix", "100"]) == 1
+    assert not (sampled / "export").exists()
+
+
+@pytest.mark.parametrize(
+    ("title", "card"),
+    [
+        ("Abell 370\n", "Abell 370"),
+        ("a\n b\tc", "a b c"),
+        ("Schr\N{LATIN SMALL LETTER O WITH DIAERESIS}der \N{GREEK SMALL LETTER ZETA}", "Schroder ?"),
+        ("bell \a and \x7f", "bell ? and ?"),
+        ("O'Neill's & " * 40, ("O'Neill's & " * 40).removesuffix(" & ")),
+        ("", ""),
+    ],
+)
+def test_any_title_fits_a_card(title, card, tmp_path):
+    zeros = np.zeros((2, 20, 20))
+    save_observation(tmp_path / "a.fits", Observation(zeros, zeros, zeros[0], GRIDS[0], title), cards={"SOURCE": title})
+    assert load_observation(tmp_path / "a.fits").title == card
+    assert fits.getheader(tmp_path / "a.fits")["SOURCE"] == card

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from analysis.params import ROOT, ParamsError, load_params, stage_rng
+from analysis.params.types import is_name, name_like
 
 COMMITTED = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 GRIDDED = {"shear": "s.fits", "mask": "m.fits", "truth": "t.fits", "sigma": 0.15}
@@ -136,7 +137,11 @@ def test_records_are_frozen():
     ],
 )
 def test_fault_is_one_sentence_that_names_the_key(changed, key, value):
-    path = changed(key, value)
+    told(changed(key, value), key)
+
+
+def told(path, key):
+    """The sentence about `key` that a file is refused with."""
     with pytest.raises(ParamsError) as caught:
         load_params(path)
     sentence = str(caught.value)
@@ -144,6 +149,7 @@ def test_fault_is_one_sentence_that_names_the_key(changed, key, value):
     assert "\n" not in sentence
     assert key.rpartition(".")[-1] in sentence or key.rpartition(".")[0] in sentence.split()[1]
     assert len(sentence) < 300 + len(str(path))
+    return sentence
 
 
 @pytest.mark.parametrize("text", ["grid: [", "", "- 1\n", "grid: {pixels: 160"])
@@ -165,3 +171,65 @@ def test_generators_differ_between_stages_and_agree_with_themselves():
     assert len({tuple(draw) for draw in draws}) == 3
     assert not np.array_equal(draws[0], stage_rng(2021, "mocks").normal(size=4))
     np.testing.assert_array_equal(draws[0], stage_rng(2020, "mocks").normal(size=4))
+
+
+NAMES = [
+    "A370.1",
+    "my field",
+    "a/b",
+    "a:b",
+    "3C273",
+    "-x",
+    "_x",
+    "na\N{LATIN SMALL LETTER I WITH DIAERESIS}ve",
+    "a=b",
+    "x" * 65,
+]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "", "a\nb", "..", "${x}", "null", "Yes", True, None, 2020])
+@pytest.mark.parametrize("section", ["fields", "sample.fields"])
+def test_a_name_that_the_pipeline_would_take_apart_is_told(changed, section, name):
+    entry = COMMITTED["fields"]["cosmos"] if section == "fields" else COMMITTED["sample"]["fields"]["cosmos"]
+    entries = reduce(dict.__getitem__, section.split("."), COMMITTED) | {name: entry}
+    sentence = told(changed(section, entries), section)
+    assert f"{section} has an entry named " in sentence
+    assert "give it letters from a to z, digits, _ and -" in sentence
+
+
+@pytest.mark.parametrize("section", ["fields", "sample.fields"])
+def test_names_are_told_apart_by_more_than_case(changed, section):
+    entries = reduce(dict.__getitem__, section.split("."), COMMITTED)
+    sentence = told(changed(section, entries | {"Cosmos": entries["cosmos"]}), section)
+    assert "'Cosmos' and 'cosmos' differ by case alone" in sentence
+    load_params(changed(section, entries | {"Abell-370_b": entries["cosmos"]}))
+
+
+@pytest.mark.parametrize("text", [*NAMES, "", "on", "_", "2020"])
+def test_a_name_is_made_of_any_text(text):
+    assert is_name(name_like(text))
+    assert name_like("Other Survey.v2") == "other_survey_v2"
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [("My survey\n", "My survey"), ("two\n lines\t", "two lines"), ("\N{GREEK SMALL LETTER ZETA} < 1", None)],
+)
+def test_a_title_is_one_line(changed, given, read):
+    assert load_params(changed("fields.cosmos.title", given)).fields["cosmos"].title == (read or given)
+
+
+@pytest.mark.parametrize("title", ["x" * 201, "bell \a", "$10 and $20", "a\0b"])
+def test_a_title_that_figures_and_cards_cannot_hold_is_told(changed, title):
+    assert "printable characters" in told(changed("fields.cosmos.title", title), "fields.cosmos.title")
+
+
+def test_home_folders_are_expanded_or_refused(changed, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    field = {"title": "t", "center_deg": None, "catalogue": {**TABLE, "path": "~/a~b.fits"}}
+    assert load_params(changed("fields.cosmos", field)).fields["cosmos"].catalogue.path == "/home/someone/a~b.fits"
+    assert load_params(changed("fields.cosmos.clusters", "~/x.txt")).fields["cosmos"].clusters == "/home/someone/x.txt"
+    for key in ("fields.cosmos.catalogue.e1", "theory.sources.file"):
+        assert "a user who has none here" in told(changed(key, "~nobody-of-that-name/e1.fits"), key)
+    for key in ("sample.network", "train.input", "sample.fields.cosmos.observation"):  # DVC would look for a folder ~
+        assert "tracked by DVC, which knows no ~" in told(changed(key, "~/x"), key)

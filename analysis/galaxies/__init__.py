@@ -8,6 +8,16 @@ checks them, `totals` adds them up.
 from analysis.galaxies.opened import Opened
 from analysis.galaxies.rows import Galaxies, galaxies_of, needed_columns
 from analysis.galaxies.source import located, open_table
-from analysis.galaxies.totals import center_of, observed
+from analysis.galaxies.totals import Cells, center_of, observed
 
-__all__ = ["Galaxies", "Opened", "center_of", "galaxies_of", "located", "needed_columns", "observed", "open_table"]
+__all__ = [
+    "Cells",
+    "Galaxies",
+    "Opened",
+    "center_of",
+    "galaxies_of",
+    "located",
+    "needed_columns",
+    "observed",
+    "open_table",
+]

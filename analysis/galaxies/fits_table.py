@@ -125,6 +125,8 @@ def _scaled(raw: np.ndarray, header: fits.Header, number: int, path: Path) -> np
         header.get(f"{key}{number}", start) for key, start in (("TSCAL", 1), ("TZERO", 0), ("TNULL", None))
     )
     values = np.ma.masked_equal(raw, null) if null is not None and raw.dtype.kind in "iu" else raw
-    if raw.dtype.kind in "iuf" and (scale, zero) != (1, 0):
+    if raw.dtype.newbyteorder("=") == np.int64 and (scale, zero) == (1, 2**63):  # unsigned, which float64 would round
+        values = values.astype(np.int64).view(np.uint64) ^ np.uint64(2**63)
+    elif raw.dtype.kind in "iuf" and (scale, zero) != (1, 0):
         values = values.astype(np.float64) * scale + zero
     return plain(values, name, path)

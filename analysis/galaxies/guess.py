@@ -7,7 +7,7 @@ import numpy as np
 from astropy import units
 
 from analysis.files import BorderError
-from analysis.galaxies.cuts import kept, named
+from analysis.galaxies.cuts import check_names, kept, named
 from analysis.galaxies.opened import Opened, check_columns
 from analysis.params import CatalogueTable, SkyUnits, TableColumns
 from analysis.sky.center import occupied_deg2
@@ -45,7 +45,7 @@ def guessed_columns(opened: Opened, given: Mapping[str, str]) -> dict[str, str]:
     unknown = [role for role in given if role not in USUAL]
     if unknown:
         raise BorderError(f"--columns has no {unknown[0]!r}; it takes {', '.join(USUAL)}.")
-    lower = {name.lower(): name for name in reversed(opened.columns)}
+    lower = {name.strip().lower(): name for name in reversed(opened.columns)}
     found = {
         role: next((lower[name] for name in names.split() if name in lower), None) for role, names in USUAL.items()
     }
@@ -122,6 +122,7 @@ def _squareness(ra_deg: np.ndarray, dec_deg: np.ndarray) -> float:
 def _raw_places(opened: Opened, entry: CatalogueTable) -> tuple[int, np.ndarray]:
     """How many galaxies pass the cuts, and RA and Dec of some of them as the file has them, (2, n)."""
     pair = [entry.columns.ra, entry.columns.dec]
+    check_names(entry.cuts, opened.columns, str(opened.path))
     check_columns(opened.path, [*pair, *named(entry.cuts)], opened.columns)
     number, step, places = 0, 1, np.empty((2, 0))
     for chunk in opened.chunks(list(dict.fromkeys([*pair, *named(entry.cuts)]))):

@@ -39,7 +39,8 @@ class Opened:
     rows : int or None
         None where only reading to the end tells (CSV).
     chunks : function of column names
-        Iterator over chunks: (n,) of each column, of kind b, i, u, f or U; masked values are NaN, or empty text.
+        Iterator over chunks: (n,) of each column, of kind b, i, u, f or U; masked values are NaN, or empty text. Whole
+        numbers that float64 cannot hold are objects where some are masked.
     units : mapping
         Units that the file states, as text.
     """
@@ -102,7 +103,7 @@ def check_columns(path: Path, wanted: Sequence[str], have: Sequence[str]) -> Non
     for name in wanted:
         if name not in have:
             shown = ", ".join(str(column)[:40] for column in have[:20]) + (", ..." if len(have) > 20 else "")
-            alike = next((column for column in have if column.lower() == name.lower()), None)
+            alike = next((column for column in have if column.strip().lower() == name.strip().lower()), None)
             hint = f"did you mean {alike!r}? correct" if alike else "correct"
             raise BorderError(
                 f"column {name!r} is not in {path} (columns: {shown or 'none'}); {hint} `columns` or `cuts`."
@@ -127,18 +128,24 @@ def plain(values: np.ndarray, name: str, path: Path) -> np.ndarray:
     if values.dtype.kind == "O":
         values = _from_objects(values)
     if values.dtype.kind == "S":
-        values = np.char.decode(values, "ascii", "replace")
+        values = np.char.decode(values, "utf-8", "replace")
     if values.dtype.kind == "U":
         return np.where(masked, "", np.char.rstrip(values))
     if values.dtype.kind not in "biuf":
         raise BorderError(f"column {name} of {path} is of type {values.dtype}, not numbers or text; convert it.")
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
-    return np.where(masked, np.nan, values.astype(np.float64)) if masked.any() else values
+    if not masked.any():
+        return values
+    if values.dtype.kind == "f":
+        return np.where(masked, np.nan, values)
+    numbers = values.astype(np.float64)
+    exact = (np.abs(numbers[~masked]) < 2**53).all()
+    return np.where(masked, np.nan, numbers if exact else values.astype(object))
 
 
 def _from_objects(values: np.ndarray) -> np.ndarray:
     """Objects as text, missing ones empty."""
-    words = [value.decode("ascii", "replace") if isinstance(value, bytes) else value for value in values]
+    words = [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values]
     return np.array(["" if word is None else str(word) for word in words], dtype=str)
 
 

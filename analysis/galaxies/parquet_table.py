@@ -41,12 +41,15 @@ def column(values: pa.Array, name: str, path: Path) -> np.ndarray:
     """A column of Arrow as NumPy knows it; missing values are NaN, or empty text."""
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
-    if pa.types.is_decimal(values.type) or pa.types.is_float16(values.type):
+    if pa.types.is_decimal(values.type):
         values = values.cast(pa.float64())
     if pa.types.is_null(values.type):
         return np.full(len(values), np.nan)
     if pa.types.is_boolean(values.type) and values.null_count:
         values = values.cast(pa.int8())
+    if pa.types.is_integer(values.type) and values.null_count:  # which would be float64 else
+        gaps = values.is_null().to_numpy(zero_copy_only=False)
+        return plain(np.ma.array(values.fill_null(0).to_numpy(), mask=gaps), name, path)
     if not (
         pa.types.is_primitive(values.type) or pa.types.is_large_string(values.type) or pa.types.is_string(values.type)
     ):

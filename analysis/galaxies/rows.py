@@ -8,7 +8,7 @@ import numpy as np
 from astropy import units
 
 from analysis.files import BorderError
-from analysis.galaxies.cuts import kept, named
+from analysis.galaxies.cuts import check_names, kept, named
 from analysis.galaxies.opened import Chunk, Opened, check_columns
 from analysis.params import CatalogueTable
 
@@ -77,6 +77,7 @@ def galaxies_of(opened: Opened, table: CatalogueTable, *, rows: int | None = Non
         file, column, row and remedy. So does one at the end where no row is left.
     """
     wanted = needed_columns(table)
+    check_names(table.cuts, opened.columns, str(opened.path))
     check_columns(opened.path, wanted, opened.columns)
     factors = [_degrees(opened, name, given) for name, given in _positions(table)]
     done = left = 0
@@ -168,13 +169,13 @@ def _galaxies(chunk: Chunk, good: np.ndarray, table: CatalogueTable, factors: li
 
 def _checked(values: np.ndarray, good: np.ndarray, low: float, high: float, rule: str, fault: _Fault) -> np.ndarray:
     """The rows `good` of a column as float64, if all are numbers within a range."""
-    if values.dtype.kind not in "buif":
+    if values.dtype.kind not in "buifO":
         raise BorderError(
             f"column {fault.column} of {fault.opened.path} holds text ({''.join(values[:1])[:30]!r} in row"
             f" {fault.before}, {len(values)} rows read); write it as numbers, angles in decimal degrees."
         )
     taken = values[good]
-    numbers = taken.astype(np.float64)
+    numbers = taken.astype(np.float64)  # also of whole numbers as objects, see `opened.plain`
     bad = ~((numbers >= low) & (numbers <= high))
     if not bad.any():
         return numbers

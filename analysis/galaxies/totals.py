@@ -1,12 +1,14 @@
 """Galaxies of a table added up in bounded memory: where they lie, and what is observed of them on a grid."""
 
+from dataclasses import dataclass, field
+
 import numpy as np
 
 from analysis.files import BorderError
 from analysis.galaxies.opened import Opened
 from analysis.galaxies.rows import Galaxies, galaxies_of
 from analysis.params import CatalogueTable
-from analysis.sky.center import robust_center
+from analysis.sky.center import cell_numbers, robust_center
 from analysis.sky.grid import Grid
 from analysis.sky.observation import Observation
 from analysis.sky.sums import Sums
@@ -15,7 +17,39 @@ DENSEST = 1000.0  # galaxies an arcmin^2: more than any telescope sees
 FAINTEST = 1e-6  # rms of an ellipticity
 FEWEST = 10  # galaxies on the grid that may be called a field
 SAMPLED = 200_000  # galaxies, at the least, of which the middle is taken
+SAME_ARCSEC = 0.3  # side of the cells that hold one galaxy: surveys tell no two apart that are nearer
+MOST_REPEATED = 0.05  # of galaxies that share a cell: by chance, a few in a hundred where 1000 lie in an arcmin^2
+MOST_CELLS = 1_000_000  # that are kept
+DIFFERENT = (
+    "set `allow_duplicates: true` of the catalogue (`--allow-duplicates` of `check`) if they are different galaxies"
+)
 HASH = np.uint64(0x9E3779B97F4A7C15)  # of 2^64 / golden ratio (Knuth's multiplicative hash)
+
+
+@dataclass(eq=False)
+class Cells:
+    """Small cells of the sky by number, each as often as it holds a galaxy; it changes, by `add`.
+
+    Of many cells those with the smallest numbers are kept, which is a fair sample, since numbers are mixed.
+    """
+
+    numbers: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
+    largest: int = 2**64 - 1
+
+    def add(self, galaxies: Galaxies, chosen: np.ndarray) -> None:
+        """Add the galaxies `chosen` (n, bool) whose weight is positive."""
+        chosen = chosen & (galaxies.weight > 0)
+        cells = cell_numbers(galaxies.ra_deg[chosen], galaxies.dec_deg[chosen], SAME_ARCSEC / 3600)
+        mixed = cells.view(np.uint64) * HASH
+        self.numbers = np.concatenate([self.numbers, mixed[mixed <= np.uint64(self.largest)]])
+        while len(self.numbers) > MOST_CELLS and self.largest:
+            self.largest //= 2
+            self.numbers = self.numbers[self.numbers <= np.uint64(self.largest)]
+
+    def repeated(self) -> float:
+        """Share of galaxies that are not alone in their cell."""
+        counts = np.unique(self.numbers, return_counts=True)[1]
+        return float(counts[counts > 1].sum() / max(counts.sum(), 1))
 
 
 def center_of(opened: Opened, table: CatalogueTable, *, rows: int | None = None) -> tuple[float, float]:
@@ -56,18 +90,20 @@ def observed(
     Raises
     ------
     BorderError
-        If the table is bad (`rows.galaxies_of`), no weight is positive, rows stand twice, the calibration is no
-        divisor, or the galaxies cannot be those of the grid.
+        If the table is bad (`rows.galaxies_of`), no weight is positive, rows stand twice, galaxies do several times,
+        the calibration is no divisor, or the galaxies cannot be those of the grid.
     """
-    sums, seen, means = Sums(grid), [], np.zeros(3)
+    sums, seen, means, cells = Sums(grid), [], np.zeros(3), Cells()
     for galaxies in galaxies_of(opened, table, rows=rows):
         inside = sums.add(galaxies.ra_deg, galaxies.dec_deg, galaxies.e1, galaxies.e2, galaxies.weight)
         means += [np.sum(galaxies.weight * values) for values in (*galaxies.response, galaxies.bias)]
         if not table.allow_duplicates:
             seen.append(_hashes(galaxies)[inside])
+            cells.add(galaxies, inside)
     _check_totals(opened, table, sums)
     if seen:
         _check_twice(opened, np.concatenate(seen))
+        _check_repeated(opened, sums, cells.repeated())
     _check_place(opened, sums, grid)
     calibration = _calibration(opened, table, means / sums.totals[0])
     sigma_e = sums.sigma_e() / np.abs(calibration)
@@ -103,7 +139,17 @@ def _check_twice(opened: Opened, hashes: np.ndarray) -> None:
     if twice:
         raise BorderError(
             f"{opened.path} has {twice} of {len(hashes)} rows on the grid twice, the same in position, ellipticity and"
-            " weight; remove them, or set `allow_duplicates: true` of the catalogue if they are different galaxies."
+            f" weight; remove them, or {DIFFERENT}."
+        )
+
+
+def _check_repeated(opened: Opened, sums: Sums, share: float) -> None:
+    """Raise where many galaxies stand several times, with different shapes."""
+    if share > MOST_REPEATED:
+        raise BorderError(
+            f"{opened.path} has the same galaxies several times ({sums.rows} rows are kept): {100 * share:.0f} % of"
+            f" those on the grid lie within {SAME_ARCSEC:g} arcsec of another, as sheared versions or repeated"
+            f" detections do; keep one of each with `cuts`, as in mdet_step == 'noshear', or {DIFFERENT}."
         )
 
 

@@ -4,14 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from analysis.params.types import Count, Positive, Precision, record
+from analysis.params.types import ByName, Count, Positive, Precision, TrackedPath, record
 
 
 @record
 class RunParams:
     """One posterior to sample: its observation, its chains, and how it departs from the plain run."""
 
-    observation: str
+    observation: TrackedPath
     """path of what is observed, as `data/observation/<field>.fits`"""
     chains: Annotated[int, Field(ge=2)]
     """chains, each of which ends as one independent sample"""
@@ -74,9 +74,9 @@ class HmcParams:
 class SampleParams:
     """The runs, folder of their network, sampler, chains at a time, noise levels, and transitions for diagnosis."""
 
-    fields: Annotated[dict[str, RunParams], Field(min_length=1)]
+    fields: Annotated[ByName[RunParams], Field(min_length=1)]
     """the posteriors to sample, each by its name"""
-    network: str
+    network: TrackedPath
     """folder of the network: `data/score`, or one that was released"""
     precision: Precision
     """of the network's layers in sampling"""

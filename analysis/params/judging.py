@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from analysis.params.learning import NetworkParams
-from analysis.params.types import Count, Positive, record
+from analysis.params.types import Count, Positive, UserPath, record
 
 
 @record
@@ -22,7 +22,7 @@ class NullsParams:
     """radii of the rings around places, from the inside out [arcmin]"""
     random_sets: Annotated[int, Field(ge=19)]
     """sets of random places that stacks are compared with"""
-    positions: dict[str, str]
+    positions: dict[str, UserPath]
     """by field, a list of places (ECSV or CSV of ra and dec) to look around besides X-ray clusters"""
 
     @model_validator(mode="after")

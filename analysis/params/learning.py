@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from analysis.params.types import Count, Positive, Precision, record
+from analysis.params.types import Count, Positive, Precision, TrackedPath, record
 
 
 @record
@@ -34,7 +34,7 @@ class NetworkParams:
 class TrainParams:
     """Denoising score matching of the network, on crops of the grid's side and of a smaller one, weighted by pixel."""
 
-    input: str
+    input: TrackedPath
     """folder of the maps: `data/simulations`, or a released folder of the same layout"""
     seed: Annotated[int, Field(ge=0)]
     """of weights, crops and noise"""

@@ -25,12 +25,13 @@ from analysis.params.judging import (
 )
 from analysis.params.learning import TrainParams
 from analysis.params.sky import CatalogueParams, FieldParams, GridParams, MocksParams
-from analysis.params.types import record
+from analysis.params.types import ByName, Title, record
 from analysis.params.universe import SimulationsParams, TheoryParams
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "data"
 FIGURES = ROOT / "figures" / "run"  # of a run; those of the release lie beside it
+LONGEST_SHOWN = 100  # characters of a value that is refused
 
 
 class ParamsError(BorderError):
@@ -41,13 +42,13 @@ class ParamsError(BorderError):
 class Params:
     """All of `params.yaml`."""
 
-    profile: str
+    profile: Title
     """name of the profile; it goes into every file"""
     seed: Annotated[int, Field(ge=0)]
     """of all random numbers but the training's"""
     grid: GridParams
     """pixels of every map"""
-    fields: dict[str, FieldParams]
+    fields: ByName[FieldParams]
     """fields of the sky, each by its name"""
     theory: TheoryParams
     """cosmology and sources"""
@@ -179,7 +180,11 @@ def _sentence(path: str | Path, error: ValidationError) -> str:
     if fault["type"] == "missing":
         return f"{path}: {key} is missing; add it (the committed params.yaml has every key)"
     reason = fault["msg"].removeprefix("Value error, ")
-    value = "" if isinstance(fault["input"], dict) else f" is {fault['input']!r}"
+    given = repr(fault["input"])
+    given = given if len(given) < LONGEST_SHOWN else f"{given[:LONGEST_SHOWN]}..."
+    if fault["loc"][-1:] == ("[key]",):
+        return f"{path}: {'.'.join(map(str, fault['loc'][:-2]))} has an entry named {given}: {reason}"
+    value = "" if isinstance(fault["input"], dict) else f" is {given}"
     subject = f"{key}{value}: " if key else ""  # a rule between sections names its keys itself
     return f"{path}: {subject}{reason[0].lower()}{reason[1:]}"
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from analysis.params.expression import parsed
-from analysis.params.types import Count, Finite, Positive, record
+from analysis.params.types import Count, Finite, Positive, Title, UserPath, record
 from analysis.params.universe import SourcesParams
 
 
@@ -26,15 +26,15 @@ class GridParams:
 class ColumnFiles:
     """A shear catalogue with one FITS file a column, as paths below the data mirror."""
 
-    ra: str
+    ra: UserPath
     """right ascension [deg]"""
-    dec: str
+    dec: UserPath
     """declination [deg]"""
-    e1: str
+    e1: UserPath
     """ellipticity along the grid's axes"""
-    e2: str
+    e2: UserPath
     """ellipticity along its diagonals"""
-    weight: str
+    weight: UserPath
     """weight of a galaxy, 0 for none"""
 
 
@@ -83,7 +83,7 @@ class CatalogueTable:
     columns is one a component. `flip_e1` and `flip_e2` change signs into the frame (west, north) of `analysis.sky`.
     """
 
-    path: str
+    path: UserPath
     """an address, an absolute path, or one below the data mirror or the project"""
     columns: TableColumns
     """names of its columns"""
@@ -158,15 +158,15 @@ class GriddedShear:
     nothing is observed. `truth` is the convergence of a mock. Names are those of the registry, or paths.
     """
 
-    shear: str
+    shear: UserPath
     """image of both components, components last"""
-    mask: str | None = None
+    mask: UserPath | None = None
     """image, more than 0 where observed"""
-    truth: str | None = None
+    truth: UserPath | None = None
     """image of the true convergence, of a mock"""
     sigma: Positive | None = None
     """standard deviation of a pixel's shear, for each component, in `mask`"""
-    weight: str | None = None
+    weight: UserPath | None = None
     """image of inverse variances, 0 where nothing is observed"""
 
     @model_validator(mode="after")
@@ -181,7 +181,7 @@ class GriddedShear:
 class FieldParams:
     """A field of the sky: where its galaxies come from, where it lies (null: amid them), and how far they are."""
 
-    title: str
+    title: Title
     """of the field, in figures and files"""
     center_deg: Annotated[list[Finite], Field(min_length=2, max_length=2)] | None
     """right ascension and declination of the grid's centre [deg]; null for amid the galaxies of a table"""
@@ -191,7 +191,7 @@ class FieldParams:
     """its shear, where it is on the grid already"""
     rows: Count | None = None
     """how many rows from the top are taken; null for all"""
-    clusters: str | None = None
+    clusters: UserPath | None = None
     """list of X-ray clusters, in the layout of Finoguenov et al. 2007; null for none"""
     sources: SourcesParams | None = None
     """redshifts of its galaxies, where they are not those of `theory`"""

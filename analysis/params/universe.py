@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from analysis.params.types import Count, Positive, record
+from analysis.params.types import Count, Positive, UserPath, record
 
 MOST_BOXES = 1000  # of a split: its numbers are its own
 
@@ -27,7 +27,7 @@ class SourcesParams:
 
     redshift: Positive | None = None
     """of one plane of sources"""
-    file: str | None = None
+    file: UserPath | None = None
     """path of a two-column file (z, n), below `data/sources` for it to be watched"""
     smail: SmailParams | None = None
     """n(z) by formula"""
@@ -121,7 +121,7 @@ class NbodyParams:
 class MassivenusParams:
     """MassiveNuS maps: an address, an archive or a folder, and what the archive must be."""
 
-    address: str
+    address: UserPath
     """https address of the archive, its path, or a folder that holds what it holds"""
     bytes: Count
     """length of the archive"""
@@ -133,7 +133,7 @@ class MassivenusParams:
 class KappatngParams:
     """kappaTNG maps: an address or a folder that holds `LP001/LP001_run001_maps.hdf5`, and LP numbers a split."""
 
-    address: str
+    address: UserPath
     """https address or folder that holds `LP001/LP001_run001_maps.hdf5` and so on"""
     realisations: Splits
     """LP numbers of each split"""
@@ -143,7 +143,7 @@ class KappatngParams:
 class FilesParams:
     """Any folder of convergence maps (FITS, NPY, HDF5) of one pixel scale; `dataset` names the map in HDF5."""
 
-    folder: str
+    folder: UserPath
     """of FITS, NPY or HDF5 maps"""
     pixel_arcmin: Positive
     """their pixel [arcmin]"""

@@ -1,5 +1,7 @@
 """Maps and observations as FITS, each with the WCS of its grid."""
 
+import re
+import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,12 +62,18 @@ def image_hdu(data: np.ndarray, grid: Grid, name: str, *, axis: str = "", unit: 
     return fits.ImageHDU(np.asarray(data, np.float32), header, name=name)
 
 
+def card_text(text: str) -> str:
+    """Free text as a FITS card may hold it: one line of ASCII that no & ends (it would go on).
+
+    Letters lose their accents, other signs become `?`.
+    """
+    letters = unicodedata.normalize("NFKD", " ".join(text.split()))
+    return re.sub("[^ -~]", "?", "".join(each for each in letters if not unicodedata.combining(each))).rstrip("& ")
+
+
 def write_fits(path: Path | str, hdus: Sequence[fits.ImageHDU | fits.BinTableHDU], cards: Mapping[str, object]) -> None:
-    """Write HDUs behind a primary one that holds `cards` (in ASCII, as FITS wants): the whole file or none."""
-    plain = {
-        key: value.encode("ascii", "replace").decode() if isinstance(value, str) else value
-        for key, value in cards.items()
-    }
+    """Write HDUs behind a primary one that holds `cards`, text as `card_text` has it: the whole file or none."""
+    plain = {key: card_text(value) if isinstance(value, str) else value for key, value in cards.items()}
     primary = fits.PrimaryHDU(header=fits.Header(plain))
     with atomic(path) as temporary:
         fits.HDUList([primary, *hdus]).writeto(temporary)
