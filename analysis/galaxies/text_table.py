@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from astropy.table import Table
-from astropy.units import UnitsWarning
+from astropy.table.serialize import represent_mixins_as_columns
 from pyarrow import csv
 
 from analysis.files import BorderError
@@ -30,14 +30,11 @@ def open_csv(path: Path) -> Opened:
     with told(path, "csv", BAD), csv.open_csv(path, read_options=_blocks()) as reader:
         schema = reader.schema
         names = tuple(schema.names)
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise BorderError(f"{path} has two columns {twice!r}; rename one.")
     return Opened(path, names, None, partial(_csv_chunks, path, schema))
 
 
 def open_ecsv(path: Path) -> Opened:
-    """An ECSV table.
+    """An ECSV table; a column of sky positions `c` becomes the two columns `c.ra` and `c.dec`.
 
     Raises
     ------
@@ -50,9 +47,8 @@ def open_ecsv(path: Path) -> Opened:
             f" {LARGEST_ECSV} bytes as FITS or Parquet."
         )
     with told(path, "ecsv", (Exception,)), warnings.catch_warnings():  # a reader of YAML and types: it raises anything
-        warnings.simplefilter("error")
-        warnings.simplefilter("ignore", UnitsWarning)
-        table = Table.read(path, format="ascii.ecsv")
+        warnings.simplefilter("ignore")
+        table = represent_mixins_as_columns(Table.read(path, format="ascii.ecsv"))
         units = {name: str(getattr(table[name], "unit", None) or "") for name in table.colnames}
     return Opened(path, tuple(table.colnames), len(table), partial(_ecsv_chunk, path, table), units)
 
