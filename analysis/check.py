@@ -1,7 +1,8 @@
 """`python -m analysis check mycat.fits`: what a catalogue holds, and the entry of `conf/config.yaml` that uses it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -11,7 +12,7 @@ import yaml
 from analysis.commands import training_command
 from analysis.files import BorderError, expanded
 from analysis.galaxies import Opened, open_table
-from analysis.galaxies.guess import guessed_table
+from analysis.galaxies.guess import credible, guessed_table, suits
 from analysis.galaxies.totals import MOST_REPEATED, SAME_ARCSEC
 from analysis.params import ROOT, SUFFIXES, CatalogueTable, SkyUnits, TableColumns
 from analysis.params.expression import parsed
@@ -65,9 +66,11 @@ def main(
         raise BorderError(f"{place} has a suffix that tells no format; name it by one of {endings}.")
     rows = {"hdu": number, "key": key, "cuts": cuts, "allow_duplicates": twice}
     asked = CatalogueTable(str(place), UNKNOWN, units=sky_units(units), **rows)
-    opened = open_table(place, asked)
+    opened = open_table(place, asked, suits=partial(suits, given=columns))
     table, said = guessed_table(opened, asked, columns)
-    print("\n".join(described(opened, table, said, surveyed(opened, table, rng=np.random.default_rng(SEED)))))
+    table, left_out = credible(opened, table, columns)
+    survey = surveyed(opened, table, rng=np.random.default_rng(SEED))
+    print("\n".join(described(opened, table, said, survey, left_out)))
 
 
 def sky_units(given: Mapping[str, str]) -> SkyUnits:
@@ -80,7 +83,9 @@ def sky_units(given: Mapping[str, str]) -> SkyUnits:
     return SkyUnits(**given)
 
 
-def described(opened: Opened, table: CatalogueTable, units: str, survey: Survey) -> list[str]:
+def described(
+    opened: Opened, table: CatalogueTable, units: str, survey: Survey, left_out: Sequence[str] = ()
+) -> list[str]:
     """Lines that say what a table holds, and what to do with it."""
     names = {role: name for role, name in asdict(table.columns).items() if name is not None}
     extra = {"response": table.response, "multiplicative bias": table.multiplicative_bias}
@@ -89,6 +94,7 @@ def described(opened: Opened, table: CatalogueTable, units: str, survey: Survey)
     lines = [
         f"{opened.path}: {survey.read} rows ({table.kind}), {survey.kept} kept",
         "columns      " + ", ".join(f"{role} = {name}" for role, name in names.items()),
+        *(f"left out     {each}" for each in left_out),
         f"units        {units}",
         f"field        around RA {ra_deg:.4f}, Dec {dec_deg:.4f} deg; about {survey.area_deg2:.3g} deg^2",
         f"density      {survey.density_arcmin2:.3g} galaxies an arcmin^2",

@@ -18,8 +18,8 @@ APART = 0.1  # of a pixel that corners of an image and of the grid may be
 def load_gridded(field: FieldParams, fetch: Callable[[str], Path], grid: Grid) -> tuple[Observation, np.ndarray | None]:
     """A field whose shear comes on the grid already, and its true convergence where it is a mock.
 
-    Shear is in the frame of the pixels, components first or last. Images with a celestial WCS must lie where the grid
-    lies; those without are laid around the field's centre.
+    Shear is in the frame of the pixels, components first or last, or an image a component. Images with a celestial WCS
+    must lie where the grid lies; those without are laid around the field's centre.
 
     Parameters
     ----------
@@ -48,7 +48,12 @@ def load_gridded(field: FieldParams, fetch: Callable[[str], Path], grid: Grid) -
         _check_place(name, header, grid)
         return _checked(values.astype(np.float64), name, grid, components)
 
-    shear = image(source.shear, components=True)
+    if isinstance(source.shear, str):
+        shear = image(source.shear, components=True)
+    else:
+        shear = np.concatenate([image(name, components=False) for name in source.shear])
+        if len(shear) != 2:
+            raise BorderError(f"{source.shear} hold {len(shear)} components; give one a file, or one file of both.")
     if source.weight is None:
         seen = image(source.mask, components=False)[0] > 0
         weight = np.broadcast_to(seen / source.sigma**2, shear.shape)
@@ -65,11 +70,13 @@ def load_gridded(field: FieldParams, fetch: Callable[[str], Path], grid: Grid) -
 def _checked(values: np.ndarray, name: str, grid: Grid, components: bool) -> np.ndarray:
     """(2, ny, nx) of shear, (1 or 2, ny, nx) of anything else: an image of the grid's size, all finite."""
     last, first = (*grid.shape, 2), (2, *grid.shape)
-    fits_in = values.shape in (last, first) or (not components and values.shape == grid.shape)
-    if not fits_in:
+    if values.shape not in (last, first) and (components or values.shape != grid.shape):
+        sides = [side for side in values.shape if side != grid.pixels and values.shape.count(side) == 2]
+        remedy = f"set grid.pixels to {sides[0]}" if sides else "give it with that shape"
+        if values.shape == grid.shape:
+            remedy = f"give the other component too, as `shear: [{name}, OTHER]`"
         wanted = last if components else grid.shape
-        side = sorted(values.shape)[-1] if values.shape else 0
-        raise BorderError(f"{name} has shape {values.shape}, the grid needs {wanted}; set grid.pixels to {side}.")
+        raise BorderError(f"{name} has shape {values.shape}, the grid needs {wanted}; {remedy}.")
     if not np.isfinite(values).all():
         raise BorderError(f"{name} holds values that are not finite; replace them and mask their pixels.")
     if values.ndim == 2:

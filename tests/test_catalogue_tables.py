@@ -9,18 +9,22 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import QTable, Table
+from astropy.time import Time
 from pyarrow import parquet
 
 from analysis.files import BorderError
 from analysis.galaxies import Cells, Galaxies, galaxies_of, located, observed, open_table
+from analysis.galaxies.guess import suits
 from analysis.params import CatalogueTable, SkyUnits, TableColumns
 from analysis.sky import Grid, bin_catalogue
 
 GRID = Grid(16, 4.0, 0.1, -40.0)
 N = 900
 NAMES = TableColumns("ALPHA", "DELTA", "G1", "G2", "W")
+NUMBERS = ("ALPHA", "DELTA", "G1", "G2", "W")
 SUFFIX = {"fits": ".fits", "parquet": ".parquet", "csv": ".csv", "ecsv": ".ecsv", "hdf5": ".hdf5"}
 
 
@@ -355,3 +359,296 @@ def test_cells_of_many_galaxies_are_a_fair_sample_of_few(repeats, monkeypatch):
         cells.add(Galaxies(ra_deg[part], dec_deg[part], few, few, few, few, few, len(part)), few > 0)
     assert 2000 < len(cells.numbers) <= 5000
     assert cells.repeated() == float(repeats > 1)
+
+
+# what a file states beside its values
+
+FAILED = np.arange(N) % 7 == 3
+
+
+def assert_missing(entry, column, cuts, **changed):
+    """Values that a file calls missing are told, and a cut on their column drops them."""
+    with pytest.raises(BorderError, match=rf"column {column} of .* is nan in row 3 .*: cut rows"):
+        binned(entry)
+    assert_same(binned(replace(entry, cuts=cuts))[0], reference(~FAILED, **changed))
+
+
+@pytest.mark.parametrize("kind", SUFFIX)
+@pytest.mark.parametrize("mask", [FAILED, FAILED.astype(np.uint8)])
+def test_a_mask_beside_a_column_is_its_mask(table, kind, mask):
+    data = {**PLAIN, "G2": np.where(FAILED, 0.7, PLAIN["G2"]), "G2.mask": mask}
+    assert_missing(table(data, kind=kind), "G2", "G2 > -2")
+    data = {**PLAIN, "fitclass.mask": mask}
+    assert_same(binned(table(data, kind=kind, cuts="fitclass >= 0"))[0], reference(~FAILED))
+
+
+def test_a_mask_of_words_is_told(table):
+    with pytest.raises(BorderError, match=r"column W.mask of .* holds text; write the mask of W as true"):
+        binned(table({**PLAIN, "W.mask": np.where(FAILED, "masked", "good")}))
+
+
+def test_nulls_of_arrow_are_missing(table):
+    assert_missing(table({**PLAIN, "W": pa.array(PLAIN["W"], mask=FAILED)}, kind="parquet"), "W", "W > 0")
+
+
+def test_nulls_of_fits_are_missing_in_numbers_and_truths(tmp_path):
+    columns = [fits.Column(name, "D", array=PLAIN[name]) for name in ("ALPHA", "DELTA", "G2", "W")]
+    columns.append(fits.Column("G1", "E", array=np.where(FAILED, -0.9, PLAIN["G1"])))
+    columns.append(fits.Column("byte", "B", null=300, array=np.full(N, 44, np.uint8)))  # 300 - 256, and not missing
+    columns.append(fits.Column("ok", "L", array=~FAILED))
+    hdu = fits.BinTableHDU.from_columns(columns)
+    hdu.header["TNULL5"] = -0.9
+    hdu.writeto(tmp_path / "a.fits")
+    entry = CatalogueTable(str(tmp_path / "a.fits"), NAMES, cuts="byte == 44")
+    single = PLAIN["G1"].astype(np.float32)
+    assert_missing(entry, "G1", "G1 > -2 & byte == 44", G1=single)
+    raw = bytearray((tmp_path / "a.fits").read_bytes())
+    with fits.open(tmp_path / "a.fits") as file:
+        at, width = file[1].fileinfo()["datLoc"], file[1].header["NAXIS1"]
+    raw[at + width - 1] = 0  # the truth of the first row is neither T nor F
+    (tmp_path / "a.fits").write_bytes(raw)
+    first = np.arange(N) == 0
+    for cuts, kept in (("ok >= 0", ~FAILED & ~first), ("ok < 1", np.zeros(N, bool))):
+        entry = replace(entry, cuts=f"G1 > -2 & {cuts}")
+        if kept.any():
+            assert_same(binned(entry)[0], reference(kept, G1=single))
+        else:
+            with pytest.raises(BorderError, match=r"cuts .* leave none"):
+                binned(entry)
+
+
+@pytest.mark.parametrize("missing", ["_FillValue", "missing_value"])
+def test_packed_columns_of_hdf5_are_unpacked(table, tmp_path, missing):
+    entry = table(PLAIN, kind="hdf5")
+    packed = np.where(FAILED, -9999, np.round((PLAIN["G1"] + 0.5) / 1e-4)).astype(np.int16)
+    with h5py.File(tmp_path / "cat.hdf5", "a") as file:
+        del file["shapes/G1"]
+        file["shapes/G1"] = packed
+        attributes = {missing: np.int16(-9999), "scale_factor": np.array([1e-4]), "add_offset": -0.5}
+        file["shapes/G1"].attrs.update(attributes)
+    assert_missing(entry, "G1", "G1 > -3", G1=packed * 1e-4 - 0.5)
+
+
+@pytest.mark.parametrize("kind", ["hdf5", "parquet", "ecsv"])
+def test_units_that_astropy_keeps_in_its_own_header(tmp_path, kind):
+    hours = (PLAIN["ALPHA"] / 15) * u.hourangle
+    positions = {"ALPHA": hours, "DELTA": (PLAIN["DELTA"] * 60) * u.arcmin}
+    path = tmp_path / f"a{SUFFIX[kind]}"
+    QTable({**PLAIN, **positions}).write(path, **({"path": "cat", "serialize_meta": True} if kind == "hdf5" else {}))
+    assert_same(binned(CatalogueTable(str(path), NAMES))[0], reference())
+
+
+@pytest.mark.parametrize(("key", "unit"), [("unit", "RADIANS"), ("Units", b"Rad"), ("UNIT", "radian")])
+def test_units_among_the_attributes_of_a_column(table, tmp_path, key, unit):
+    radians = {**PLAIN, "ALPHA": np.deg2rad(PLAIN["ALPHA"]), "DELTA": np.deg2rad(PLAIN["DELTA"])}
+    hdf5 = table(radians, kind="hdf5")
+    with h5py.File(tmp_path / "cat.hdf5", "a") as file:
+        for name in ("ALPHA", "DELTA"):
+            file[f"shapes/{name}"].attrs[key] = unit
+    assert_same(binned(hdf5)[0], reference())
+    fields = [pa.field(n, pa.float64(), metadata={key: unit} if n in ("ALPHA", "DELTA") else None) for n in NUMBERS]
+    parquet.write_table(pa.table([radians[n] for n in NUMBERS], pa.schema(fields)), tmp_path / "a.parquet")
+    assert_same(binned(CatalogueTable(str(tmp_path / "a.parquet"), NAMES))[0], reference())
+
+
+@pytest.mark.parametrize("unit", ["DEG", "Degrees", "degrees_east", "(deg)", "deg"])
+def test_the_same_unit_in_other_words(table, tmp_path, unit):
+    entry = table(PLAIN)
+    for name in (1, 2):
+        fits.setval(tmp_path / "cat.fits", f"TUNIT{name}", value=unit, ext=1)
+    assert_same(binned(entry)[0], reference())
+
+
+@pytest.mark.parametrize(("number", "unit"), [(1, "rad"), (2, "rad"), (2, "deg"), (1, "arcmin")])
+def test_a_unit_of_one_position_alone_is_asked_for(table, tmp_path, number, unit):
+    entry = table(PLAIN)
+    fits.setval(tmp_path / "cat.fits", f"TUNIT{number}", value=unit, ext=1)
+    known, silent = ("ALPHA", "DELTA") if number == 1 else ("DELTA", "ALPHA")
+    told = rf"column {known} of .* is in {unit}, and column {silent} has no unit; give `units` .* or --units of check"
+    with pytest.raises(BorderError, match=told):
+        binned(entry)
+    assert_same(binned(replace(entry, units=SkyUnits("deg", "deg")))[0], reference())
+
+
+# rows that HDF5 would make up
+
+
+def test_a_virtual_table_is_read_where_it_is_whole_and_else_told(tmp_path):
+    half = N // 2
+    for number, rows in enumerate((slice(half), slice(half, N))):
+        with h5py.File(tmp_path / f"part{number}.h5", "w") as file:
+            for name in NUMBERS:
+                file.create_dataset(name, data=PLAIN[name][rows], chunks=(100,), maxshape=(None,))
+
+    def virtual(pieces):
+        with h5py.File(tmp_path / "all.h5", "w") as file:
+            for name in NUMBERS:
+                layout = h5py.VirtualLayout((N,), "f8")
+                for number in pieces:
+                    part = slice(half * number, half * (number + 1))
+                    layout[part] = h5py.VirtualSource(f"part{number}.h5", name, (half,))[:half]
+                file.create_virtual_dataset(name, layout)
+        return CatalogueTable(str(tmp_path / "all.h5"), NAMES)
+
+    assert_same(binned(virtual([0, 1]))[0], reference())
+    with pytest.raises(BorderError, match=rf"column ALPHA .* virtual dataset of {N} rows whose pieces cover {half}"):
+        binned(virtual([1]))
+    entry = virtual([0, 1])
+    with h5py.File(tmp_path / "part1.h5", "a") as file:
+        file["G2"].resize((half - 1,))
+    with pytest.raises(BorderError, match=r"column G2 .* is virtual, and part1.h5 has no G2 of its rows"):
+        binned(entry)
+    with h5py.File(tmp_path / "part1.h5", "a") as file:
+        file["G2"].resize((half + 100,))
+    with pytest.raises(BorderError, match=r"column G2 \(its piece part1.h5\) .* was never written in 1 of 6 chunks"):
+        binned(entry)
+
+
+def test_a_virtual_table_of_one_piece_and_one_without_end(table, tmp_path):
+    table(PLAIN, kind="hdf5")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name in NUMBERS:
+            layout = h5py.VirtualLayout((N,), "f8")
+            layout[:] = h5py.VirtualSource("cat.hdf5", f"shapes/{name}", (N,))
+            file.create_virtual_dataset(name, layout)
+    entry = CatalogueTable(str(tmp_path / "a.h5"), NAMES)
+    assert_same(binned(entry)[0], reference())
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        del file["W"]
+        layout = h5py.VirtualLayout((N,), "f8", maxshape=(None,))
+        layout[: h5py.UNLIMITED] = h5py.VirtualSource("cat.hdf5", "shapes/W", (N,), maxshape=(None,))[: h5py.UNLIMITED]
+        file.create_virtual_dataset("W", layout)
+    with pytest.raises(BorderError, match=r"column W .* pieces without end .* copy its rows into a plain dataset"):
+        binned(entry)
+
+
+@pytest.mark.parametrize("chunks", [None, (100,)])
+def test_rows_that_were_never_written_are_told(table, tmp_path, chunks):
+    entry = table(PLAIN, kind="hdf5")
+    with h5py.File(tmp_path / "cat.hdf5", "a") as file:
+        del file["shapes/W"], file["shapes/G1"]
+        file["shapes"].create_dataset("W", (N,), "f8", chunks=chunks, fillvalue=1)
+        file["shapes"].create_dataset("G1", (N,), "f8", chunks=(100,), fillvalue=np.nan)[200:] = PLAIN["G1"][200:]
+        if chunks:
+            file["shapes/W"][: N - 200] = PLAIN["W"][: N - 200]
+    with pytest.raises(BorderError, match=r"column W .* never written in (2 of 9|1 of 1) chunks.* gives 1.0; write"):
+        binned(entry)
+    with h5py.File(tmp_path / "cat.hdf5", "a") as file:
+        file["shapes/W"][:] = PLAIN["W"]
+    assert_same(binned(replace(entry, cuts="G1 > -2"))[0], reference(slice(200, N)))  # NaN is missing
+
+
+def test_files_that_a_column_of_hdf5_lies_in_are_told_where_they_are_gone(table, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    entry = table(PLAIN, kind="hdf5")
+    with h5py.File("cat.hdf5", "a") as file:
+        for name in ("G1", "G2", "W"):
+            del file[f"shapes/{name}"]
+        file["shapes"].create_dataset("W", (N,), "f8", external=[("raw.bin", 8, 8 * N)])
+        file["shapes/W"][:] = PLAIN["W"]
+        file["shapes/G1"], file["shapes/G2"] = h5py.ExternalLink("more.h5", "G1"), h5py.ExternalLink("more.h5", "G2")
+    with h5py.File("more.h5", "w") as file:
+        file["G1"], file["G2"] = PLAIN["G1"], PLAIN["G2"]
+    assert_same(binned(entry)[0], reference())
+    raw = (tmp_path / "raw.bin").read_bytes()
+    (tmp_path / "raw.bin").write_bytes(raw[:-8])
+    with pytest.raises(BorderError, match=r"column W .* external file raw.bin, which is missing or cut short"):
+        binned(entry)
+    (tmp_path / "more.h5").unlink()
+    with pytest.raises(BorderError, match=r"column G1 .* is a link to G1 in more.h5, which is not there"):
+        binned(entry)
+    assert_same(binned(replace(entry, columns=TableColumns("ALPHA", "DELTA", "z_b", "z_b")))[0], reference(
+        G1=PLAIN["z_b"], G2=PLAIN["z_b"], W=np.ones(N)
+    ))  # fmt: skip
+
+
+# oddities that no column needs
+
+
+def test_a_table_of_links_alone_is_told_by_the_file_that_is_gone(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name in NUMBERS:
+            file[f"shapes/{name}"] = h5py.ExternalLink("gone.h5", f"/{name}")
+    with pytest.raises(
+        BorderError, match=r"column ALPHA .* is a link to /ALPHA in gone.h5, which is not there; put it"
+    ):
+        binned(CatalogueTable(str(tmp_path / "a.h5"), NAMES))
+
+
+def test_a_header_of_astropy_that_is_none_is_told(tmp_path):
+    made = pa.table({name: PLAIN[name] for name in NUMBERS}).replace_schema_metadata({"table_meta_yaml": "datatype: 3"})
+    parquet.write_table(made, tmp_path / "a.parquet")
+    with pytest.raises(BorderError, match=r"cannot be read as a table of astropy"):
+        binned(CatalogueTable(str(tmp_path / "a.parquet"), NAMES))
+
+
+def test_columns_that_nobody_needs_may_be_odd(table, tmp_path):
+    entry = table(PLAIN, kind="hdf5")
+    with h5py.File(tmp_path / "cat.hdf5", "a") as file:
+        file["shapes/edges"] = np.arange(40.0)
+        file["shapes/nowhere"] = h5py.SoftLink("/gone")
+        file["shapes/empty"] = np.zeros(0)
+    assert_same(binned(entry)[0], reference())
+    with pytest.raises(BorderError, match=rf"columns edges and ALPHA of .* have 40 and {N} rows below"):
+        binned(replace(entry, cuts="edges > 0"))
+    columns = [fits.Column(name, "D", array=PLAIN[name]) for name in NUMBERS]
+    twice = fits.BinTableHDU.from_columns([*columns, *(fits.Column(f"x{i}", "D", array=PLAIN["W"]) for i in (1, 2))])
+    twice.writeto(tmp_path / "a.fits")
+    fits.setval(tmp_path / "a.fits", "TTYPE7", value="x1", ext=1)
+    entry = CatalogueTable(str(tmp_path / "a.fits"), NAMES)
+    assert_same(binned(entry)[0], reference())
+    with pytest.raises(BorderError, match=r"has two columns 'x1'; rename one"):
+        binned(replace(entry, cuts="x1 > 0"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "tail"),
+    [
+        (b"TUNIT1  = 'deg     '", b"TUNIT1  = deg       ", b""),  # a text without quotes
+        (b"TTYPE2  = 'DELTA   '", b"TTYPE2  = 'DELTA   ' / \xe4", b""),
+        (b"TFIELDS ", b"TFIELDS ", b"some notes of the observer" * 300),
+        (b"TFIELDS ", b"TFIELDS ", b"\0"),
+    ],
+)
+def test_what_astropy_warns_of_is_no_damage(table, tmp_path, old, new, tail):
+    path = tmp_path / "cat.fits"
+    entry = table({**PLAIN, "ALPHA": PLAIN["ALPHA"] * u.deg})
+    raw = path.read_bytes()
+    at = raw.index(old)
+    path.write_bytes(raw[:at] + new + raw[at + len(new) :] + tail)
+    assert_same(binned(entry)[0], reference())
+
+
+def test_a_warning_while_ecsv_is_read_is_no_damage(table, tmp_path):
+    entry = table({**PLAIN, "seen": Time(np.full(N, "2019-01-01"))}, kind="ecsv")
+    path = tmp_path / "cat.ecsv"
+    path.write_text(path.read_text().replace("2019-", "9019-"))  # "dubious year"
+    assert_same(binned(entry)[0], reference())
+
+
+# several tables, and columns of astropy's own objects
+
+
+def test_the_table_that_has_the_columns_is_taken(tmp_path):
+    head = fits.BinTableHDU.from_columns([fits.Column("note", "4A", array=np.array(["x"]))], name="NOTES")
+    other = fits.BinTableHDU(Table({"ALPHA": PLAIN["ALPHA"], "DELTA": PLAIN["DELTA"]}), name="PLACES")
+    whole = fits.BinTableHDU(Table(PLAIN), name="SHAPES")
+    fits.HDUList([fits.PrimaryHDU(np.zeros((3, 3))), head, other, whole]).writeto(tmp_path / "a.fits")
+    entry = CatalogueTable(str(tmp_path / "a.fits"), NAMES)
+    assert_same(binned(entry)[0], reference())
+    told = r"3 binary tables, of which none has all columns \(HDUs: 0 PRIMARY, 1 NOTES, 2 PLACES, 3 SHAPES\); set `hdu`"
+    with pytest.raises(BorderError, match=told):
+        binned(replace(entry, cuts="z_c > 0"))
+    with pytest.raises(BorderError, match=r"column 'G1' is not in .* \(columns: ALPHA, DELTA\)"):
+        binned(replace(entry, hdu="PLACES"))
+
+
+@pytest.mark.parametrize("kind", ["fits", "parquet", "ecsv", "hdf5"])
+def test_positions_may_be_one_column_of_sky_coordinates(tmp_path, kind):
+    place = SkyCoord((PLAIN["ALPHA"] / 15) * u.hourangle, PLAIN["DELTA"] * u.deg)
+    path = tmp_path / f"a{SUFFIX[kind]}"
+    made = QTable({"c": place, **{name: PLAIN[name] for name in ("G1", "G2", "W")}})
+    made.write(path, **({"path": "cat", "serialize_meta": True} if kind == "hdf5" else {}))
+    entry = CatalogueTable(str(path), replace(NAMES, ra="c.ra", dec="c.dec"))
+    assert_same(binned(entry)[0], reference())
+    assert suits(open_table(path, entry).columns, {"weight": "W"})

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
+from astropy.io import fits
 from astropy.table import Table, vstack
 from pyarrow import parquet
 
@@ -17,7 +19,7 @@ from analysis.__main__ import _named, main
 from analysis.check import sky_units
 from analysis.files import BorderError
 from analysis.galaxies import center_of, located, needed_columns, observed, open_table
-from analysis.galaxies.guess import guessed_table
+from analysis.galaxies.guess import credible, guessed_table, suits
 from analysis.kernel import kaiser_squires_kernel
 from analysis.params import ROOT, CatalogueTable, TableColumns, checked_params
 from analysis.signs import compared_signs, verdict
@@ -279,3 +281,94 @@ def test_a_name_with_a_blank_is_guessed_or_meant(tmp_path, capsys):
     assert "ra =  ra, dec =  dec" in capsys.readouterr().out
     assert main(["check", str(tmp_path / "a.parquet"), "--columns=ra=ra"]) == 1
     assert "did you mean ' ra'?" in capsys.readouterr().err
+
+
+def guessed(tmp_path, given=None, **columns):
+    """The entry that is guessed for a field with more columns, and what was left out of it."""
+    table = strip(hours=False, density=1.0)
+    for name, values in columns.items():
+        table[name] = np.broadcast_to(values, len(table))
+    table.write(tmp_path / "a.fits", overwrite=True)
+    asked = CatalogueTable(str(tmp_path / "a.fits"), TableColumns("", "", "", ""))
+    opened = open_table(tmp_path / "a.fits", asked, suits=lambda names: True)
+    entry, _ = guessed_table(opened, asked, given or {})
+    return opened, *credible(opened, entry, given or {})
+
+
+@pytest.mark.parametrize(
+    ("columns", "role"),
+    [
+        ({"m": 1.02}, "multiplicative_bias"),  # 1 + m
+        ({"m": 13.5}, "multiplicative_bias"),  # a logarithm of a mass
+        ({"m": "F814W"}, "multiplicative_bias"),
+        ({"R11": 9.5}, "response"),  # a radius
+        ({"R11": 0.7, "R22": 0.0}, "response"),
+        ({"w": -0.9}, "weight"),  # of dark energy
+        ({"W": np.nan}, "weight"),
+    ],
+)
+def test_a_guess_that_its_values_contradict_is_left_out(tmp_path, columns, role):
+    opened, entry, left_out = guessed(tmp_path, **columns)
+    assert (entry.columns.weight, entry.response, entry.multiplicative_bias) == (None, None, None)
+    assert len(left_out) == 1
+    assert re.search(rf"^\w+, whose values .* are no {role}; --columns {role}=NAME names another$", left_out[0])
+    center_of(opened, entry)
+
+
+def test_a_guess_that_its_values_confirm_stays(tmp_path):
+    codes = np.where(
+        np.arange(len(strip(hours=False, density=1.0))) % 5 == 0, -99, 2.0
+    )  # of a weight, in rows to be cut
+    _, entry, left_out = guessed(tmp_path, m=-0.1, R11=0.7, R22=0.65, weight=codes)
+    assert (entry.columns.weight, entry.response, entry.multiplicative_bias) == ("weight", ["R11", "R22"], "m")
+    assert left_out == []
+
+
+@pytest.mark.parametrize(("role", "value"), [("multiplicative_bias", 24.0), ("response", 12.0), ("response", -0.7)])
+def test_nonsense_that_the_user_names_is_refused(tmp_path, role, value):
+    opened, entry, left_out = guessed(tmp_path, {role: "mag"}, mag=value)
+    assert (getattr(entry, role), left_out) == ("mag", [])
+    told = r"mean response of .*'mag'.* nothing can be divided; correct or remove `response`"
+    with pytest.raises(BorderError, match=told):
+        observed(opened, entry, Grid(32, 2.0, 150.0, -20.0))
+
+
+def test_what_is_left_out_is_said(tmp_path, capsys):
+    table = strip(hours=False, density=2.0)
+    table["m"] = 24.5
+    table["ra"].unit = "deg"
+    table.write(tmp_path / "a.fits")
+    assert main(["check", str(tmp_path / "a.fits")]) == 0
+    told = capsys.readouterr().out
+    assert "\nleft out     m, whose values (24.5, 24.5, ...) are no multiplicative_bias" in told
+    assert "multiplicative_bias: m" not in told
+    assert "\nunits        as the file states for RA; degrees for Dec\n" in told
+
+
+@pytest.mark.parametrize(
+    ("names", "given", "good"),
+    [
+        (("c.ra", "c.dec", "e1", "e2"), {}, True),
+        (("coord.RA", "coord.DEC", "g1", "g2"), {}, True),
+        (("c.ra", "c.dec", "d.ra", "d.dec", "e1", "e2"), {}, False),  # of which position?
+        (("c.ra", "c.dec", "d.ra", "d.dec", "e1", "e2"), {"ra": "d.ra", "dec": "d.dec"}, True),
+        (("ra", "dec", "e1", "e2"), {"weight": "lost"}, False),
+        (("ra", "dec", "a", "b"), {"e1": "a"}, False),
+    ],
+)
+def test_which_tables_suit(names, given, good):
+    assert suits(names, given) == good
+
+
+def test_the_table_that_suits_is_taken(tmp_path, capsys):
+    table = strip(hours=False, density=2.0)
+    table.rename_columns(["e1", "e2"], ["a", "b"])
+    places = fits.BinTableHDU(table["ra", "dec"], name="PLACES")
+    fits.HDUList([fits.PrimaryHDU(), places, fits.BinTableHDU(table, name="SHAPES")]).writeto(tmp_path / "a.fits")
+    assert main(["check", str(tmp_path / "a.fits"), "--columns", "e1=a,e2=b"]) == 0
+    assert "e1 = a, e2 = b" in capsys.readouterr().out
+    assert main(["check", str(tmp_path / "a.fits")]) == 1
+    told = capsys.readouterr().err
+    assert "none has all columns (HDUs: 0 PRIMARY, 1 PLACES, 2 SHAPES); set `hdu` of the catalogue, or --hdu" in told
+    assert main(["check", str(tmp_path / "a.fits"), "--hdu", "SHAPES"]) == 1
+    assert "no column that is surely e1 or e2 (columns: ra, dec, a, b)" in capsys.readouterr().err

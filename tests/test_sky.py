@@ -1,5 +1,6 @@
 import errno
 import os
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
+from astropy.io.fits.verify import VerifyWarning
 from astropy.wcs import WCS
 
 from analysis.catalogue import load_catalogue
@@ -238,6 +240,45 @@ def test_a_truncated_file_is_told(observation, tmp_path):
         with pytest.raises(BorderError, match=r"field.fits .*(cut short|no HDU)") as caught:
             load_observation(path)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "cards", "meant"),
+    [
+        (np.int16([[0, 7], [1, 2]]), {"BLANK": 0}, [[np.nan, 7], [1, 2]]),
+        (np.int16([[0, 7], [1, 2]]), {"BLANK": 7, "BSCALE": 0.5, "BZERO": 3}, [[3, np.nan], [3.5, 4]]),
+        (np.uint16([[0, 7], [1, 65535]]), {"BLANK": 32767}, [[0, 7], [1, np.nan]]),
+        (np.float32([[0, 7], [1, 2]]), {"BLANK": 7}, [[0, 7], [1, 2]]),  # which is no card of such images
+    ],
+)
+def test_pixels_that_an_image_calls_missing_are_nan(tmp_path, values, cards, meant):
+    path = tmp_path / "a.fits"
+    fits.writeto(path, values)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", VerifyWarning)
+        for key, value in cards.items():
+            fits.setval(path, key, value=value)
+    np.testing.assert_array_equal(read_image(path)[0], meant)
+
+
+def test_a_compressed_image_is_read_as_it_is_meant(tmp_path):
+    values = np.arange(400, dtype=np.int16).reshape(20, 20)
+    for header, meant in (({}, values), ({"BLANK": 7}, np.where(values == 7, np.nan, values))):
+        fits.CompImageHDU(values, fits.Header(header)).writeto(tmp_path / "a.fits", overwrite=True)
+        np.testing.assert_array_equal(read_image(tmp_path / "a.fits", 1)[0], meant)
+
+
+def test_what_astropy_warns_of_is_no_damage_of_an_image(tmp_path):
+    path, values = tmp_path / "a.fits", np.arange(900.0).reshape(30, 30)
+    fits.writeto(path, values, fits.Header({"OBSERVER": "me"}))
+    raw = path.read_bytes()
+    for content in (
+        raw[: raw.rindex(b"END     ") // 2880 * 2880 + 2880 + values.nbytes],  # never padded
+        raw + b"notes of the observer",
+        raw.replace(b"'me      '", b"me \xe9      "),
+    ):
+        path.write_bytes(content)
+        np.testing.assert_array_equal(read_image(path)[0], values)
 
 
 def test_a_missing_file_or_hdu_is_told(observation, tmp_path):

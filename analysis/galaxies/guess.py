@@ -1,6 +1,6 @@
 """What a table of unknown make probably means: its columns by their usual names, its units by where galaxies can be."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +9,7 @@ from astropy import units
 from analysis.files import BorderError
 from analysis.galaxies.cuts import check_names, kept, named
 from analysis.galaxies.opened import Opened, check_columns
+from analysis.galaxies.totals import is_bias, is_response
 from analysis.params import CatalogueTable, SkyUnits, TableColumns
 from analysis.sky.center import occupied_deg2
 
@@ -28,14 +29,41 @@ USUAL = {
     " ishape_hsm_regauss_derived_shear_bias_m",
 }
 REQUIRED = ("ra", "dec", "e1", "e2")
+CREDIBLE: Mapping[str, Callable[[np.ndarray], bool]] = {  # whether finite values can be what a name says
+    "weight": lambda values: np.mean(values >= 0) > 0.5,  # others may be codes of rows to cut
+    "response": lambda values: is_response(values.mean()),
+    "multiplicative_bias": lambda values: is_bias(values.mean()),
+}
 UNITS = (("deg", "deg"), ("rad", "rad"), ("hourangle", "deg"), ("arcmin", "arcmin"), ("arcsec", "arcsec"))
 DENSITIES = (0.05, 200.0)  # galaxies an arcmin^2 that a survey may have
 SHAPELIER = 4.0  # times as near to a filled square that a field must be in hours to have its RA in hours
 SAMPLED = 50_000
 
 
+def roles(names: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
+    """Names of columns by role: those given, the others by their usual names, as far as there are any.
+
+    Positions may be those of one astropy.coordinates.SkyCoord, whose columns are `NAME.ra` and `NAME.dec`.
+    """
+    lower = {name.strip().lower(): name for name in reversed(names)}
+    found = {
+        role: next((lower[name] for name in usual.split() if name in lower), None) for role, usual in USUAL.items()
+    }
+    for role in ("ra", "dec"):
+        parts = [name for name in names if name.lower().endswith(f".{role}")]
+        if found[role] is None and len(parts) == 1:
+            found[role] = parts[0]
+    return {role: name for role, name in (found | dict(given)).items() if name is not None}
+
+
+def suits(names: Sequence[str], given: Mapping[str, str]) -> bool:
+    """Whether a table with these columns has positions and ellipticities, and every column that is given."""
+    found = roles(names, given)
+    return set(REQUIRED) <= set(found) and set(found.values()) <= set(names)
+
+
 def guessed_columns(opened: Opened, given: Mapping[str, str]) -> dict[str, str]:
-    """Columns of a table by role: those given, the others by their usual names.
+    """Columns of a table by role, as `roles` has them.
 
     Raises
     ------
@@ -45,11 +73,7 @@ def guessed_columns(opened: Opened, given: Mapping[str, str]) -> dict[str, str]:
     unknown = [role for role in given if role not in USUAL]
     if unknown:
         raise BorderError(f"--columns has no {unknown[0]!r}; it takes {', '.join(USUAL)}.")
-    lower = {name.strip().lower(): name for name in reversed(opened.columns)}
-    found = {
-        role: next((lower[name] for name in names.split() if name in lower), None) for role, names in USUAL.items()
-    }
-    found = {role: name for role, name in (found | dict(given)).items() if name is not None}
+    found = roles(opened.columns, given)
     missing = [role for role in REQUIRED if role not in found]
     if missing:
         have = ", ".join(opened.columns[:30]) + (", ..." if len(opened.columns) > 30 else "")
@@ -70,17 +94,47 @@ def guessed_table(opened: Opened, table: CatalogueTable, given: Mapping[str, str
     given : names of columns by role
     """
     found = guessed_columns(opened, given)
-    second = found.get("response", "").replace("11", "22")
-    response = [found["response"], second] if second in opened.columns and second else found.get("response")
+    response = found.get("response")
+    second = (response or "").replace("11", "22")
+    if second != response and second in opened.columns:
+        response = [response, second]
     entry = replace(
         table,
         columns=TableColumns(*(found.get(role) for role in (*REQUIRED, "weight"))),
         response=response,
         multiplicative_bias=found.get("multiplicative_bias"),
     )
-    if any(opened.units.get(name) for name in (entry.columns.ra, entry.columns.dec)) or entry.units != SkyUnits():
-        return entry, "as the file states" if entry.units == SkyUnits() else "as given"
+    stated = [opened.units.get(name) for name in (entry.columns.ra, entry.columns.dec)]
+    if entry.units != SkyUnits():
+        return entry, "as given"
+    if any(stated):
+        return entry, "as the file states" if all(stated) else "as the file states for RA; degrees for Dec"
     return _with_units(opened, entry)
+
+
+def credible(opened: Opened, entry: CatalogueTable, given: Mapping[str, str]) -> tuple[CatalogueTable, list[str]]:
+    """The entry without guessed columns whose values are no weight, response or bias, and sentences on these.
+
+    Parameters
+    ----------
+    given : names of columns by role
+        Which stay.
+    """
+    named_so = {"weight": entry.columns.weight, "response": entry.response}
+    named_so["multiplicative_bias"] = entry.multiplicative_bias
+    guessed = {role: np.ravel(name).tolist() for role, name in named_so.items() if name and role not in given}
+    names = [name for columns in guessed.values() for name in columns]
+    sample = zip(names, _sample(opened, names, entry.cuts)[1], strict=True) if names else ()
+    finite = {name: values[np.isfinite(values)] for name, values in sample}
+    told = []
+    for role, columns in guessed.items():
+        bad = [name for name in columns if not (finite[name].size and CREDIBLE[role](finite[name]))]
+        if bad:
+            values = ", ".join(f"{value:.3g}" for value in finite[bad[0]][:2]) or "text"
+            told.append(f"{bad[0]}, whose values ({values}, ...) are no {role}; --columns {role}=NAME names another")
+            none = {"columns": replace(entry.columns, weight=None)} if role == "weight" else {role: None}
+            entry = replace(entry, **none)
+    return entry, told
 
 
 def _with_units(opened: Opened, entry: CatalogueTable) -> tuple[CatalogueTable, str]:
@@ -88,7 +142,7 @@ def _with_units(opened: Opened, entry: CatalogueTable) -> tuple[CatalogueTable, 
 
     Where these are degrees, RA may still be in hours: a field is then a narrow strip, or in two pieces at RA = 0.
     """
-    number, (ra, dec) = _raw_places(opened, entry)
+    number, (ra, dec) = _sample(opened, [entry.columns.ra, entry.columns.dec], entry.cuts)
     able = {}  # places in deg, by units
     for pair in UNITS:
         places = [values * units.Unit(unit).to(units.deg) for values, unit in zip((ra, dec), pair, strict=True)]
@@ -119,20 +173,21 @@ def _squareness(ra_deg: np.ndarray, dec_deg: np.ndarray) -> float:
     return occupied_deg2(ra_deg, dec_deg) / side**2 if side > 0 else 0.0
 
 
-def _raw_places(opened: Opened, entry: CatalogueTable) -> tuple[int, np.ndarray]:
-    """How many galaxies pass the cuts, and RA and Dec of some of them as the file has them, (2, n)."""
-    pair = [entry.columns.ra, entry.columns.dec]
-    check_names(entry.cuts, opened.columns, str(opened.path))
-    check_columns(opened.path, [*pair, *named(entry.cuts)], opened.columns)
-    number, step, places = 0, 1, np.empty((2, 0))
-    for chunk in opened.chunks(list(dict.fromkeys([*pair, *named(entry.cuts)]))):
-        if any(chunk[name].dtype.kind not in "biuf" for name in pair):
-            return 0, places
-        found = np.stack([chunk[name].astype(np.float64) for name in pair])
-        if entry.cuts is not None:
-            found = found[:, kept(entry.cuts, chunk, str(opened.path))]
+def _sample(opened: Opened, names: Sequence[str], cuts: str | None) -> tuple[int, np.ndarray]:
+    """How many galaxies pass the cuts, and columns of some of them, (names, n), as the file has them; text is NaN."""
+    wanted = list(dict.fromkeys([*names, *named(cuts)]))
+    check_names(cuts, opened.columns, str(opened.path))
+    check_columns(opened.path, wanted, opened.columns)
+    number, step, values = 0, 1, np.empty((len(names), 0))
+    for chunk in opened.chunks(wanted):
+        columns = [
+            chunk[name] if chunk[name].dtype.kind in "biuf" else np.full(len(chunk[name]), np.nan) for name in names
+        ]
+        found = np.stack([column.astype(np.float64) for column in columns])
+        if cuts is not None:
+            found = found[:, kept(cuts, chunk, str(opened.path))]
         number += found.shape[1]
-        places = np.concatenate([places, found[:, ::step]], axis=1)
-        while places.shape[1] > 2 * SAMPLED:
-            places, step = places[:, ::2], 2 * step
-    return number, places
+        values = np.concatenate([values, found[:, ::step]], axis=1)
+        while values.shape[1] > 2 * SAMPLED:
+            values, step = values[:, ::2], 2 * step
+    return number, values

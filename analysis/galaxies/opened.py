@@ -4,12 +4,14 @@ Each format has its module here with one function that opens it. Compressed file
 claim many more rows than their bytes can hold: unpacked in memory either could fill it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from astropy.table.meta import get_header_from_yaml
 
 from analysis.files import BorderError
 
@@ -79,28 +81,31 @@ def check_plain(path: Path, kind: str) -> None:
             )
 
 
-def check_size(path: Path, rows: int) -> None:
-    """Make sure that a file is no bomb: rows that its bytes cannot hold.
+def check_size(path: Path, rows: int, files: Iterable[Path] = ()) -> None:
+    """Make sure that a file, with others that hold rows of it, is no bomb: rows that its bytes cannot hold.
 
     Raises
     ------
     BorderError
     """
-    if rows > ROWS_A_BYTE * path.stat().st_size:
+    size = sum(each.stat().st_size for each in {path, *files})
+    if rows > ROWS_A_BYTE * size:
         raise BorderError(
-            f"{path} claims {rows} rows in {path.stat().st_size} bytes, more than real galaxies can be packed;"
+            f"{path} claims {rows} rows in {size} bytes, more than real galaxies can be packed;"
             " write it again without compression if they are real."
         )
 
 
 def check_columns(path: Path, wanted: Sequence[str], have: Sequence[str]) -> None:
-    """Make sure that a table has the columns asked for.
+    """Make sure that a table has the columns asked for, each once.
 
     Raises
     ------
     BorderError
     """
     for name in wanted:
+        if have.count(name) > 1:
+            raise BorderError(f"{path} has two columns {name!r}; rename one.")
         if name not in have:
             shown = ", ".join(str(column)[:40] for column in have[:20]) + (", ..." if len(have) > 20 else "")
             alike = next((column for column in have if column.strip().lower() == name.strip().lower()), None)
@@ -108,6 +113,55 @@ def check_columns(path: Path, wanted: Sequence[str], have: Sequence[str]) -> Non
             raise BorderError(
                 f"column {name!r} is not in {path} (columns: {shown or 'none'}); {hint} `columns` or `cuts`."
             )
+
+
+def with_masks(opened: Opened) -> Opened:
+    """The table with the values of NAME missing where a column NAME.mask says so: astropy writes masks like this."""
+    masks = {name: f"{name}.mask" for name in {each.removesuffix(".mask") for each in opened.columns}}
+    masks = {name: mask for name, mask in masks.items() if {name, mask} <= set(opened.columns)}
+    if not masks:
+        return opened
+
+    def chunks(wanted: Sequence[str]) -> Iterator[Chunk]:
+        beside = [masks[name] for name in wanted if name in masks]
+        check_columns(opened.path, beside, opened.columns)
+        for chunk in opened.chunks(list(dict.fromkeys([*wanted, *beside]))):
+            yield {name: _masked(chunk, name, masks.get(name), opened.path) for name in wanted}
+
+    return replace(opened, chunks=chunks)
+
+
+def _masked(chunk: Chunk, name: str, mask: str | None, path: Path) -> np.ndarray:
+    """A column of a chunk, missing where its mask is not 0."""
+    if mask is None:
+        return chunk[name]
+    if chunk[mask].dtype.kind == "U":
+        raise BorderError(f"column {mask} of {path} holds text; write the mask of {name} as true and false.")
+    return plain(np.ma.masked_array(chunk[name], chunk[mask] != 0), name, path)
+
+
+def astropy_units(lines: Iterable[str | bytes], path: Path) -> dict[str, str]:
+    """Units that astropy states in the lines of YAML which it writes beside a table.
+
+    Raises
+    ------
+    BorderError
+        If they are no such lines.
+    """
+    with told(path, "a table of astropy", (Exception,)), warnings.catch_warnings():  # a reader of types raises anything
+        warnings.simplefilter("ignore")
+        columns = get_header_from_yaml([_text(line) for line in lines])["datatype"]
+        return {each["name"]: str(each["unit"]) for each in columns if each.get("unit")}
+
+
+def unit_of(attributes: Mapping[str | bytes, object]) -> str:
+    """Unit among the attributes of a column, under one of its usual names; empty where there is none."""
+    found = {_text(key).lower(): value for key, value in attributes.items()}
+    return _text(next((found[key] for key in ("unit", "units") if key in found), ""))
+
+
+def _text(value: object) -> str:
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
 
 
 def plain(values: np.ndarray, name: str, path: Path) -> np.ndarray:

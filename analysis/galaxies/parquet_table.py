@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from analysis.galaxies.opened import CHUNK_ROWS, Chunk, Opened, check_size, plain, told
+from analysis.galaxies.opened import CHUNK_ROWS, Chunk, Opened, astropy_units, check_size, plain, told, unit_of
 
 BAD = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, IndexError, EOFError, MemoryError, ArithmeticError)
 
@@ -24,9 +24,10 @@ def open_parquet(path: Path) -> Opened:
     with told(path, "parquet", BAD), parquet.ParquetFile(path) as file:
         rows, schema = file.metadata.num_rows, file.schema_arrow
         names = tuple(schema.names)
-        stated = {each.name: each.metadata[b"unit"] for each in schema if b"unit" in (each.metadata or {})}
+        header = (schema.metadata or {}).get(b"table_meta_yaml", b"")
+        units = astropy_units(header.splitlines(), path) if header else {}
+        units |= {each.name: unit for each in schema if (unit := unit_of(each.metadata or {}))}
     check_size(path, rows)
-    units = {name: unit.decode("ascii", "replace") for name, unit in stated.items()}
     return Opened(path, names, rows, partial(_chunks, path), units)
 
 

@@ -16,11 +16,16 @@ LARGEST_E = 2.0  # of a component: a shear estimate of one galaxy is no larger
 SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-30, 1e30  # but for 0; squares of others are none that a computer holds
 ALIASES = {
     **dict.fromkeys(("degree", "degrees", "degs", "deg.", "dd", "angle[deg]"), "deg"),
+    **dict.fromkeys(("[deg]", "(deg)", "decimal degrees", "degrees_north", "degrees_east"), "deg"),
     **dict.fromkeys(("radian", "radians", "rads"), "rad"),
     **dict.fromkeys(("arcseconds", "arcsecond", "arcsecs", "asec", "as"), "arcsec"),
     **dict.fromkeys(("arcminutes", "arcminute", "arcmins", "amin"), "arcmin"),
     **dict.fromkeys(("hour", "hours", "h", "hr", "hrs", "hourangle"), "hourangle"),
 }
+REMEDY = (
+    "give `units` of the catalogue in params.yaml, or --units of check, for both ra and dec (deg, rad, arcsec, arcmin,"
+    " or hourangle for ra)"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +84,7 @@ def galaxies_of(opened: Opened, table: CatalogueTable, *, rows: int | None = Non
     wanted = needed_columns(table)
     check_names(table.cuts, opened.columns, str(opened.path))
     check_columns(opened.path, wanted, opened.columns)
-    factors = [_degrees(opened, name, given) for name, given in _positions(table)]
+    factors = _factors(opened, table)
     done = left = 0
     for chunk in opened.chunks(wanted):
         count = len(chunk[wanted[0]])
@@ -100,24 +105,30 @@ def galaxies_of(opened: Opened, table: CatalogueTable, *, rows: int | None = Non
         raise BorderError(f"{opened.path} has {done} rows{told}.")
 
 
-def _positions(table: CatalogueTable) -> tuple[tuple[str, str | None], tuple[str, str | None]]:
-    """Names of RA and Dec, and the units that the entry gives."""
-    return (table.columns.ra, table.units.ra), (table.columns.dec, table.units.dec)
-
-
-def _degrees(opened: Opened, name: str, given: str | None) -> float:
-    """Degrees in the unit of a column: the entry's, the file's, or degrees."""
-    stated = opened.units.get(name, "").strip()
-    if given is None and not stated:
-        return 1.0
-    text = given or ALIASES.get(stated.lower(), stated)
-    try:
-        return float(units.Unit(text, parse_strict="raise").to(units.deg))
-    except (ValueError, TypeError, units.UnitsError):
+def _factors(opened: Opened, table: CatalogueTable) -> list[float]:
+    """Degrees in the units of RA and Dec: the entry's, the file's, or degrees where neither column has one."""
+    names = table.columns.ra, table.columns.dec
+    given = table.units.ra, table.units.dec
+    ra, dec = (unit or opened.units.get(name, "").strip() for name, unit in zip(names, given, strict=True))
+    factors = [_degrees(opened, name, unit) for name, unit in zip(names, (ra, dec), strict=True)]
+    usual = ra and round(factors[0], 9) in (1, 15)  # beside degrees or hours, declinations are in degrees
+    if bool(ra) != bool(dec) and not usual:
+        known, silent = names if ra else reversed(names)
         raise BorderError(
-            f"column {name} of {opened.path} states the unit {stated!r}, which is no angle; give `units` of the"
-            " catalogue in params.yaml (deg, rad, arcsec, arcmin or hourangle)."
-        ) from None
+            f"column {known} of {opened.path} is in {ra or dec}, and column {silent} has no unit; {REMEDY}."
+        )
+    return factors
+
+
+def _degrees(opened: Opened, name: str, unit: str) -> float:
+    """Degrees in a unit, which may be in capitals or a plural; 1 where it is empty."""
+    lower = unit.lower()
+    for text in (ALIASES.get(lower, unit or "deg"), lower):
+        try:
+            return float(units.Unit(text, parse_strict="raise").to(units.deg))
+        except (ValueError, TypeError, units.UnitsError):
+            continue
+    raise BorderError(f"column {name} of {opened.path} states the unit {unit!r}, which is no angle; {REMEDY}.")
 
 
 @dataclass(frozen=True, eq=False)

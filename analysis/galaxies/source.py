@@ -1,6 +1,7 @@
 """Where the table of a field lies, and the table opened, whatever its format."""
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,8 +11,9 @@ from analysis.download import CACHE, SourceUnavailable, download, verified
 from analysis.files import BorderError, sha256
 from analysis.galaxies.fits_table import open_fits
 from analysis.galaxies.hdf5_table import open_hdf5
-from analysis.galaxies.opened import Opened, check_plain
+from analysis.galaxies.opened import Opened, check_plain, with_masks
 from analysis.galaxies.parquet_table import open_parquet
+from analysis.galaxies.rows import needed_columns
 from analysis.galaxies.text_table import open_csv, open_ecsv
 from analysis.params import ROOT, CatalogueTable
 
@@ -55,8 +57,15 @@ def located(table: CatalogueTable, *, cache: Path = CACHE / "tables") -> Path:
         ) from None
 
 
-def open_table(path: Path, table: CatalogueTable) -> Opened:
+def open_table(path: Path, table: CatalogueTable, *, suits: Callable[[Sequence[str]], bool] | None = None) -> Opened:
     """A table open for reading, by its format.
+
+    Parameters
+    ----------
+    path : Path
+    table : CatalogueTable
+    suits : function of column names, or None
+        Whether a table with these columns can be meant, where a file has several; None for all that `table` names.
 
     Raises
     ------
@@ -65,10 +74,13 @@ def open_table(path: Path, table: CatalogueTable) -> Opened:
     """
     check_plain(path, table.kind)
     if table.kind == "fits":
-        return open_fits(path, hdu=table.hdu)
-    if table.kind == "hdf5":
-        return open_hdf5(path, key=table.key)
-    return {"parquet": open_parquet, "csv": open_csv, "ecsv": open_ecsv}[table.kind](path)
+        wanted = set(needed_columns(table))
+        opened = open_fits(path, hdu=table.hdu, suits=suits or wanted.issubset)
+    elif table.kind == "hdf5":
+        opened = open_hdf5(path, key=table.key)
+    else:
+        opened = {"parquet": open_parquet, "csv": open_csv, "ecsv": open_ecsv}[table.kind](path)
+    return with_masks(opened)
 
 
 def _is_address(text: str) -> bool:

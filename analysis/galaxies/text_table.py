@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from astropy.table import Table
-from astropy.units import UnitsWarning
+from astropy.table.serialize import represent_mixins_as_columns
 from pyarrow import csv
 
 from analysis.files import BorderError
@@ -34,14 +34,11 @@ def open_csv(path: Path) -> Opened:
         names = tuple(name.strip() for name in schema.names)
         written = dict(zip(names, schema, strict=True))
         exact = {name for i, name in enumerate(names) if _is_whole(schema[i].type, first and first.column(i))}
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise BorderError(f"{path} has two columns {twice!r}; rename one.")
     return Opened(path, names, None, partial(_csv_chunks, path, written, exact))
 
 
 def open_ecsv(path: Path) -> Opened:
-    """An ECSV table.
+    """An ECSV table; a column of sky positions `c` becomes the two columns `c.ra` and `c.dec`.
 
     Raises
     ------
@@ -54,9 +51,8 @@ def open_ecsv(path: Path) -> Opened:
             f" {LARGEST_ECSV} bytes as FITS or Parquet."
         )
     with told(path, "ecsv", (Exception,)), warnings.catch_warnings():  # a reader of YAML and types: it raises anything
-        warnings.simplefilter("error")
-        warnings.simplefilter("ignore", UnitsWarning)
-        table = Table.read(path, format="ascii.ecsv")
+        warnings.simplefilter("ignore")
+        table = represent_mixins_as_columns(Table.read(path, format="ascii.ecsv"))
         units = {name: str(getattr(table[name], "unit", None) or "") for name in table.colnames}
     return Opened(path, tuple(table.colnames), len(table), partial(_ecsv_chunk, path, table), units)
 

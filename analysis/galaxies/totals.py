@@ -16,6 +16,8 @@ from analysis.sky.sums import Sums
 DENSEST = 1000.0  # galaxies an arcmin^2: more than any telescope sees
 FAINTEST = 1e-6  # rms of an ellipticity
 FEWEST = 10  # galaxies on the grid that may be called a field
+RESPONSES = (0.05, 5.0)  # that a mean response lies between
+LARGEST_BIAS = 0.5  # that a mean multiplicative bias of galaxies is below, of either sign
 SAMPLED = 200_000  # galaxies, at the least, of which the middle is taken
 SAME_ARCSEC = 0.3  # side of the cells that hold one galaxy: surveys tell no two apart that are nearer
 MOST_REPEATED = 0.05  # of galaxies that share a cell: by chance, a few in a hundred where 1000 lie in an arcmin^2
@@ -170,18 +172,30 @@ def _check_place(opened: Opened, sums: Sums, grid: Grid) -> None:
         )
 
 
+def is_response(mean: np.ndarray | float) -> bool:
+    """Whether the mean of a column, or of each of two, can be that of a response."""
+    return bool(np.all((np.asarray(mean) > RESPONSES[0]) & (np.asarray(mean) < RESPONSES[1])))
+
+
+def is_bias(mean: float) -> bool:
+    """Whether the mean of a column can be that of a multiplicative bias m, of 1 + m."""
+    return bool(abs(mean) < LARGEST_BIAS)
+
+
 def _calibration(opened: Opened, table: CatalogueTable, means: np.ndarray) -> np.ndarray:
     """(2,), what the components of the ellipticity are divided by."""
-    number = isinstance(table.response, float)
-    response = np.full(2, table.response) if number else means[:2]
-    if isinstance(table.response, str):
-        response = np.full(2, means[0])
-    bias = table.multiplicative_bias if isinstance(table.multiplicative_bias, float) else means[2]
+    response, bias = means[[0, 0]] if isinstance(table.response, str) else means[:2], means[2]
+    credible = is_response(response) and is_bias(bias)
+    if isinstance(table.response, float):
+        response = np.full(2, table.response)
+    if isinstance(table.multiplicative_bias, float):
+        bias = table.multiplicative_bias
     calibration = response * (1 + bias)
-    if not (np.abs(calibration) > 0.01).all():
+    if not credible or not (np.abs(calibration) > 0.01).all():
+        names = f"response {table.response!r}, multiplicative bias {table.multiplicative_bias!r}"
         raise BorderError(
-            f"the mean response of {opened.path} is {response[0]:.3g} and {response[1]:.3g}, its mean bias {bias:.3g},"
-            " by which nothing can be divided; correct `response` and `multiplicative_bias`."
+            f"the mean response of {opened.path} is {response[0]:.3g} and {response[1]:.3g}, its mean bias {bias:.3g}"
+            f" ({names}), by which nothing can be divided; correct or remove `response` and `multiplicative_bias`."
         )
     return calibration
 

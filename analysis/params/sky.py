@@ -104,7 +104,7 @@ class CatalogueTable:
     cuts: str | None = None
     """condition on columns that galaxies meet, as `z_b > 0.5 & flag == 0`; it is read, never executed"""
     hdu: Annotated[int, Field(ge=0)] | str | None = None
-    """HDU of FITS, by number or name; null for the first table"""
+    """HDU of FITS, by number or name; null for the first table that has the columns"""
     key: str | None = None
     """group of HDF5 that holds the columns"""
     allow_duplicates: bool = False
@@ -158,8 +158,8 @@ class GriddedShear:
     nothing is observed. `truth` is the convergence of a mock. Names are those of the registry, or paths.
     """
 
-    shear: UserPath
-    """image of both components, components last"""
+    shear: UserPath | Annotated[list[UserPath], Field(min_length=2, max_length=2)]
+    """image of both components, first or last of its axes, or two images, one a component"""
     mask: UserPath | None = None
     """image, more than 0 where observed"""
     truth: UserPath | None = None

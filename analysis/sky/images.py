@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyUserWarning
+from astropy.utils.exceptions import AstropyWarning
 
 from analysis.files import BorderError, atomic
 from analysis.sky.grid import Grid
@@ -16,7 +16,7 @@ from analysis.sky.observation import Observation
 
 
 def read_image(path: Path | str, hdu: int | str = 0) -> tuple[np.ndarray, fits.Header]:
-    """One image of a FITS file and its header.
+    """One image of a FITS file and its header; pixels that it calls missing (BLANK) are NaN.
 
     Raises
     ------
@@ -25,14 +25,17 @@ def read_image(path: Path | str, hdu: int | str = 0) -> tuple[np.ndarray, fits.H
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", AstropyUserWarning)  # a file cut short is a warning to astropy
-            with open(path, "rb") as handle, fits.open(handle, memmap=False) as file:
+            warnings.simplefilter("ignore", AstropyWarning)  # of odd cards, or bytes behind the last HDU
+            with open(path, "rb") as handle, fits.open(handle, memmap=False, do_not_scale_image_data=True) as file:
                 data, header = file[hdu].data, file[hdu].header
+                blank = header.get("BLANK") if data is not None and data.dtype.kind in "iu" else None
+                scale, zero = header.get("BSCALE", 1), header.get("BZERO", 0)
+                _check_end(file[hdu], Path(path).stat().st_size)
     except FileNotFoundError as error:
         raise BorderError(f"{path} does not exist; run the stage that writes it (dvc repro).") from error
     except KeyError as error:
         raise BorderError(f"{path} has no HDU {hdu!r}; it was not written by this stage, make it again.") from error
-    except (OSError, TypeError, ValueError, IndexError, AstropyUserWarning, fits.VerifyError) as error:
+    except (OSError, TypeError, ValueError, IndexError, fits.VerifyError) as error:
         reason = " ".join(str(error).split())
         raise BorderError(
             f"{path} cannot be read as FITS, it is cut short or damaged ({reason});"
@@ -40,7 +43,37 @@ def read_image(path: Path | str, hdu: int | str = 0) -> tuple[np.ndarray, fits.H
         ) from error
     if data is None:
         raise BorderError(f"{path} has no image in HDU {hdu!r}; give a file whose HDU {hdu!r} is an image.")
-    return data.astype(data.dtype.newbyteorder("=")), header
+    values = scaled(data, scale=scale, zero=zero, missing=[] if blank is None else [blank])  # astropy misses BLANK = 0
+    if np.ma.is_masked(values):
+        values = values.astype(np.float64).filled(np.nan)
+    return np.asarray(values, values.dtype.newbyteorder("=")), header
+
+
+def _check_end(hdu: fits.PrimaryHDU | fits.ImageHDU, size: int) -> None:
+    """Raise where a file of `size` bytes is cut short in the padding of an HDU; some writers never pad."""
+    where = hdu.fileinfo()
+    if size < where["datLoc"] + where["datSpan"] and size != where["datLoc"] + hdu.size:
+        raise OSError(f"{size} bytes, of {where['datLoc'] + where['datSpan']}")
+
+
+def scaled(raw: np.ndarray, *, scale: float = 1, zero: float = 0, missing: Sequence[object] = ()) -> np.ndarray:
+    """Numbers as a file means them: scale x raw + zero, and masked where raw is one that the file calls missing.
+
+    Parameters
+    ----------
+    raw : array of any shape
+        As it lies on disk; what is no number comes back as it is.
+    scale, zero : float
+        TSCAL and TZERO, BSCALE and BZERO of FITS, `scale_factor` and `add_offset` of others.
+    missing : sequence
+        TNULL or BLANK of FITS, `_FillValue` and `missing_value` of others.
+    """
+    if raw.dtype.kind not in "iuf":
+        return raw
+    codes = [code if isinstance(code, int) else float(code) for code in missing]  # Python's, so that float32 compares
+    values = np.ma.masked_array(raw, np.any([raw == code for code in codes], axis=0)) if codes else raw
+    scale, zero = float(scale), float(zero)
+    return values if (scale, zero) == (1, 0) else values.astype(np.float64) * scale + zero
 
 
 def image_hdu(data: np.ndarray, grid: Grid, name: str, *, axis: str = "", unit: str = "") -> fits.ImageHDU:
