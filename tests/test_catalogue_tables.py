@@ -268,17 +268,17 @@ def test_a_cut_meets_identifiers_and_single_precision_as_the_file_has_them(kind,
         np.testing.assert_allclose(taken, PLAIN["ALPHA"][right], err_msg=text)
 
 
-@pytest.mark.parametrize("kind", ["hdf5", "parquet", "csv", "ecsv"])
-def test_text_is_compared_in_its_own_letters(kind, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "length"), [("hdf5", "fixed"), ("hdf5", "variable"), ("parquet", ""), ("csv", ""), ("ecsv", "")]
+)
+def test_text_is_compared_in_its_own_letters(kind, length, tmp_path):
     name = "S\N{LATIN SMALL LETTER U WITH DIAERESIS}d"
     where = np.where(np.arange(N) < 50, name, "North")
-    path = tmp_path / f"a{SUFFIX[kind]}"
+    path = write(tmp_path / f"a{SUFFIX[kind]}", PLAIN if kind == "hdf5" else PLAIN | {"field": where}, kind)
     if kind == "hdf5":
-        Table(PLAIN | {"field": np.char.encode(where, "utf-8"), "tract": np.char.encode(where, "utf-8")}).write(
-            path, path="t"
-        )
-    else:
-        write(path, PLAIN | {"field": where}, kind)
+        with h5py.File(path, "r+") as file:
+            encoded = np.char.encode(where, "utf-8")
+            file["shapes/field"] = encoded if length == "fixed" else encoded.astype(h5py.string_dtype())
     entry = CatalogueTable(str(path), NAMES, cuts=f"field == '{name}'")
     assert sum(len(each.e1) for each in galaxies_of(open_table(path, entry), entry)) == 50
 
@@ -359,6 +359,16 @@ def test_cells_of_many_galaxies_are_a_fair_sample_of_few(repeats, monkeypatch):
         cells.add(Galaxies(ra_deg[part], dec_deg[part], few, few, few, few, few, len(part)), few > 0)
     assert 2000 < len(cells.numbers) <= 5000
     assert cells.repeated() == float(repeats > 1)
+
+
+def test_few_cells_are_of_the_whole_field(monkeypatch):
+    """Galaxies stand twice in the north alone."""
+    monkeypatch.setattr("analysis.galaxies.totals.MOST_CELLS", 5000)
+    dec_deg = np.random.default_rng(7).uniform(-60, 60, 40_000)
+    dec_deg = np.concatenate([dec_deg, dec_deg[dec_deg > 0]])
+    ones, cells = np.ones(len(dec_deg)), Cells()
+    cells.add(Galaxies(ones, dec_deg, ones, ones, ones, ones, ones, len(dec_deg)), ones > 0)
+    assert cells.repeated() == pytest.approx(2 / 3, abs=0.05)
 
 
 # what a file states beside its values

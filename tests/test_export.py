@@ -253,6 +253,7 @@ def test_what_is_asked_for_wrongly_leaves_nothing(sampled, capsys):
         ("Schr\N{LATIN SMALL LETTER O WITH DIAERESIS}der \N{GREEK SMALL LETTER ZETA}", "Schroder ?"),
         ("bell \a and \x7f", "bell ? and ?"),
         ("O'Neill's & " * 40, ("O'Neill's & " * 40).removesuffix(" & ")),
+        ("AT&", "AT"),  # it would go on in a next card
         ("", ""),
     ],
 )

@@ -122,7 +122,7 @@ def _compared(node: ast.Compare, columns: Mapping[str, np.ndarray]) -> np.ndarra
 def _alike(left: np.ndarray, right: np.ndarray, own: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     """Both sides as they are compared, where one is a number, and `own` the precision of the columns of the other.
 
-    Numbers that `own` cannot hold stay as they are, so that none becomes 0 or infinite.
+    Numbers that `own` cannot hold stay as they are, so that none becomes 0 or infinite; 0 is 0 in all.
     """
     if left.ndim == right.ndim or left.dtype.kind == "U":
         return left, right
@@ -130,7 +130,7 @@ def _alike(left: np.ndarray, right: np.ndarray, own: np.dtype) -> tuple[np.ndarr
     if number.dtype.kind == "f" and other.dtype.kind in "iuO" and abs(number) < 2**64 and number == int(number):
         number = np.asarray(int(number))
         return (number, right) if left.ndim == 0 else (left, number)
-    if number != 0 and not np.finfo(own).tiny <= abs(number.astype(own)) <= np.finfo(own).max:
+    if number == 0 or not np.finfo(own).tiny <= abs(number.astype(own)) <= np.finfo(own).max:
         return left, right
     return (left.astype(own), right.astype(own)) if own.itemsize < 8 else (left, right)
 
