@@ -5,17 +5,19 @@ import os
 import sys
 import warnings
 
+from analysis.environment import settle
 from analysis.files import BorderError
-from analysis.params import ParamsError
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; 0 if it did its work, 1 with a sentence on stderr if not."""
     options = _parser().parse_args(arguments)
     try:
+        if arguments is None:  # of the command line, not of a function: this may start the process anew
+            settle()
         options.command(options)
         sys.stdout.flush()
-    except (BorderError, ParamsError) as error:
+    except BorderError as error:
         print(error, file=sys.stderr)
         return 1
     except BrokenPipeError:  # whoever read has seen enough, as `head` does
