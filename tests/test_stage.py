@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 
 import nbformat
 import pytest
@@ -11,6 +12,7 @@ from pipeline import shell, write_notebook
 from analysis.environment import HERE, SET, settled
 from analysis.files import HOST, BorderError
 from analysis.params import ROOT, load_params
+from analysis.stage import OwnKernel
 
 
 @pytest.fixture
@@ -172,10 +174,7 @@ def desk(tmp_path_factory):
         ".ipython/profile_default/ipython_config.py": "c.InteractiveShellApp.exec_lines = ['DESK = 2']\n",
         ".ipython/profile_default/ipython_kernel_config.py": "c.IPKernelApp.exec_lines = ['DESK = 3']\n",
         "packages/sitecustomize.py": f"open({str(home / 'started')!r}, 'a').write('once\\n')\n",
-        ".local/share/jupyter/kernels/python3/kernel.json": json.dumps(
-            {"argv": ["false", "{connection_file}"], "display_name": "Python 3", "language": "python"}
-        ),
-        "packages/tqdm.py": "raise SystemExit('tqdm of the desk')\n",
+        "packages/papermill.py": "raise SystemExit('papermill of the desk')\n",
         "startup.py": "DESK = 4\n",
     }
     for name, text in files.items():
@@ -216,6 +215,16 @@ def test_a_stage_is_the_same_at_every_desk(project, desk):
     assert "True None False\\n" in stored
     assert "False False\\n" in stored
     assert "image/jpeg" in stored
+
+
+@pytest.mark.parametrize("variable", ["JUPYTER_PATH", "JUPYTER_DATA_DIR"])
+def test_the_kernel_is_this_python(tmp_path, monkeypatch, variable):
+    kernel = tmp_path / "kernels" / "python3" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text(json.dumps({"argv": ["other"], "display_name": "Python 3", "language": "python"}))
+    monkeypatch.setenv(variable, str(tmp_path))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "0")
+    assert OwnKernel(kernel_name="python3").kernel_spec.argv[0] == sys.executable
 
 
 def test_commands_begin_anew_without_the_startup_files_of_the_desk(project, desk):
