@@ -6,8 +6,8 @@ import re
 import sys
 import warnings
 
+from analysis.environment import settle
 from analysis.files import BorderError
-from analysis.params import ParamsError
 
 # A pair of `ra=ALPHA,dec=DELTA`; a value ends where the next pair begins, or stands in double quotes
 PAIR = re.compile(r'\s*(\w+)\s*=\s*(?:"((?:[^"]|"")+)"|(.*?))\s*(?:,(?=\s*\w+\s*=)|,?\s*$)', re.DOTALL)
@@ -21,9 +21,11 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
+        if arguments is None:  # of the command line, not of a function: this may start the process anew
+            settle()
         options.command(options)
         sys.stdout.flush()
-    except (BorderError, ParamsError) as error:
+    except BorderError as error:
         print(error, file=sys.stderr)
         return 1
     except BrokenPipeError:  # whoever read has seen enough, as `head` does

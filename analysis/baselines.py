@@ -13,6 +13,7 @@ from analysis.lensing import convergence_from_shear
 from analysis.mocks import Mock
 from analysis.posterior import gaussian_posterior_mean
 from analysis.power import ARCMIN, wavenumbers
+from analysis.progress import followed
 from analysis.sky import Grid, image_hdu, read_image, write_fits
 
 
@@ -82,7 +83,12 @@ def mock_baselines(mocks: Sequence[Mock], power: np.ndarray, smoothing_arcmin: f
                 for m in mocks
             ]
         ),
-        "wiener": np.stack([wiener_filter(m.observation.gamma, m.observation.weight, power) for m in mocks]),
+        "wiener": np.stack(
+            [
+                wiener_filter(m.observation.gamma, m.observation.weight, power)
+                for m in followed(mocks, "Wiener maps of mocks")
+            ]
+        ),
     }
 
 

@@ -21,6 +21,7 @@ from analysis.mocks import Mock, mock_observation
 from analysis.network import build_network
 from analysis.params import DeepMassParams
 from analysis.posterior import gaussian_posterior_solve
+from analysis.progress import followed
 from analysis.sky import Observation
 
 log = logging.getLogger(__name__)
@@ -166,7 +167,7 @@ def train_deepmass(
     optimizer = keras.optimizers.Adam(rate, global_clipnorm=1.0)
     deepmass.network.compile(optimizer, loss="mse", jit_compile=fit_through_xla())
     errors, best = [mean_square_error(deepmass, gamma, truths)], deepmass.network.get_weights()
-    for round_number in range(params.rounds):
+    for round_number in followed(range(params.rounds), "training of DeepMass"):
         rng = np.random.default_rng([seed, round_number])
         fresh = mock_shears(maps, observation, params.steps // params.rounds * params.batch, rng=rng, reduced=reduced)
         _fit(deepmass, *fresh, params.batch)

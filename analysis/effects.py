@@ -16,6 +16,7 @@ from analysis.mocks import mock_observation
 from analysis.params import stage_rng
 from analysis.posterior import gaussian_posterior_draws
 from analysis.power import ARCMIN
+from analysis.progress import progress, within
 from analysis.sky import Observation
 
 KINDS = {
@@ -47,13 +48,14 @@ def mock_effects(
     rng = stage_rng(seed, "mocks", "effects")
     draws = gaussian_posterior_draws(blank, observation.weight, power, DRAWS, rng=rng)
     spread = np.sqrt(np.mean(draws**2, axis=0))  # about their mean, which is zero for no shear
-    tables = {}
+    tables, advance = {}, progress("mocks of every kind", len(KINDS) * len(maps))
     for kind, options in KINDS.items():
         rows = []
         for number, kappa in enumerate(maps):
             rng = stage_rng(seed, "mocks", "effects", str(number))
             truth, mock = mock_observation(kappa, observation, rng=rng, **options)
-            estimate = wiener_filter(mock.gamma, mock.weight, power)
+            with within(advance):
+                estimate = wiener_filter(mock.gamma, mock.weight, power)
             rows.append(_errors(estimate, truth, spread, observation.mask))
         tables[kind] = Table(rows=rows, names=("rmse", "pearson", "coverage68"))
     return tables

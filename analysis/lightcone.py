@@ -16,10 +16,12 @@ from analysis.expansion import HUBBLE_DISTANCE_MPC_H, comoving_distance, growth_
 from analysis.nbody.descent import DescentSettings, descended, descent_kernel
 from analysis.nbody.evolve import evolve, representative_modes
 from analysis.nbody.mesh import mesh_ops
+from analysis.progress import progress, within
 
 Array = NDArray[np.floating]
 
 RADIANS_PER_ARCMIN = np.pi / 180 / 60
+PHASES_SHARE = 0.15  # of the time of a box, for the choice of its phases
 
 
 class BoxSettings(Protocol):
@@ -151,16 +153,18 @@ def simulate_box(
     growth, ops = growth_factors(omega_m), mesh_ops(settings.backend)
     box, mesh, pixels, descent = settings.box_mpc_h, settings.mesh, settings.plane_pixels, settings.descent
     chi, times = plane_distances(redshift_max, box, omega_m)
-    modes = representative_modes(
-        wavenumber,
-        power,
-        nonlinear_power,
-        box=box,
-        mesh=settings.particles,
-        growth=growth,
-        candidates=settings.candidates,
-        rng=rng,
-    )
+    advance = progress("N-body box", 1.0)
+    with within(advance, PHASES_SHARE):
+        modes = representative_modes(
+            wavenumber,
+            power,
+            nonlinear_power,
+            box=box,
+            mesh=settings.particles,
+            growth=growth,
+            candidates=settings.candidates,
+            rng=rng,
+        )
     kernel = descent and ops.array(descent_kernel(box, mesh, settings=descent))
     snapshots = evolve(
         modes,
@@ -173,12 +177,13 @@ def simulate_box(
         ops=ops,
     )
     delta = np.empty((3, len(chi), pixels, pixels), np.float32)
-    for index, (a, position) in enumerate(snapshots):
-        if descent:
-            position = descended(position, kernel, a=a, box=box, settings=descent, ops=ops)
-        position = np.asarray(position)
-        for axis in range(3):
-            delta[axis, -1 - index] = compensated(project(position, axis, box, pixels))
+    with within(advance, 1 - PHASES_SHARE):
+        for index, (a, position) in enumerate(snapshots):
+            if descent:
+                position = descended(position, kernel, a=a, box=box, settings=descent, ops=ops)
+            position = np.asarray(position)
+            for axis in range(3):
+                delta[axis, -1 - index] = compensated(project(position, axis, box, pixels))
     return Planes(delta, chi, times, box, omega_m)
 
 

@@ -24,6 +24,7 @@ from analysis.files import BorderError
 from analysis.kernel import kaiser_squires_kernel
 from analysis.params import NullsParams
 from analysis.power import ARCMIN, binned_modes, grid_power, wavenumbers
+from analysis.progress import followed
 from analysis.ranks import holm
 from analysis.sky import Observation
 from analysis.stacking import Rings, ring_sums, stacked_shear
@@ -159,7 +160,7 @@ def mode_statistics(
     area = (pixel_arcmin * ARCMIN) ** 2 / np.mean(relative**2)
     found = {name: [] for name in TESTS}
     snr = None
-    for start in range(0, 1 + params.realisations, BATCH):
+    for start in followed(range(0, 1 + params.realisations, BATCH), "realisations of noise"):
         number = min(BATCH, 1 + params.realisations - start)
         shears = noise * rng.standard_normal((number, *weight.shape))
         if power is not None:

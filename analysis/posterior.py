@@ -18,7 +18,11 @@ from keras import ops
 from analysis.backend import compiled, filtered
 from analysis.lensing import convergence_from_shear, shear_from_convergence
 from analysis.power import gaussian_field
+from analysis.progress import progress
 from analysis.score import Prior, denoised, inside_margin, prior_score
+
+ITERATIONS, TOLERANCE = 500, 1e-8  # of conjugate gradients for the Gaussian posterior
+STEPS_AT_ONCE = 20  # of conjugate gradients, a divisor of their number
 
 
 def likelihood_score(kappa, sigma, gamma, weight):
@@ -96,9 +100,22 @@ def conjugate_gradients(operator: Callable, preconditioner: Callable, target, *,
 
     Source: Hestenes & Stiefel 1952.
     """
-    tiny = np.finfo(ops.dtype(target)).tiny
+    state = _first_direction(preconditioner, target)
+    return _more_steps(operator, preconditioner, state, state[-1], iterations=iterations, tolerance=tolerance)[0]
+
+
+def _first_direction(preconditioner: Callable, target):
+    """Where conjugate gradients begin: x = 0, its residual, the first direction, and the norm of the residual."""
     z = preconditioner(target)
-    start = _dot(target, z)
+    return ops.zeros_like(target), target, z, _dot(target, z)
+
+
+def _more_steps(operator: Callable, preconditioner: Callable, state, start, *, iterations: int, tolerance: float):
+    """The state after so many more steps of conjugate gradients, or fewer where `tolerance` is met before.
+
+    `start` : norm of the first residual
+    """
+    tiny = np.finfo(ops.dtype(start)).tiny
 
     def unfinished(x, residual, direction, rz):
         return ops.any(rz > tolerance**2 * start)
@@ -111,8 +128,7 @@ def conjugate_gradients(operator: Callable, preconditioner: Callable, target, *,
         rz_new = _dot(residual, z)
         return x + length * direction, residual, z + rz_new / ops.maximum(rz, tiny) * direction, rz_new
 
-    state = (ops.zeros_like(target), target, z, start)
-    return ops.while_loop(unfinished, step, state, maximum_iterations=iterations)[0]
+    return ops.while_loop(unfinished, step, state, maximum_iterations=iterations)
 
 
 def gaussian_margin(power: np.ndarray, margin: int) -> Callable:
@@ -163,7 +179,7 @@ def with_margin(kappa, field, power, margin: int):
     return ops.where(inside > 0, kappa, field + filtered(solved, power))
 
 
-def gaussian_posterior_solve(target, weight, power, *, iterations: int = 500, tolerance: float = 1e-8):
+def gaussian_posterior_solve(target, weight, power, *, iterations: int = ITERATIONS, tolerance: float = TOLERANCE):
     """(S^-1 + P^T w P)^-1 target: the Wiener map where target = P^T w gamma.
 
     Solved as S^1/2 (1 + S^1/2 P^T w P S^1/2)^-1 S^1/2, so that modes without power are no harm.
@@ -174,23 +190,31 @@ def gaussian_posterior_solve(target, weight, power, *, iterations: int = 500, to
     weight : (2, ny, nx), inverse variance
     power : (ny, nx), pixel variance per mode
     """
-    root = ops.sqrt(ops.cast(power, ops.dtype(target)))
-
-    def operator(x):
-        return x + filtered(_data_precision(filtered(x, root), weight), root)
-
-    def preconditioner(x):
-        return filtered(x, 1.0 / (1.0 + root**2 * ops.mean(weight)))
-
+    root = _root(power, target)
     whitened = conjugate_gradients(
-        operator, preconditioner, filtered(target, root), iterations=iterations, tolerance=tolerance
+        *_whitened_system(root, weight), filtered(target, root), iterations=iterations, tolerance=tolerance
     )
     return filtered(whitened, root)
 
 
 def gaussian_posterior_mean(target: np.ndarray, weight: np.ndarray, power: np.ndarray) -> np.ndarray:
-    """`gaussian_posterior_solve` of arrays, compiled once a shape and in double precision where the backend has it."""
-    return np.asarray(_compiled_solve()(*(np.asarray(values, float) for values in (target, weight, power))))
+    """`gaussian_posterior_solve` of arrays, compiled once a shape and in double precision where the backend has it.
+
+    It comes back from the compiled loop every `STEPS_AT_ONCE` steps to tell its progress; the bits are the same.
+    """
+    target, weight, power = (np.asarray(values, float) for values in (target, weight, power))
+    begin, go_on, end = _compiled_solve()
+    state, told, advance = begin(target, weight, power), 0.0, progress("conjugate gradients", 1.0)
+    start = state[-1]
+    for _ in range(ITERATIONS // STEPS_AT_ONCE):
+        state = go_on(state, start, weight, power)
+        left = np.max(np.asarray(state[-1]) / np.maximum(np.asarray(start), np.finfo(np.float32).tiny))
+        if left <= TOLERANCE**2:
+            break
+        share = max(told, float(np.log(left) / np.log(TOLERANCE**2)))
+        advance(share - told)
+        told = share
+    return np.asarray(end(state[0], power))
 
 
 def gaussian_posterior_draws(gamma, weight, power, n: int, *, rng: np.random.Generator) -> np.ndarray:
@@ -218,9 +242,38 @@ def gaussian_posterior_draws(gamma, weight, power, n: int, *, rng: np.random.Gen
 
 
 @lru_cache(maxsize=1)
-def _compiled_solve() -> Callable:
-    """The solver, compiled (not when this module is imported: that would choose the backend's device)."""
-    return compiled(gaussian_posterior_solve)
+def _compiled_solve() -> tuple[Callable, Callable, Callable]:
+    """`gaussian_posterior_solve` in parts: its begin, more steps, and its end.
+
+    Compiled here and not when this module is imported: that would choose the backend's device.
+    """
+
+    def begin(target, weight, power):
+        root = _root(power, target)
+        return _first_direction(_whitened_system(root, weight)[1], filtered(target, root))
+
+    def go_on(state, start, weight, power):
+        system = _whitened_system(_root(power, start), weight)
+        return _more_steps(*system, state, start, iterations=STEPS_AT_ONCE, tolerance=TOLERANCE)
+
+    return compiled(begin), compiled(go_on), compiled(lambda x, power: filtered(x, _root(power, x)))
+
+
+def _root(power, like):
+    """Square root of the power, in the precision of `like`."""
+    return ops.sqrt(ops.cast(power, ops.dtype(like)))
+
+
+def _whitened_system(root, weight) -> tuple[Callable, Callable]:
+    """Operator 1 + S^1/2 P^T w P S^1/2 and its preconditioner, `root` being S^1/2."""
+
+    def operator(x):
+        return x + filtered(_data_precision(filtered(x, root), weight), root)
+
+    def preconditioner(x):
+        return filtered(x, 1.0 / (1.0 + root**2 * ops.mean(weight)))
+
+    return operator, preconditioner
 
 
 def _data_precision(kappa, weight):

@@ -8,6 +8,7 @@ import numpy as np
 
 from analysis.baselines import load_baseline, save_baselines, smoothed_kaiser_squires, wiener_filter
 from analysis.deepmass import DeepMass, deepmass_maps
+from analysis.progress import followed
 from analysis.sky import Grid, Observation
 from analysis.sparse import sparse_maps
 
@@ -46,7 +47,7 @@ def timed_maps(
     maps, seconds = {}, {}
     for name, function in functions.items():
         results, times = [], []
-        for gamma in shears:
+        for gamma in followed(shears, f"maps of {name}"):
             start = time.perf_counter()
             results.append(function(gamma))
             times.append(time.perf_counter() - start)

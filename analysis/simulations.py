@@ -14,6 +14,7 @@ from analysis.files import BorderError, atomic
 from analysis.lightcone import convergence_map, plane_distances, simulate_box
 from analysis.maps import SPLITS, MapSet
 from analysis.params import MOST_BOXES, ComputeParams, GridParams, SimulationsParams, TheoryParams, stage_rng
+from analysis.progress import followed, progress, within
 from analysis.sources import source_distribution
 from analysis.suites import Suite, suite
 from analysis.suites.rebin import crops_of, rebinned
@@ -21,6 +22,7 @@ from analysis.workers import scatter
 
 log = logging.getLogger(__name__)
 
+PLANES_SHARE = 0.9  # of the time of a box; the rest goes into its maps
 FIRST_BOX = dict(zip(SPLITS, (0, MOST_BOXES, 2 * MOST_BOXES), strict=True))
 
 
@@ -121,12 +123,16 @@ def box_maps(
             f" at {first:g} Mpc/h: give sources farther away, or a smaller simulations.nbody.box_mpc_h"
         )
     wavenumber, linear, halofit = (np.asarray(matter[name]) for name in ("k", "linear", "halofit"))
-    planes = simulate_box(
-        theory.omega_m, wavenumber, linear, params.nbody, redshift.max(), rng, nonlinear_power=halofit
-    )
+    advance = progress("N-body box", 1.0)
+    with within(advance, PLANES_SHARE):
+        planes = simulate_box(
+            theory.omega_m, wavenumber, linear, params.nbody, redshift.max(), rng, nonlinear_power=halofit
+        )
     count = getattr(params.maps, split) // getattr(params.nbody.boxes, split)
     size = {"pixels": side_of(split, params), "pixel_arcmin": grid.pixel_arcmin}
-    return np.stack([convergence_map(planes, distance, share, **size, rng=rng) for _ in range(count)])
+    with within(advance, 1 - PLANES_SHARE):
+        numbers = followed(range(count), "maps of a box")
+        return np.stack([convergence_map(planes, distance, share, **size, rng=rng) for _ in numbers])
 
 
 def suite_maps(native: Suite, params: SimulationsParams, grid: GridParams) -> dict[str, MapSet]:

@@ -21,6 +21,7 @@ from analysis.lensing import convergence_from_shear, shear_from_convergence
 from analysis.mocks import Mock
 from analysis.params import SparseParams
 from analysis.posterior import gaussian_posterior_solve
+from analysis.progress import followed
 
 TOLERANCE = 1e-6  # of the Wiener filter that ends a map
 
@@ -170,7 +171,7 @@ def tuned(mocks: Sequence[Mock], power: np.ndarray, params: SparseParams) -> tup
     observation = mocks[0].observation
     gamma, truths = np.stack([mock.observation.gamma for mock in mocks]), np.stack([mock.truth for mock in mocks])
     rows = []
-    for threshold, turns in product(params.thresholds, params.turns):
+    for threshold, turns in followed([*product(params.thresholds, params.turns)], "settings of sparse maps"):
         settings = {"scales": params.scales, "threshold": threshold, "turns": turns}
         errors = (sparse_maps(gamma, observation.weight, power, **settings) - truths)[..., observation.mask]
         rows.append(settings | {"rmse": float(np.sqrt(np.mean(np.var(errors, axis=-1))))})

@@ -1,7 +1,6 @@
 """One stage of the pipeline: its notebook, run from top to bottom and stored without anything that varies."""
 
 import ast
-import os
 import re
 import sys
 import threading
@@ -14,24 +13,17 @@ import nbformat
 import papermill
 import psutil
 from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpecManager
 from nbclient.exceptions import DeadKernelError
 from nbstripout import strip_output
 from papermill.exceptions import PapermillExecutionError
 
+from analysis.environment import settled
 from analysis.files import FULL, SHORT_WRITE, BorderError, atomic, is_full, sweep, temporary_beside, write_json
 from analysis.params import DATA, ROOT, load_params
 from analysis.provenance import import_closure
 
 BORDER_ERRORS = {"BorderError", "ParamsError"}
-KERNEL_ENVIRONMENT = {
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "KERAS_BACKEND": "tensorflow",
-    "PYTHONHASHSEED": "0",
-    "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm, on widgets that nobody would see
-    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # a GPU serves the notebook and its workers
-    # Workers that end before their last heartbeat is answered, as on a busy machine, tell it with a traceback
-    "DASK_LOGGING": "{'distributed.worker': 'critical', 'distributed.worker.memory': 'warning'}",
-}
 VARYING_KEYS = [
     "metadata.papermill",
     "cell.metadata.papermill",
@@ -63,16 +55,20 @@ class StageError(RuntimeError):
     """A notebook that did not run to its end, with the notebook's own traceback."""
 
 
-class QuietKernel(AsyncKernelManager):
-    """A kernel whose process writes to `LOG`: libraries grumble there as they are shut down, after the one sentence."""
+class OwnKernel(AsyncKernelManager):
+    """A kernel of this Python, whatever kernels the user has installed, in the environment of the project.
+
+    Its process writes to `LOG`: libraries grumble there as they are shut down, after the one sentence.
+    """
 
     def __init__(self, *arguments, **kwargs) -> None:
-        super().__init__(*arguments, **kwargs | {"connection_file": str(CONNECTION)})
+        own = {"connection_file": str(CONNECTION), "kernel_spec_manager": KernelSpecManager(kernel_dirs=[])}
+        super().__init__(*arguments, **kwargs | own)
 
-    async def _async_launch_kernel(self, kernel_cmd: list[str], **kwargs) -> None:
+    async def _async_launch_kernel(self, kernel_cmd: list[str], *, env: dict[str, str], **kwargs) -> None:
         LOG.parent.mkdir(parents=True, exist_ok=True)
         with LOG.open("wb") as log:
-            await super()._async_launch_kernel(kernel_cmd, stdout=log, stderr=log, **kwargs)
+            await super()._async_launch_kernel(kernel_cmd, env=settled(env), stdout=log, stderr=log, **kwargs)
 
 
 def run(stage: str, which: Mapping[str, str]) -> Path:
@@ -138,16 +134,12 @@ def _execute(notebook: Path, draft: Path, which: Mapping[str, str]) -> None:
     draft.parent.mkdir(parents=True, exist_ok=True)
     for path in KERNEL_FILES:
         sweep(path)
-    for key, value in KERNEL_ENVIRONMENT.items():
-        os.environ.setdefault(key, value)
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    os.environ["IPYTHONDIR"] = str(ROOT / ".work" / "ipython")
     try:
         executed = papermill.execute_notebook(
             notebook,
             draft,
             parameters=dict(which),
-            kernel_name="python3",
+            kernel_name=NATIVE_KERNEL_NAME,
             language="python",
             cwd=ROOT,
             progress_bar=False,
@@ -155,7 +147,7 @@ def _execute(notebook: Path, draft: Path, which: Mapping[str, str]) -> None:
             stdout_file=sys.stdout,
             stderr_file=sys.stderr,
             extra_arguments=KERNEL_ARGUMENTS,
-            kernel_manager_class=QuietKernel,
+            kernel_manager_class=OwnKernel,
         )
         if any(cell.cell_type == "code" and cell.execution_count is None for cell in executed.cells):  # sys.exit
             raise StageError(_died(notebook, draft))

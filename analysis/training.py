@@ -17,6 +17,7 @@ from analysis.files import atomic, sha256
 from analysis.matching import ScoreMatching, denoising_error
 from analysis.network import build_network
 from analysis.params import GridParams, TrainParams
+from analysis.progress import progress
 from analysis.score import Prior, prior_score
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,24 @@ class LevelValidation(keras.callbacks.Callback):
         log.info("epoch %d: loss %.4f, error / Gaussian %s", epoch + 1, logs["loss"], _row(errors.values()))
         for line in device_use():
             log.info("epoch %d: %s", epoch + 1, line)
+
+
+class Progress(keras.callbacks.Callback):
+    """Lines of progress: steps of all epochs, those before an interruption included."""
+
+    async_safe = True  # training need not wait for it
+
+    def __init__(self, steps: int, *, done: int):
+        super().__init__()
+        self.steps, self.done = steps, done
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Look at the clock."""
+        self.advance = progress("training", self.steps, done=self.done)
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Count a step."""
+        self.advance()
 
 
 class EpochRandomness(keras.callbacks.Callback):
@@ -163,6 +182,7 @@ def train_prior(
         epochs,
         checkpoint,  # after the epoch's numbers, so that none is lost
         EpochRandomness(batches),
+        Progress(params.epochs * params.steps_per_epoch, done=done * params.steps_per_epoch),
     ]
     model.fit(batches, initial_epoch=done, epochs=params.epochs, callbacks=callbacks, shuffle=False, verbose=0)
     return dataclasses.replace(prior, highest=float(maps.max())), *epochs.history()

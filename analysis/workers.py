@@ -5,27 +5,24 @@ A worker that dies is replaced and its task given to another; a run that was cut
 
 import logging
 import os
+import shlex
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from analysis.environment import HANDED_DOWN
 from analysis.files import BorderError
 from analysis.params import ComputeParams
+from analysis.progress import progress, within
 
 log = logging.getLogger(__name__)
 
 DEATHS = 3  # of workers over one task, before it is given up
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
-# to workers on other machines
-HANDED_DOWN = (
-    "KERAS_BACKEND",
-    "PYTHONPATH",
-    "TF_CPP_MIN_LOG_LEVEL",
-    "XLA_PYTHON_CLIENT_PREALLOCATE",
-    "DATA_MIRROR",
-)
+TELL_S = 2.0  # between two messages of a worker on the progress of its task
 
 
 def scatter(task: Callable, tasks: Mapping[Path, tuple], compute: ComputeParams, *, what: str) -> None:
@@ -35,7 +32,7 @@ def scatter(task: Callable, tasks: Mapping[Path, tuple], compute: ComputeParams,
     ----------
     task : of a module, not of a notebook; writes its path whole or not at all, and is decided by its arguments alone
     tasks : arguments by path, on a file system that every worker sees
-    what : plural, of the tasks, for the log
+    what : plural, of the tasks, for the log and the lines of progress
 
     Raises
     ------
@@ -52,11 +49,13 @@ def scatter(task: Callable, tasks: Mapping[Path, tuple], compute: ComputeParams,
 
     failed = []
     with _client(compute, len(missing)) as client:
-        futures = [client.submit(_once, task, path, arguments, pure=False) for path, arguments in missing.items()]
-        for done, future in enumerate(as_completed(futures), 1):
+        heard, finished = _progress_of_tasks(client, what, len(missing))
+        futures = {
+            client.submit(_once, task, path, arguments, heard, pure=False): path for path, arguments in missing.items()
+        }
+        for future in as_completed(futures):
             failed += [future] if future.exception() is not None else []  # the others go on
-            if done % max(1, len(missing) // 50) == 0 or done == len(missing):
-                log.info("%d of %d %s", done, len(missing), what)
+            finished(futures[future])
         for future in failed:
             try:
                 future.result()
@@ -67,10 +66,44 @@ def scatter(task: Callable, tasks: Mapping[Path, tuple], compute: ComputeParams,
                 ) from None
 
 
-def _once(task: Callable, path: Path, arguments: tuple) -> None:
+def _progress_of_tasks(client: Any, what: str, tasks: int) -> tuple[str, Callable[[Path], None]]:
+    """The topic on which workers tell how far their tasks are, and a function to call with the path of a finished one.
+
+    Dask hands the messages on, from whatever machine; a share counts once, also where a task begins again.
+    """
+    advance, shares, topic = progress(what, tasks), {}, f"progress of {what} for {client.id}"
+
+    def heard(path: str, share: float) -> None:
+        before = shares.get(path, 0.0)
+        if share > before:
+            shares[path] = share
+            advance(share - before)
+
+    client.subscribe_topic(topic, lambda event: heard(*event[1]))
+    return topic, lambda path: heard(str(path), 1.0)
+
+
+def _once(task: Callable, path: Path, arguments: tuple, topic: str) -> None:
     """Do a task unless its file is there: Dask asks again for results that died with the worker which had them."""
     if not path.is_file():
-        task(path, *arguments)
+        with within(_sender(str(path), topic)):
+            task(path, *arguments)
+
+
+def _sender(path: str, topic: str) -> Callable[[float], None]:
+    """A function to call with how much more of a task is done, which tells it to whoever follows the topic."""
+    from dask.distributed import get_worker
+
+    worker, share, told = get_worker(), 0.0, time.monotonic()
+
+    def advance(by: float) -> None:
+        nonlocal share, told
+        share += by
+        if time.monotonic() - told >= TELL_S:
+            told = time.monotonic()
+            worker.log_event(topic, [path, share])
+
+    return advance
 
 
 @contextmanager
@@ -90,11 +123,52 @@ def _client(compute: ComputeParams, tasks: int) -> Iterator[Any]:
     )
     if compute.scheduler is not None:
         with Client(compute.scheduler) as client:
+            _hand_down(client)
             yield client
         return
     start = _slurm if compute.cluster == "slurm" else _local
     with start(compute, tasks) as cluster, Client(cluster) as client:
         yield client
+
+
+def _hand_down(client: Any) -> None:
+    """Give workers that others started the environment of this process: they are started anew where theirs differs.
+
+    Raises
+    ------
+    BorderError
+        If that is not possible.
+    """
+    from distributed.diagnostics.plugin import Environ
+
+    ours = _handed_down()
+    if _differing(client, ours) or not client.scheduler_info()["workers"]:
+        client.register_plugin(Environ(ours), name="environment of the project")
+    if found := _differing(client, ours):
+        name, theirs = found.popitem()
+        raise BorderError(
+            f"a worker of compute.scheduler has {name}={theirs}, not {ours[name]}; start it with that, or by a nanny"
+        )
+
+
+def _differing(client: Any, ours: Mapping[str, str]) -> dict[str, str | None]:
+    """Variables of workers that are not as ours, with one value of theirs."""
+    return {
+        name: theirs[name]
+        for theirs in client.run(_variables, list(ours)).values()
+        for name in ours
+        if theirs[name] != ours[name]
+    }
+
+
+def _variables(names: list[str]) -> dict[str, str | None]:
+    """Environment variables of this process."""
+    return {name: os.environ.get(name) for name in names}
+
+
+def _handed_down() -> dict[str, str]:
+    """What workers on other machines need of the environment of this process."""
+    return {name: os.environ[name] for name in HANDED_DOWN if name in os.environ}
 
 
 def _local(compute: ComputeParams, tasks: int):
@@ -120,9 +194,7 @@ def _slurm(compute: ComputeParams, tasks: int):
             "compute.cluster is slurm, which needs dask-jobqueue: pip install dask-jobqueue, or set it to local"
         ) from None
     slurm = compute.slurm
-    environment = dict.fromkeys(THREADS, str(slurm.cores)) | {
-        name: os.environ[name] for name in HANDED_DOWN if name in os.environ
-    }
+    environment = dict.fromkeys(THREADS, str(slurm.cores)) | _handed_down()
     cluster = SLURMCluster(
         cores=1,  # tasks at a time
         job_cpu=slurm.cores,
@@ -132,7 +204,7 @@ def _slurm(compute: ComputeParams, tasks: int):
         queue=slurm.partition,
         account=slurm.account,
         job_extra_directives=list(slurm.directives),
-        job_script_prologue=[f"export {name}='{value}'" for name, value in environment.items()],
+        job_script_prologue=[f"export {name}={shlex.quote(value)}" for name, value in environment.items()],
         python=sys.executable,
         log_directory=str(Path(".work") / "slurm"),
     )

@@ -24,9 +24,9 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from pipeline import shell, write_notebook
 from test_archive import serving
 
-from analysis.files import HOST
 from analysis.maps import load_maps
 from analysis.params import ROOT, load_params
 from analysis.power import gaussian_field, wavenumbers
@@ -52,19 +52,6 @@ def composed(profile):
     """Parameters of a profile, composed from conf/."""
     with initialize_config_dir(str(ROOT / "conf"), version_base=None):
         return OmegaConf.to_container(compose("config", overrides=[f"profile={profile}"]), resolve=True)
-
-
-def shell(command, folder, **environment):
-    """A finished command, run in `folder` with the Python of this test."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    return subprocess.run(
-        command.split(),
-        cwd=folder,
-        env={**os.environ, "PATH": path, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 # names and dependencies
@@ -210,18 +197,6 @@ def toy(tmp_path):
     return tmp_path
 
 
-def write_notebook(root, stage, cells, parameters=None):
-    """Write a notebook of code cells, the first of which may hold its parameters."""
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    if parameters:
-        tagged = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
-        notebook.cells.insert(0, tagged)
-    path = root / "notebooks" / f"{stage}.ipynb"
-    path.parent.mkdir(exist_ok=True)
-    nbformat.write(notebook, path)
-    return path
-
-
 def test_closure_follows_imports_within_functions_packages_and_data(toy):
     names = ["__init__.py", "deep/__init__.py", "deep/part.py", "main.py", "plain.py", "table.txt"]
     assert import_closure(toy / "notebooks" / "theory.ipynb", toy) == [f"analysis/{name}" for name in names]
@@ -275,152 +250,6 @@ def test_cards_fit_a_fits_header():
     content = cards("catalogue@cosmos", load_params(), "COSMOS, all galaxies")
     assert list(content) == ["PROFILE", "SOURCE", "SEED", "CODEHASH"]
     fits.Header(content.items()).tostring()
-
-
-# one stage
-
-
-@pytest.fixture
-def project(tmp_path):
-    """Make a project with the runner of stages, and no notebook yet."""
-    (tmp_path / "analysis").mkdir()
-    for name in ("__init__", "__main__", "files", "provenance", "stage"):
-        shutil.copy(ROOT / "analysis" / f"{name}.py", tmp_path / "analysis")
-    shutil.copytree(ROOT / "analysis" / "params", tmp_path / "analysis" / "params")
-    shutil.copy(ROOT / "params.yaml", tmp_path)
-    return tmp_path
-
-
-def leftovers(project):
-    """Whatever lies where results go."""
-    return [path for folder in ("data", "notebooks/executed") for path in (project / folder).rglob("*")]
-
-
-def test_a_kernel_that_dies_as_it_starts_is_told_without_a_traceback(project):
-    write_notebook(project, "theory", ["1"])
-    (project / "ipykernel_launcher.py").write_text("import os\nos._exit(9)\n")
-    done = shell("python -m analysis run theory", project)
-    assert done.returncode == 1
-    assert "theory ended before its last cell: the kernel died" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert leftovers(project) == []
-
-
-def test_workers_that_die_as_they_start_are_told_in_a_sentence(project):
-    write_notebook(project, "theory", ["raise RuntimeError('Nanny failed to start.')"])
-    done = shell("python -m analysis run theory", project)
-    assert done.returncode == 1
-    assert "theory: a worker died as it started; run the stage again" in done.stderr
-    assert "Traceback" not in done.stderr.partition("theory: a worker")[2]
-    assert leftovers(project) == []
-
-
-def test_stage_stores_the_same_bytes_every_time(project):
-    cells = [
-        "import sys, time\nprint('two results', object())\nprint(time.time(), file=sys.stderr)\nprint('and a third')",
-        "print(f'3/9 - {time.time():.0f}s - 20ms/step - loss: 0.5')\nobject()",
-        "from astropy.table import Table\nTable({'a': [1.5]})",
-    ]
-    write_notebook(project, "theory", cells, parameters='field = "none"')
-    stored = project / "notebooks" / "executed" / "theory_cosmos.ipynb"
-    stale = project / ".work" / f".{HOST}-{2**22 + 1}-00000000-kernel.log"  # of a process that was killed
-    stale.parent.mkdir()
-    stale.touch()
-    copies = []
-    for _ in range(2):
-        done = shell("python -m analysis run theory field=cosmos", project)
-        assert done.returncode == 0, done.stderr
-        assert "20ms/step" in done.stdout
-        copies.append(stored.read_bytes())
-    assert copies[0] == copies[1]
-    assert [path.name for path in stale.parent.iterdir() if path.is_file()] == []
-    text = stored.read_text()
-    assert r"two results <object object>\n" in text
-    assert "and a third" in text
-    assert r"<table class=" in text
-    assert 'field = \\"cosmos\\"' in text
-    assert "20ms/step" not in json.dumps(nbformat.read(stored, as_version=4).cells[-1].outputs)
-    cost = json.loads((project / "data" / "timings" / "theory_cosmos.json").read_text())
-    assert cost["profile"] == PARAMS["profile"]
-    assert 0 < cost["wall_s"] < 60
-    assert 0.05 < cost["peak_memory_gb"] < 4
-
-
-@pytest.mark.parametrize(
-    "definition_of_error",
-    [
-        "from analysis.files import BorderError as E",
-        "from analysis.params import ParamsError as E",
-        "from analysis.special import Special as E",
-    ],
-)
-def test_bad_input_ends_in_one_sentence_and_leaves_nothing(project, definition_of_error):
-    special = "from analysis.files import BorderError\n\n\nclass Special(BorderError):\n    pass\n"
-    (project / "analysis" / "special.py").write_text(special)
-    sentence = "map.fits is cut short; fetch it again."
-    grumble = "import os\nos.write(2, b'Assertion failed: what a library says as it is shut down')"
-    write_notebook(project, "theory", [grumble, definition_of_error, f"raise E({sentence!r})", "1 / 0"])
-    done = shell("python -m analysis run theory", project)
-    assert (done.returncode, done.stderr) == (1, sentence + "\n")
-    assert not list((project / ".work").glob("*.log"))
-    assert leftovers(project) == []
-
-
-@pytest.mark.parametrize(
-    "cell",
-    [
-        "import errno\nraise OSError(errno.ENOSPC, 'No space left on device')",
-        "raise OSError('100 requested and 4 written')",
-    ],
-)
-def test_a_full_disk_ends_in_one_sentence_wherever_it_is_met(project, cell):
-    write_notebook(project, "theory", [cell])
-    done = shell("python -m analysis run theory", project)
-    told = "theory: the disk is full, what was finished is kept; free some space and run the stage again.\n"
-    assert (done.returncode, done.stderr) == (1, told)
-    assert leftovers(project) == []
-
-
-@pytest.mark.parametrize(
-    ("cell", "told"),
-    [
-        ("1 / 0", "ZeroDivisionError"),
-        ("import os; os._exit(0)", "ended before its last cell"),
-        ("import os; os.write(2, b'no memory left'); os._exit(1)", "\nno memory left"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "ended before its last cell"),
-        ("import sys; sys.exit(0)", "ended before its last cell"),
-    ],
-)
-def test_stage_fails_when_its_notebook_did_not_finish(project, cell, told):
-    write_notebook(project, "theory", [cell, "print('reached')"])
-    done = shell("python -m analysis run theory", project)
-    assert done.returncode == 1
-    assert told in done.stderr
-    assert leftovers(project) == []
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ("theory fild=cosmos", "theory takes no parameter 'fild'; its parameters cell has: field."),
-        ("theorie", "'theorie' is not a stage; choose one of: theory."),
-    ],
-)
-def test_unknown_stage_or_parameter_is_an_error(project, arguments, told):
-    write_notebook(project, "theory", ["1"], parameters='field = "cosmos"')
-    done = shell(f"python -m analysis run {arguments}", project)
-    assert (done.returncode, done.stderr) == (1, told + "\n")
-    assert leftovers(project) == []
-
-
-def test_wrong_parameters_stop_a_stage_before_it_starts(project):
-    path = project / "params.yaml"
-    path.write_text(path.read_text().replace("pixels: 160", "pixles: 160"))
-    write_notebook(project, "theory", ["1"])
-    done = shell("python -m analysis run theory", project)
-    assert done.returncode == 1
-    assert "grid.pixles" in done.stderr
-    assert done.stderr.count("\n") == 1
 
 
 # all stages

@@ -16,6 +16,7 @@ from analysis.files import BorderError
 from analysis.maps import SPLITS
 from analysis.params import ROOT, SourcesParams, load_params
 from analysis.power import load_table, matter_tables, save_table
+from analysis.progress import within
 from analysis.simulations import box_maps, box_split, nbody_maps, suite_maps
 from analysis.suites import Suite
 
@@ -93,8 +94,13 @@ def test_every_split_has_the_maps_and_boxes_asked_for(tiny, undisturbed):
 
 def test_boxes_differ_and_their_numbers_decide_them(tiny, undisturbed):
     params, _, matter, _ = tiny
-    again = box_maps(1000, "validation", matter, params.theory, params.simulations, params.grid, 1)
+    parts = []
+    with within(parts.append):
+        again = box_maps(1000, "validation", matter, params.theory, params.simulations, params.grid, 1)
     np.testing.assert_array_equal(again, undisturbed["validation"].kappa)
+    assert sum(parts) == pytest.approx(1)
+    assert len(parts) > params.simulations.nbody.steps
+    assert max(parts) < 0.4, "a long step of a box tells no progress"
     assert not np.array_equal(undisturbed["train"].kappa, undisturbed["validation"].kappa)
 
 

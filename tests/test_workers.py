@@ -1,7 +1,9 @@
 """Work over processes: done once whatever dies, the same bits wherever, on this machine or through a batch system."""
 
 import dataclasses
+import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -14,7 +16,8 @@ import pytest
 
 from analysis.files import BorderError, atomic
 from analysis.params import ROOT, load_params, stage_rng
-from analysis.workers import scatter
+from analysis.progress import progress
+from analysis.workers import TELL_S, scatter
 
 COMPUTE = dataclasses.replace(load_params().compute, processes=2, memory_gb=1.0)
 
@@ -28,6 +31,21 @@ def drawn(path, seed, diary, workers=1):
         time.sleep(0.05)
     with atomic(path) as temporary:
         np.save(temporary, stage_rng(seed, "drawn").standard_normal(1000))
+
+
+def slow(path):
+    """A task that is half done for a while."""
+    advance = progress("parts", 4)
+    advance()
+    time.sleep(1.1 * TELL_S)
+    advance()
+    time.sleep(1.0)
+    path.write_text("")
+
+
+def telling(path, names):
+    """A task that writes variables of its worker's environment."""
+    path.write_text(json.dumps([os.environ.get(name) for name in names]))
 
 
 def dying(path):
@@ -99,6 +117,42 @@ def test_a_task_that_kills_every_worker_is_given_up_in_a_sentence(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_progress_within_a_task_is_told_by_the_process_that_gave_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("analysis.progress.INTERVAL_S", 0.0)
+    scatter(slow, {tmp_path / "one.npz": ()}, COMPUTE, what="groups of chains")
+    assert re.fullmatch(r"  groups of chains: 50 % done, about \d+ s left\n", capsys.readouterr().err)
+
+
+def test_workers_that_others_started_get_the_environment_of_this_process(tmp_path, monkeypatch):
+    from dask.distributed import LocalCluster
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "ours"))
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
+    names = ["KERAS_HOME", "KERAS_BACKEND"]
+    desk = {"KERAS_HOME": str(tmp_path / "theirs"), "KERAS_BACKEND": "tensorflow"}
+    with LocalCluster(1, threads_per_worker=1, env=desk, dashboard_address=":0") as cluster:
+        compute = dataclasses.replace(COMPUTE, scheduler=cluster.scheduler_address)
+        scatter(telling, {tmp_path / "told.json": (names,)}, compute, what="tellings")
+    assert json.loads((tmp_path / "told.json").read_text()) == [str(tmp_path / "ours"), "jax"]
+
+
+def test_workers_that_cannot_get_the_environment_are_told_in_a_sentence(tmp_path, monkeypatch):
+    from dask.distributed import LocalCluster
+
+    with LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster:
+        compute = dataclasses.replace(COMPUTE, scheduler=cluster.scheduler_address)
+        monkeypatch.setattr("analysis.workers._variables", _of_another_desk)
+        with pytest.raises(BorderError, match=r"compute\.scheduler has KERAS_BACKEND=other, not tensorflow"):
+            scatter(telling, {tmp_path / "told.json": ([],)}, compute, what="tellings")
+    assert list(tmp_path.iterdir()) == []
+
+
+def _of_another_desk(names):
+    """Variables of a worker that runs with another backend."""
+    return {name: os.environ.get(name) for name in names} | {"KERAS_BACKEND": "other"}
+
+
 def test_the_others_go_on_when_one_fails(tmp_path):
     diary = tmp_path / "diary"
     tasks = {tmp_path / "bad.npy": ("failing",)}
@@ -124,6 +178,8 @@ def batch_system(tmp_path, monkeypatch):
         command.chmod(command.stat().st_mode | stat.S_IEXEC)
     monkeypatch.setenv("PATH", f"{commands}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
+    monkeypatch.setenv("DASK_LOGGING", "{'distributed': 1}")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -141,5 +197,7 @@ def test_slurm_jobs_do_the_work_with_what_was_asked_for(batch_system):
     assert len(scripts) == 2
     for line in ("-p gpu", "-A lensing", "--cpus-per-task=3", "-t 01:30:00", "--mem=954M", "--gres=gpu:1"):
         assert f"#SBATCH {line}\n" in scripts[0]
-    assert "export TF_NUM_INTRAOP_THREADS='3'" in scripts[0]
+    assert "export TF_NUM_INTRAOP_THREADS=3\n" in scripts[0]
+    assert "export DASK_LOGGING='{'\"'\"'distributed'\"'\"': 1}'\n" in scripts[0]
+    assert f"export KERAS_HOME={batch_system}\n" in scripts[0]
     assert "--nthreads 1 " in scripts[0]

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from analysis.expansion import Growth, drift_factor, kick_factor
 from analysis.nbody.initial import coarse_modes, initial_particles, linear_modes
 from analysis.nbody.mesh import Array, MeshOps, matter_power, shell_average, wavenumbers
+from analysis.progress import progress, within
 
 TRIAL_PARTICLES = 64  # a side, of the runs that rank phases
 
@@ -64,7 +65,7 @@ def evolve(
     position, momentum = (ops.array(values) for values in particles)
     kernel = ops.array(greens_function(box, mesh, growth.omega_m, len(position)))
     kicked_to = times[0]
-    wanted = list(scale_factors)
+    wanted, advance = list(scale_factors), progress("steps of an N-body box", steps)
     for before, middle, after in zip(times[:-1], middles, times[1:], strict=True):
         potential = ops.irfftn(kernel * ops.rfftn(ops.deposit(position, box, mesh)))
         kick = np.float32(kick_factor(growth, kicked_to, middle, before))
@@ -74,6 +75,7 @@ def evolve(
             a = wanted.pop(0)
             yield a, ops.moved(position, momentum, drift_factor(growth, before, a, middle), box)
         position = ops.moved(position, momentum, drift_factor(growth, before, after, middle), box)
+        advance()
 
 
 def representative_modes(
@@ -107,7 +109,7 @@ def representative_modes(
         np.interp(np.log(np.maximum(magnitude, wavenumber[0])), np.log(wavenumber), np.log(nonlinear_power))
     )
     expected = shell_average(expected, box=box, edges=edges)
-    best, best_departure = None, np.inf
+    best, best_departure, advance = None, np.inf, progress("phases of an N-body box", candidates)
     for child in rng.spawn(candidates):
         modes = linear_modes(wavenumber, power, box=box, mesh=mesh, rng=child)
         if candidates == 1:
@@ -116,7 +118,9 @@ def representative_modes(
             coarse_modes(modes, coarse),
             box=box, growth=growth, scale_factors=[1.0], mesh=2 * coarse, steps=15, start_redshift=9.0,
         )  # fmt: skip
-        measured = matter_power(next(trial)[1], box=box, mesh=2 * coarse, edges=edges)
+        with within(advance):
+            position = next(trial)[1]
+        measured = matter_power(position, box=box, mesh=2 * coarse, edges=edges)
         departure = abs(np.mean(np.log(measured / expected)))
         if departure < best_departure:
             best, best_departure = modes, departure

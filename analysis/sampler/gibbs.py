@@ -39,6 +39,7 @@ from analysis.kernel import kaiser_squires_kernel
 from analysis.lensing import convergence_from_shear, shear_from_convergence
 from analysis.params import SampleParams
 from analysis.posterior import gaussian_posterior_draws
+from analysis.progress import progress, within
 from analysis.sampler.checkpoint import load_state, save_state
 from analysis.sampler.health import Level, Watch, noisy_power, report, stein_ratio
 from analysis.score import Prior, gaussian_score, shifted_mean
@@ -81,6 +82,7 @@ def gibbs_sampler(prior: Prior, params: SampleParams) -> Callable:
             def watched_mean(kappa, sigma):
                 nonlocal stein
                 mean = mean_of(kappa, sigma)
+                advance()
                 if sigma == np.float32(ladder[0]) and not weight.any():  # with data, z has a score of its own
                     stein = stein_ratio(kappa, gaussian_score(kappa - mean, np.full(chains, sigma), power))
                 return mean
@@ -88,20 +90,23 @@ def gibbs_sampler(prior: Prior, params: SampleParams) -> Callable:
             noisy = split(kappa, np.float32(rho), data, capped_weight(weight, rho), white(chains, 2), white(chains))
             return descend(watched_mean, draw, noisy, ladder), stein, noisy_power(noisy, rho, power)
 
-        state = load_state(resume, rng)
+        state, lengths = load_state(resume, rng), [len(ladder) for ladder in ladders]
+        levels = [] if state is None else state[0]
+        advance = progress("chains", sum(lengths) + further * lengths[-1], done=sum(lengths[: len(levels)]))
         if state is None:
             noise = np.sqrt(added_variance(weight, rhos[0])) * white(chains, 2)
-            kappa = gaussian_posterior_draws(
-                gamma + noise, capped_weight(weight, rhos[0]), prior.power, chains, rng=rng
-            ).astype("float32")
-            levels, trail = [], np.asarray(kappa)[:1]
+            with within(advance, 0):
+                kappa = gaussian_posterior_draws(
+                    gamma + noise, capped_weight(weight, rhos[0]), prior.power, chains, rng=rng
+                ).astype("float32")
+            trail = np.asarray(kappa)[:1]
         else:
-            levels, (kappa, noise, trail) = state[0], (state[1][name] for name in ("kappa", "noise", "trail"))
+            kappa, noise, trail = (state[1][name] for name in ("kappa", "noise", "trail"))
         for number in range(len(levels), len(rhos)):
             rho, before = rhos[number], added_variance(weight, rhos[max(number - 1, 0)])
             noise = less_noise(noise, before, added_variance(weight, rho), white(chains, 2))
             kappa, stein, found = cycle(kappa, gamma + noise, rho, ladders[number])
-            evaluations = sum(map(len, ladders[: number + 1]))
+            evaluations = sum(lengths[: number + 1])
             level = Level(float(rho), 0.0, 1.0, stein, float(np.max(kappa)), evaluations, found)
             levels.append(report(level, number + 1, len(rhos)))
             trail = np.concatenate([trail, np.asarray(kappa)[:1]])

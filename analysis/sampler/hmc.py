@@ -17,6 +17,7 @@ from keras import ops
 from analysis.backend import compiled, filtered
 from analysis.params import SampleParams
 from analysis.posterior import annealed_score, diffused_score, gaussian_posterior_draws
+from analysis.progress import progress, within
 from analysis.sampler.checkpoint import load_state, save_state
 from analysis.sampler.health import Level, Watch, check_finite, noisy_power, report, stein_ratio
 from analysis.score import Prior
@@ -174,20 +175,22 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable:
     def family(number: int) -> tuple[Callable, Callable]:
         return families[number >= settings.levels - settings.diffused_levels]
 
-    def move(number: int, kappa, force, sigma, step: float, data, rng):
+    def move(number: int, kappa, force, sigma, step: float, data, rng, advance: Callable):
         white, uniform = rng.standard_normal(kappa.shape, "float32"), rng.random(len(kappa), "float32")
         jittered = np.float32(step * rng.uniform(0.8, 1.0))
         kappa, force, chance = family(number)[1](kappa, force, white, uniform, jittered, sigma, *data)
+        advance(len(white) * settings.leapfrog_steps)
         return kappa, force, float(np.mean(chance))
 
-    def pilot(ladder, data, rng) -> list[float]:
+    def pilot(ladder, data, rng, advance: Callable) -> list[float]:
         """The step of each level at which pilot chains accept as many proposals as they should."""
-        kappa, step, steps = _start(prior, *data, ladder[0], settings.pilot_chains, rng), settings.step, []
+        with within(advance, 0):
+            kappa, step, steps = _start(prior, *data, ladder[0], settings.pilot_chains, rng), settings.step, []
         for number, sigma in enumerate(ladder):
             force = family(number)[0](kappa, sigma, *data)
             check_finite(force, sigma)  # or no proposal would ever be accepted
             for _ in range(PILOT_TRIALS):
-                kappa, force, chance = move(number, kappa, force, sigma, step, data, rng)
+                kappa, force, chance = move(number, kappa, force, sigma, step, data, rng, advance)
                 # sd of the energy's error goes as step^2, and 1 - acceptance with it
                 wanted = np.sqrt((1 - settings.acceptance) / max(1 - chance, 1e-3))
                 step = min(step * float(np.clip(wanted, *STEP_CHANGE)), longest)
@@ -202,17 +205,22 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable:
         ladder = information_ladder(params.sigma_start, settings.sigma_end, settings.levels, prior.power, weight)
         ladder = ladder.astype("float32")
         state = load_state(resume, rng)
+        a_level = 1 + settings.trajectories * settings.leapfrog_steps
+        after = 2 * settings.ode_steps + 1 + further * settings.leapfrog_steps
+        total = pilot_evaluations + chains * (len(ladder) * a_level + after)
+        done = 0 if state is None else pilot_evaluations + chains * len(state[0]) * a_level
+        advance = progress("chains", total, done=done)
         if state is None:
-            levels, steps, force = [], pilot(ladder, data, rng), None
-            kappa = _start(prior, gamma, weight, ladder[0], chains, rng)
+            levels, steps, force = [], pilot(ladder, data, rng, advance), None
+            with within(advance, 0):
+                kappa = _start(prior, gamma, weight, ladder[0], chains, rng)
         else:
             levels, (kappa, force, steps) = state[0], (state[1][name] for name in ("kappa", "force", "steps"))
-        a_level = 1 + settings.trajectories * settings.leapfrog_steps
         for number in range(len(levels), len(ladder)):
             sigma, step = ladder[number], float(steps[number])
             force, chances = family(number)[0](kappa, sigma, *data), []
             for _ in range(settings.trajectories):
-                kappa, force, chance = move(number, kappa, force, sigma, step, data, rng)
+                kappa, force, chance = move(number, kappa, force, sigma, step, data, rng, advance)
                 chances.append(chance)
             evaluations = round(pilot_evaluations / chains) + (number + 1) * a_level
             stein, found = stein_ratio(kappa, force), noisy_power(kappa, sigma, prior.power)
@@ -220,13 +228,18 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable:
             levels.append(report(level, number + 1, len(ladder)))
             save_state(resume, rng, levels, kappa=kappa, force=force, steps=steps)
         score, equilibrium = families[1][0], (kappa, force)
-        kappa = reverse_diffusion(lambda x, sigma: score(x, sigma, *data), kappa, tail)
+
+        def counted_score(x, sigma):
+            advance(chains)
+            return score(x, sigma, *data)
+
+        kappa = reverse_diffusion(counted_score, kappa, tail)
         evaluations = levels[-1].evaluations + 2 * settings.ode_steps + 1
         found = noisy_power(kappa, 0.0, prior.power)
         last = Level(float(tail[-1]), 0.0, 1.0, np.nan, float(np.max(kappa)), evaluations, found)
         levels.append(report(last, "reverse diffusion", len(ladder)))
         for _ in range(further):
-            *equilibrium, _ = move(len(ladder) - 1, *equilibrium, ladder[-1], float(steps[-1]), data, rng)
+            *equilibrium, _ = move(len(ladder) - 1, *equilibrium, ladder[-1], float(steps[-1]), data, rng, advance)
             watch(np.asarray(equilibrium[0]))
         return np.asarray(kappa), levels
 

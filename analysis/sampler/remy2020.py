@@ -18,6 +18,7 @@ from analysis.backend import compiled
 from analysis.lensing import convergence_from_shear
 from analysis.params import SampleParams
 from analysis.posterior import annealed_score
+from analysis.progress import progress
 from analysis.sampler.checkpoint import load_state, save_state
 from analysis.sampler.health import Level, Watch, check_finite, noisy_power, report, stein_ratio
 from analysis.sampler.hmc import reverse_diffusion
@@ -59,11 +60,12 @@ def remy2020_sampler(prior: Prior, params: SampleParams, *, steps: int = STEPS) 
             check_finite(force_of(kappa, np.float32(sigma), *data), sigma)  # a score that is not is never accepted
         else:
             levels, kappa, (sigma, done) = state[0], state[1]["kappa"], (state[1][n].item() for n in ("sigma", "done"))
-        accepted, tried = np.zeros(chains), 0
+        accepted, tried, advance = np.zeros(chains), 0, progress("chains", steps + further, done=done)
 
         def move(kappa):
             step = np.float32(STEP * (sigma / SIGMA_START) ** 0.5)
             white, uniform = rng.standard_normal(kappa.shape, "float32"), rng.random(chains, "float32")
+            advance()
             return transition(kappa, white, uniform, step, np.float32(sigma), *data)
 
         for number in range(done + 1, steps + 1):

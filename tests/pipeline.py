@@ -1,0 +1,33 @@
+"""Shared by tests of the pipeline and of its stages: a command in a folder, a notebook of a few cells."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+
+
+def shell(command, folder, **environment):
+    """A finished command, run in `folder` with the Python of this test."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        command.split(),
+        cwd=folder,
+        env={**os.environ, "PATH": path, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def write_notebook(root, stage, cells, parameters=None):
+    """Write a notebook of code cells, the first of which may hold its parameters."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    if parameters:
+        tagged = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
+        notebook.cells.insert(0, tagged)
+    path = root / "notebooks" / f"{stage}.ipynb"
+    path.parent.mkdir(exist_ok=True)
+    nbformat.write(notebook, path)
+    return path
