@@ -28,7 +28,7 @@ def project(tmp_path):
 
 def leftovers(project):
     """Whatever lies where results go."""
-    return [path for folder in ("data", "notebooks/executed") for path in (project / folder).rglob("*")]
+    return [path for folder in ("data", "notebooks/run") for path in (project / folder).rglob("*")]
 
 
 def test_a_kernel_that_dies_as_it_starts_is_told_without_a_traceback(project):
@@ -57,7 +57,7 @@ def test_stage_stores_the_same_bytes_every_time(project):
         "from astropy.table import Table\nTable({'a': [1.5]})",
     ]
     write_notebook(project, "theory", cells, parameters='field = "none"')
-    stored = project / "notebooks" / "executed" / "theory_cosmos.ipynb"
+    stored = project / "notebooks" / "run" / "theory_cosmos.ipynb"
     stale = project / ".work" / f".{HOST}-{2**22 + 1}-00000000-kernel.log"  # of a process that was killed
     stale.parent.mkdir()
     stale.touch()
@@ -209,7 +209,7 @@ def test_a_stage_is_the_same_at_every_desk(project, desk):
     write_notebook(project, "theory", cells)
     done = shell("python -m analysis run theory", project, **desk)
     assert done.returncode == 0, done.stderr
-    stored = (project / "notebooks" / "executed" / "theory.ipynb").read_text()
+    stored = (project / "notebooks" / "run" / "theory.ipynb").read_text()
     assert "10.0 1e-07 float32\\n" in stored
     assert "table-condensed 0\\n" in stored
     assert "True None False\\n" in stored
@@ -275,6 +275,6 @@ def test_progress_is_seen_in_the_terminal_and_not_in_the_notebook(project):
     done = shell("python -m analysis run theory", project)
     assert done.returncode == 0, done.stderr
     assert "  boxes: 25 % done, about 0 s left" in done.stderr
-    text = (project / "notebooks" / "executed" / "theory.ipynb").read_text()
+    text = (project / "notebooks" / "run" / "theory.ipynb").read_text()
     assert "result" in text
     assert "% done" not in json.dumps([cell.outputs for cell in nbformat.reads(text, 4).cells])
