@@ -27,7 +27,7 @@ NO_GIT := $(if $(wildcard .git),,no-git)
 PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-PYTEST := $(RUN) python -m pytest -n auto
+PYTEST := $(RUN) python -m pytest -n auto --dist loadfile
 
 .PHONY: repro no-git test test-long test-all committed lint readme paper page verify bench descent published ablation \
   release recheck faults guide licences audit lock
@@ -49,6 +49,7 @@ committed: $(READY) $(NO_GIT)
 lint: $(READY)
 	$(RUN) ruff check
 	$(RUN) ruff format --check
+	$(RUN) lint-imports --no-cache
 
 readme verify page bench descent published ablation release recheck faults guide licences audit: $(READY)
 	$(RUN) python -m analysis $@

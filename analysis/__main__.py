@@ -6,8 +6,8 @@ import re
 import sys
 import warnings
 
-from analysis.environment import settle
-from analysis.files import BorderError
+from analysis.core.environment import settle
+from analysis.core.files import BorderError
 
 # A pair of `ra=ALPHA,dec=DELTA`; a value ends where the next pair begins, or stands in double quotes
 PAIR = re.compile(r'\s*(\w+)\s*=\s*(?:"((?:[^"]|"")+)"|(.*?))\s*(?:,(?=\s*\w+\s*=)|,?\s*$)', re.DOTALL)
@@ -135,17 +135,18 @@ def _named(option: str, texts: list[str], example: str) -> dict[str, str]:
 def _run(options: argparse.Namespace) -> None:
     """Run a stage."""
     warnings.filterwarnings("ignore", message="IProgress not found")  # no bar is shown, in a notebook or elsewhere
-    from analysis import stage
+    from analysis.core import stage
+    from analysis.params import load_params
 
     try:
-        stage.run(options.stage, dict(options.which))
+        stage.run(options.stage, dict(options.which), profile=load_params().profile)
     except stage.StageError as error:
         sys.exit(str(error))
 
 
 def _check(options: argparse.Namespace) -> None:
     """Look at a catalogue."""
-    from analysis import check
+    from analysis.survey import check
 
     columns = _named("--columns", options.columns, COLUMNS)
     units = _named("--units", options.units, "ra=hourangle,dec=deg")
@@ -155,119 +156,119 @@ def _check(options: argparse.Namespace) -> None:
 
 def _readme(options: argparse.Namespace) -> None:
     """Fill README.md."""
-    from analysis import readme
+    from analysis.report import readme
 
     readme.main()
 
 
 def _paper(options: argparse.Namespace) -> None:
     """Make the paper."""
-    from analysis import paper
+    from analysis.report import paper
 
     paper.main()
 
 
 def _bench(options: argparse.Namespace) -> None:
     """Print the benchmark."""
-    from analysis import bench
+    from analysis.tools import bench
 
     bench.main()
 
 
 def _descent(options: argparse.Namespace) -> None:
     """Fit the descent."""
-    from analysis import descent_fit
+    from analysis.tools import descent_fit
 
     descent_fit.main()
 
 
 def _published(options: argparse.Namespace) -> None:
     """Measure the public map."""
-    from analysis import published
+    from analysis.tools import published
 
     published.main()
 
 
 def _ablation(options: argparse.Namespace) -> None:
     """Compare variants of the network."""
-    from analysis import ablation
+    from analysis.tools import ablation
 
     ablation.main(options.profile, options.minutes, options.jobs)
 
 
 def _release(options: argparse.Namespace) -> None:
     """Keep the results of a long run."""
-    from analysis import release
+    from analysis.tools import release
 
     release.main(options.network)
 
 
 def _recheck(options: argparse.Namespace) -> None:
     """Confirm a release."""
-    from analysis import recheck
+    from analysis.tools import recheck
 
     recheck.main(options.profile)
 
 
 def _draw(options: argparse.Namespace) -> None:
     """Draw one run."""
-    from analysis import draw
+    from analysis.report import draw
 
     draw.main(options.name, options.keep)
 
 
 def _export(options: argparse.Namespace) -> None:
     """Write files for other tools."""
-    from analysis import export
+    from analysis.report import export
 
     export.main(options.name, options.folder, options.healpix, options.xarray)
 
 
 def _page(options: argparse.Namespace) -> None:
     """Write the results page."""
-    from analysis import page
+    from analysis.report import page
 
     page.main(options.name)
 
 
 def _verify(options: argparse.Namespace) -> None:
     """Compare with what was published."""
-    from analysis import verify
+    from analysis.tools import verify
 
     verify.main()
 
 
 def _faults(options: argparse.Namespace) -> None:
     """Strike stages."""
-    from analysis import faults
+    from analysis.tools import faults
 
     faults.main(options.number)
 
 
 def _guide(options: argparse.Namespace) -> None:
     """Write the user guide."""
-    from analysis import guide
+    from analysis.tools import guide
 
     guide.main()
 
 
 def _licences(options: argparse.Namespace) -> None:
     """List licences."""
-    from analysis import licences
+    from analysis.tools import licences
 
     licences.main()
 
 
 def _audit(options: argparse.Namespace) -> None:
     """Ask for vulnerabilities."""
-    from analysis import audit
+    from analysis.tools import audit
 
     audit.main()
 
 
 def _store(options: argparse.Namespace) -> None:
     """Inspect a remote."""
-    from analysis import store
+    from analysis.tools import store
 
     store.main(options.name, options.mend)
 

@@ -21,6 +21,12 @@ def shell(command, folder, **environment):
     )
 
 
+def wings(files):
+    """Wings of `analysis/` that hold these files, but for plumbing: DVC watches parameters and data themselves."""
+    folders = {"/".join(file.split("/")[:2]) for file in files if file.count("/") > 1}
+    return folders - {"analysis/core", "analysis/params"}
+
+
 def write_notebook(root, stage, cells, parameters=None):
     """Write a notebook of code cells, the first of which may hold its parameters."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])

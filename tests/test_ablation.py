@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from analysis.ablation import LEVELS, ROWS, ablation_table, experiment_name, row_params
+from analysis.tools.ablation import LEVELS, ROWS, ablation_table, experiment_name, row_params
 
 
 @pytest.mark.parametrize("row", ROWS)

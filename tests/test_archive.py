@@ -15,9 +15,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from analysis.files import BorderError
-from analysis.suites import archive
-from analysis.suites.archive import cached, download, members
+from analysis.core.files import BorderError
+from analysis.simulations.suites import archive
+from analysis.simulations.suites.archive import cached, download, members
 
 CONTENT = np.random.default_rng(1).bytes(3_000_000)
 SIZE = len(CONTENT)

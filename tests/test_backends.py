@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from test_score import POWER, SETTINGS, shifted
 
-from analysis.backend import compiled
-from analysis.network import build_network
-from analysis.params import ROOT, load_params
-from analysis.power import resampled_power
-from analysis.sampler import annealer
-from analysis.score import Prior, load_prior, prior_score, save_prior
+from analysis.core.paths import ROOT
+from analysis.flatsky.backend import compiled
+from analysis.flatsky.power import resampled_power
+from analysis.params import load_params
+from analysis.posterior.sampler import annealer
+from analysis.prior.network import build_network
+from analysis.prior.score import Prior, load_prior, prior_score, save_prior
 
+pytestmark = pytest.mark.long
 LEVELS = (0.005, 0.03, 0.2)
 SAMPLERS = ("gibbs", "hmc")
 TILE = 72  # narrower than the map that is given in tiles

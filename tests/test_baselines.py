@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from analysis.baselines import (
+from analysis.core.files import BorderError
+from analysis.flatsky.lensing import shear_from_convergence
+from analysis.flatsky.power import ARCMIN, gaussian_field, wavenumbers
+from analysis.rivals.baselines import (
     best_smoothing,
     load_baseline,
     mock_baselines,
@@ -11,10 +14,7 @@ from analysis.baselines import (
     smoothed_kaiser_squires,
     wiener_filter,
 )
-from analysis.files import BorderError
-from analysis.lensing import shear_from_convergence
-from analysis.mocks import Mock
-from analysis.power import ARCMIN, gaussian_field, wavenumbers
+from analysis.simulations.mocks import Mock
 from analysis.sky import Grid, Observation
 
 GRID = Grid(32, 0.82, 150.0, 2.0)

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis.batches import CropBatches, MapStore
-from analysis.files import BorderError
+from analysis.core.files import BorderError
 from analysis.params import load_params
+from analysis.prior.batches import CropBatches, MapStore
 
 PARAMS = dataclasses.replace(load_params().train, batch=2)
 # numbers that half precision holds

@@ -5,7 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis.benchmark import (
+from analysis.flatsky.lensing import shear_from_convergence
+from analysis.flatsky.maps import MapSet
+from analysis.flatsky.power import wavenumbers
+from analysis.judge.benchmark import (
     Cost,
     agreement,
     benchmark_mock,
@@ -18,12 +21,9 @@ from analysis.benchmark import (
     save_cost,
     scaling,
 )
-from analysis.lensing import shear_from_convergence
-from analysis.maps import MapSet
-from analysis.network import build_network
 from analysis.params import load_params
-from analysis.power import wavenumbers
-from analysis.score import Prior, save_prior
+from analysis.prior.network import build_network
+from analysis.prior.score import Prior, save_prior
 
 POWER = 4e-3 * (np.maximum(wavenumbers((32, 32), 0.82), 500) / 500) ** -1.5
 SETTINGS = dataclasses.replace(load_params().train.network, widths=[4, 8], blocks=1)
@@ -50,6 +50,7 @@ def test_exponent_of_a_power_law():
     assert scaling([80, 160, 320], [3.0, 12.0, 48.0]) == pytest.approx(2)
 
 
+@pytest.mark.long
 def test_a_run_in_a_process_of_its_own(tmp_path):
     prior = Prior(POWER.astype("float32"), 0.82, build_network(SETTINGS), noise_range=(0.002, 1.0), margin=8)
     save_prior(prior, SETTINGS, tmp_path)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.bimodality import bimodality
+from analysis.judge.bimodality import bimodality
 
 
 def test_two_heaps_are_found_and_one_is_not():

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from analysis.calibration import (
+from analysis.flatsky.lensing import shear_from_convergence
+from analysis.flatsky.maps import MapSet, central_crops
+from analysis.flatsky.power import gaussian_field, wavenumbers
+from analysis.judge.calibration import (
     BANDS,
     NOISE_CLASSES,
     STATISTICS,
@@ -17,11 +20,9 @@ from analysis.calibration import (
     strays,
     summaries,
 )
-from analysis.lensing import shear_from_convergence
-from analysis.maps import MapSet, central_crops
-from analysis.posterior import gaussian_margin, gaussian_posterior_draws
-from analysis.power import gaussian_field, wavenumbers
-from analysis.score import Prior
+from analysis.posterior.likelihood import gaussian_posterior_draws
+from analysis.prior.margin import gaussian_margin
+from analysis.prior.score import Prior
 
 SIDE, MARGIN, PIXEL = 32, 4, 0.82
 POWER = 4e-3 * (np.maximum(wavenumbers((SIDE, SIDE), PIXEL), 500) / 500) ** -1.5
@@ -108,7 +109,9 @@ def test_the_reference_point_of_tarp_does_not_know_the_truth(monkeypatch):
     mock = cut_out(maps(), field_weight(), SIDE, MARGIN, "own", rng=np.random.default_rng(2))
     samples = gaussian_posterior_draws(mock.gamma, mock.weight, POWER, 4, rng=np.random.default_rng(3))
     references = []
-    monkeypatch.setattr("analysis.calibration.ranks.tarp_rank", lambda truth, drawn, point: references.append(point))
+    monkeypatch.setattr(
+        "analysis.judge.calibration.ranks.tarp_rank", lambda truth, drawn, point: references.append(point)
+    )
     for truth in (mock.truth, mock.truth[::-1].copy()):
         one = dataclasses.replace(mock, truth=truth)
         calibrate_mock(one, samples, Prior(POWER, PIXEL, margin=MARGIN), rng=np.random.default_rng(4))

@@ -7,7 +7,12 @@ from astropy.io import fits
 from astropy.table import Table
 from scipy.ndimage import gaussian_filter
 
-from analysis.catalogue import (
+from analysis.core.download import SourceUnavailable, fetch
+from analysis.core.files import BorderError, read_json
+from analysis.flatsky.lensing import convergence_from_shear
+from analysis.params import CatalogueTable, ColumnFiles, FieldParams, GriddedShear, TableColumns
+from analysis.sky import Grid, read_image
+from analysis.survey.catalogue import (
     DEFINITIONS,
     centered,
     load_catalogue,
@@ -17,11 +22,6 @@ from analysis.catalogue import (
     observe_or_released,
     save_field,
 )
-from analysis.download import SourceUnavailable, fetch
-from analysis.files import BorderError, read_json
-from analysis.lensing import convergence_from_shear
-from analysis.params import CatalogueTable, ColumnFiles, FieldParams, GriddedShear, TableColumns
-from analysis.sky import Grid, read_image
 
 CENTER = [150.0, 2.0]
 GRID = Grid(16, 2.0, *CENTER)

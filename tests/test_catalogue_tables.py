@@ -15,11 +15,11 @@ from astropy.table import QTable, Table
 from astropy.time import Time
 from pyarrow import parquet
 
-from analysis.files import BorderError
-from analysis.galaxies import Cells, Galaxies, galaxies_of, located, observed, open_table
-from analysis.galaxies.guess import suits
+from analysis.core.files import BorderError
 from analysis.params import CatalogueTable, SkyUnits, TableColumns
 from analysis.sky import Grid, bin_catalogue
+from analysis.survey.galaxies import Cells, Galaxies, galaxies_of, located, observed, open_table
+from analysis.survey.galaxies.guess import suits
 
 GRID = Grid(16, 4.0, 0.1, -40.0)
 N = 900
@@ -89,8 +89,8 @@ def assert_same(one, other):
 @pytest.mark.parametrize("kind", SUFFIX)
 def test_every_format_gives_the_same(table, kind, monkeypatch):
     for module in ("fits_table", "parquet_table", "hdf5_table"):
-        monkeypatch.setattr(f"analysis.galaxies.{module}.CHUNK_ROWS", 256)
-    monkeypatch.setattr("analysis.galaxies.text_table.BLOCK_BYTES", 2**14)
+        monkeypatch.setattr(f"analysis.survey.galaxies.{module}.CHUNK_ROWS", 256)
+    monkeypatch.setattr("analysis.survey.galaxies.text_table.BLOCK_BYTES", 2**14)
     entry = table(kind=kind)
     opened = open_table(located(entry), entry)
     assert (len(list(galaxies_of(opened, entry))) > 1) == (kind != "ecsv")
@@ -249,7 +249,7 @@ def identified(kind):
 
 @pytest.mark.parametrize("kind", SUFFIX)
 def test_a_cut_meets_identifiers_and_single_precision_as_the_file_has_them(kind, table, monkeypatch):
-    monkeypatch.setattr("analysis.galaxies.text_table.BLOCK_BYTES", 2**14)
+    monkeypatch.setattr("analysis.survey.galaxies.text_table.BLOCK_BYTES", 2**14)
     cuts = {
         f"id == {BIG} | {BIG} == id": (np.arange(N) % 2 == 0),
         f"id >= {2**64 - 1}": np.arange(N) == 7,
@@ -294,7 +294,7 @@ def test_whole_numbers_of_text_may_have_others_after_them_and_blanks_beside_comm
         str(tmp_path / "a.csv"), TableColumns("ra", "dec", "e1", "e2"), cuts="w < 200 & field == 'a'"
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("analysis.galaxies.text_table.BLOCK_BYTES", 2**12)
+        patch.setattr("analysis.survey.galaxies.text_table.BLOCK_BYTES", 2**12)
         opened = open_table(tmp_path / "a.csv", entry)
         assert opened.columns == ("ra", "dec", "e1", "e2", "w", "field")
         found = list(galaxies_of(opened, entry))
@@ -348,7 +348,7 @@ def test_blends_and_neighbours_are_different_galaxies(table, offset_arcsec, shar
 
 @pytest.mark.parametrize("repeats", [1, 4])
 def test_cells_of_many_galaxies_are_a_fair_sample_of_few(repeats, monkeypatch):
-    monkeypatch.setattr("analysis.galaxies.totals.MOST_CELLS", 5000)
+    monkeypatch.setattr("analysis.survey.galaxies.totals.MOST_CELLS", 5000)
     rng = np.random.default_rng(6)
     ra_deg, dec_deg = (
         np.repeat(values, repeats) for values in (rng.uniform(0, 360, 40_000), rng.uniform(-90, 90, 40_000))
@@ -363,7 +363,7 @@ def test_cells_of_many_galaxies_are_a_fair_sample_of_few(repeats, monkeypatch):
 
 def test_few_cells_are_of_the_whole_field(monkeypatch):
     """Galaxies stand twice in the north alone."""
-    monkeypatch.setattr("analysis.galaxies.totals.MOST_CELLS", 5000)
+    monkeypatch.setattr("analysis.survey.galaxies.totals.MOST_CELLS", 5000)
     dec_deg = np.random.default_rng(7).uniform(-60, 60, 40_000)
     dec_deg = np.concatenate([dec_deg, dec_deg[dec_deg > 0]])
     ones, cells = np.ones(len(dec_deg)), Cells()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.chains import group_sizes, together
-from analysis.sampler import Level
+from analysis.posterior.chains import group_sizes, together
+from analysis.posterior.sampler import Level
 
 
 @pytest.mark.parametrize(

@@ -16,16 +16,17 @@ from astropy.table import Table, vstack
 from pyarrow import parquet
 
 from analysis.__main__ import _named, main
-from analysis.check import sky_units
-from analysis.files import BorderError
-from analysis.galaxies import center_of, located, needed_columns, observed, open_table
-from analysis.galaxies.guess import credible, guessed_table, suits
-from analysis.kernel import kaiser_squires_kernel
-from analysis.params import ROOT, CatalogueTable, TableColumns, checked_params
-from analysis.signs import compared_signs, verdict
+from analysis.core.files import BorderError
+from analysis.core.paths import ROOT
+from analysis.flatsky.kernel import kaiser_squires_kernel
+from analysis.params import CatalogueTable, TableColumns, checked_params
 from analysis.sky import Grid, Observation
 from analysis.sky.center import occupied_deg2
-from analysis.survey import suggested_grid
+from analysis.survey.check import sky_units
+from analysis.survey.galaxies import center_of, located, needed_columns, observed, open_table
+from analysis.survey.galaxies.guess import credible, guessed_table, suits
+from analysis.survey.overview import suggested_grid
+from analysis.survey.signs import compared_signs, verdict
 
 SIDE = 64
 GRID = Grid(SIDE, 1.0, 10.0, -20.0)
@@ -142,7 +143,7 @@ def test_the_entry_that_is_suggested_works_when_it_is_pasted(tmp_path, capsys, m
     seen, _ = observed(opened, field.catalogue, GRID)
     residual = (seen.gamma - gamma)[:, seen.mask] * np.sqrt(seen.weight[:, seen.mask])
     assert np.mean(residual**2) == pytest.approx(1, abs=0.15)
-    monkeypatch.setattr("analysis.check.ROOT", tmp_path)
+    monkeypatch.setattr("analysis.survey.check.ROOT", tmp_path)
     assert main(["check", str(path), "--cuts", "z > 0.5"]) == 0
     assert "path: Other Survey.v2.fits\n" in capsys.readouterr().out, "a file of the project moves with it"
 

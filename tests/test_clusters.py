@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from astropy import units as u
 
-from analysis.clusters import (
+from analysis.core.files import BorderError
+from analysis.params import load_params
+from analysis.sky import Grid, Observation
+from analysis.survey.clusters import (
     cluster_evidence,
     clusters_on_grid,
     empty_clusters,
@@ -14,9 +17,6 @@ from analysis.clusters import (
     save_clusters,
     stack_snr,
 )
-from analysis.files import BorderError
-from analysis.params import load_params
-from analysis.sky import Grid, Observation
 
 LINES = """# ID RA DEC r500 flux z M500
 3\t150.10\t2.20\t1.0\t0.70   0.16\t0.25\t0.69   0.14\t2.2   0.5\t0.56   0.06\t1

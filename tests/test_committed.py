@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import yaml
 
-from analysis.catalogue import observe
-from analysis.download import fetch
-from analysis.paper import PAPER, generated, measured
-from analysis.params import ROOT, checked_params
-from analysis.readme import filled_readme
-from analysis.release import composed
+from analysis.core.download import fetch
+from analysis.core.paths import ROOT
+from analysis.params import checked_params
+from analysis.params.load import composed
+from analysis.report.paper import PAPER, generated, measured
+from analysis.report.readme import filled_readme
 from analysis.sky import field_grid, load_observation
+from analysis.survey.catalogue import observe
 
 pytestmark = pytest.mark.committed
 OBSERVATIONS = [

@@ -5,12 +5,12 @@ import pytest
 from astropy.table import Table
 from test_validation import GRID, MASK, mocks_and_samples
 
-from analysis.baselines import save_baselines
-from analysis.comparison import comparison_table, gaussian_samples
-from analysis.files import BorderError
-from analysis.power import load_table, save_table
-from analysis.rivals import load_rivals, save_rivals, timed_maps
-from analysis.validation import accuracy_table
+from analysis.core.files import BorderError
+from analysis.core.tables import load_table, save_table
+from analysis.judge.comparison import comparison_table, gaussian_samples
+from analysis.judge.validation import accuracy_table
+from analysis.rivals.baselines import save_baselines
+from analysis.rivals.tuning import load_rivals, save_rivals, timed_maps
 
 
 def test_every_method_has_what_its_errors_make(tmp_path):

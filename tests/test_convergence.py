@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from analysis.metrics import multipole_edges
-from analysis.power import binned_c_ell
-from analysis.sampler import chain_statistics, convergence_table
+from analysis.flatsky.power import binned_c_ell
+from analysis.flatsky.statistics import multipole_edges
+from analysis.posterior.sampler import chain_statistics, convergence_table
 
 SIDE, PIXEL = 32, 1.0
 

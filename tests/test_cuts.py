@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from analysis.files import BorderError
-from analysis.galaxies.cuts import check_names, kept, named
+from analysis.core.files import BorderError
 from analysis.params.expression import parsed
+from analysis.survey.galaxies.cuts import check_names, kept, named
 
 COLUMNS = {
     "z": np.array([0.2, 0.6, np.nan, 1.1]),

@@ -5,8 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis.baselines import wiener_filter
-from analysis.deepmass import (
+from analysis.flatsky.lensing import shear_from_convergence
+from analysis.flatsky.power import gaussian_field, wavenumbers
+from analysis.params import load_params
+from analysis.rivals.baselines import wiener_filter
+from analysis.rivals.deepmass import (
     deepmass_maps,
     mean_square_error,
     mock_shears,
@@ -14,10 +17,7 @@ from analysis.deepmass import (
     train_deepmass,
     untrained,
 )
-from analysis.lensing import shear_from_convergence
-from analysis.mocks import Mock
-from analysis.params import load_params
-from analysis.power import gaussian_field, wavenumbers
+from analysis.simulations.mocks import Mock
 from analysis.sky import Grid, Observation
 
 SIDE = 32
@@ -115,6 +115,7 @@ def test_the_network_is_that_of_the_best_round(mocks, learnt):
     assert mean_square_error(deepmass, gamma, truths) == pytest.approx(min(errors) ** 2, rel=1e-6)
 
 
+@pytest.mark.long
 def test_the_same_seed_ends_in_the_same_network(observation, mocks, learnt):
     again = trained(observation, mocks)
     assert again[1] == learnt[1]

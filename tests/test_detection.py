@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from analysis.detection import detection_summary, evidence_summary, field_peaks, mock_detections
-from analysis.mocks import Mock
+from analysis.judge.detection import detection_summary, evidence_summary, field_peaks, mock_detections
 from analysis.params import load_params
+from analysis.simulations.mocks import Mock
 from analysis.sky import Grid, Observation
 
 SIDE = 40

@@ -6,9 +6,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer, SimpleHTTPRequestHan
 
 import pytest
 
-from analysis import download
-from analysis.download import REGISTRY, SourceUnavailable, fetch, registered
-from analysis.files import BorderError
+from analysis.core import download
+from analysis.core.download import REGISTRY, SourceUnavailable, fetch, registered
+from analysis.core.files import BorderError
 
 NAME = "cosmos/ra.fits"
 CONTENT = b"right ascensions" * 1000

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from analysis import draw
-from analysis.draw import findings, run_result
-from analysis.files import BorderError
-from analysis.params import ROOT, load_params
-from analysis.power import crop_power, save_power, save_table
-from analysis.sampler import Level
-from analysis.samples import save_samples
+from analysis.core.files import BorderError
+from analysis.core.paths import ROOT
+from analysis.core.tables import save_table
+from analysis.flatsky.power import crop_power, save_power
+from analysis.params import load_params
+from analysis.posterior.sampler import Level
+from analysis.posterior.samples import save_samples
+from analysis.report import draw
+from analysis.report.draw import findings, run_result
 from analysis.sky import load_observation
 
 PARAMS = load_params()

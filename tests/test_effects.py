@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.effects import KINDS, effect_summary, mock_effects, shear_inside_pixels
-from analysis.power import ARCMIN, gaussian_field, wavenumbers
+from analysis.flatsky.power import ARCMIN, gaussian_field, wavenumbers
+from analysis.judge.effects import KINDS, effect_summary, mock_effects, shear_inside_pixels
 from analysis.sky import Grid, Observation
 
 PIXELS, PIXEL = 32, 1.0

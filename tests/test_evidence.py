@@ -7,8 +7,9 @@ import pytest
 from astropy.table import Table
 from scipy.stats import norm
 
-from analysis import published
-from analysis.evidence import (
+from analysis.core.tables import load_table
+from analysis.flatsky.power import ARCMIN, gaussian_field, grid_power
+from analysis.simulations.evidence import (
     KAPPA_EDGES,
     PUBLISHED,
     PUBLISHED_PIXEL_ARCMIN,
@@ -19,7 +20,7 @@ from analysis.evidence import (
     of_pixel_scale,
     summary,
 )
-from analysis.power import ARCMIN, gaussian_field, grid_power, load_table
+from analysis.tools import published
 
 PIXEL = 0.82
 THEORY = Table({"ell": np.geomspace(10, 3e4, 80), "c_ell": 3e-10 * (np.geomspace(10, 3e4, 80) / 1000) ** -1.2})

@@ -11,15 +11,15 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from analysis import export
 from analysis.__main__ import main
-from analysis.clusters import load_clusters
-from analysis.files import BorderError
-from analysis.params import ROOT
-from analysis.release import DEFAULT, RELEASED
-from analysis.sampler import Level
-from analysis.samples import save_samples
+from analysis.core.files import BorderError
+from analysis.core.paths import ROOT
+from analysis.judge.released import DEFAULT, RELEASED
+from analysis.posterior.sampler import Level
+from analysis.posterior.samples import save_samples
+from analysis.report import export
 from analysis.sky import Grid, Observation, image_hdu, load_observation, save_observation, write_fits
+from analysis.survey.clusters import load_clusters
 
 GRIDS = [
     Grid(20, 0.82, 150.1161025, 2.247490268),

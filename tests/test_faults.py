@@ -9,10 +9,10 @@ from http.client import IncompleteRead
 import psutil
 import pytest
 
-from analysis import faults
-from analysis.faults import KINDS, Fault, Outcome, drawn, prepared, ran_again, summary
-from analysis.faults.state import contents
-from analysis.faults.strike import fill, mirror
+from analysis.tools import faults
+from analysis.tools.faults import KINDS, Fault, Outcome, drawn, prepared, ran_again, summary
+from analysis.tools.faults.state import contents
+from analysis.tools.faults.strike import fill, mirror
 
 STAGES = ["theory", "simulations", "catalogue@cosmos"]
 CASES = [
@@ -31,6 +31,7 @@ def state(tmp_path_factory):
     return prepared(tmp_path_factory.mktemp("faults"), STAGES)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", CASES, ids=lambda fault: fault.kind)
 def test_a_rerun_ends_as_if_nothing_had_been(fault, state, tmp_path):
     outcome = ran_again(state, fault, tmp_path / "case")

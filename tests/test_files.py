@@ -9,8 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from analysis.files import DAY_S, HOST, BorderError, atomic, read_json, sha256, write_json
-from analysis.params import ROOT
+from analysis.core.files import DAY_S, HOST, BorderError, atomic, read_json, sha256, write_json
+from analysis.core.paths import ROOT
 
 
 def test_atomic_puts_the_whole_file_in_place(tmp_path):
@@ -60,7 +60,7 @@ def test_all_ways_to_be_out_of_space_are_told_alike(tmp_path, error):
 
 def test_what_a_killed_process_left_is_removed_by_the_next_that_writes(tmp_path):
     path = tmp_path / "map.txt"
-    script = "import sys, time; from analysis.files import atomic\nwith atomic(sys.argv[1]) as temporary:\n"
+    script = "import sys, time; from analysis.core.files import atomic\nwith atomic(sys.argv[1]) as temporary:\n"
     script += "    temporary.write_text('half'); print(flush=True); time.sleep(100)"
     writer = subprocess.Popen(
         [sys.executable, "-c", script, path], stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)}

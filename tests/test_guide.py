@@ -9,14 +9,15 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from analysis import guide
-from analysis.galaxies import center_of, observed, open_table
-from analysis.guide import PAGES, PARAMETERS, dead_ends, fields_of, keys, kind, parameters_page
-from analysis.params import ROOT, CatalogueTable, Params, TableColumns, sky
+from analysis.core.paths import ROOT
+from analysis.params import CatalogueTable, Params, TableColumns, sky
 from analysis.params.inference import GibbsParams, HmcParams
 from analysis.params.universe import FilesParams, MassivenusParams
-from analysis.signs import compared_signs, verdict
 from analysis.sky import Grid
+from analysis.survey.galaxies import center_of, observed, open_table
+from analysis.survey.signs import compared_signs, verdict
+from analysis.tools import guide
+from analysis.tools.guide import PAGES, PARAMETERS, dead_ends, fields_of, keys, kind, parameters_page
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
@@ -104,7 +105,7 @@ def test_what_is_there_passes(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(
         "# One thing, and (another)\n\n[a](#one-thing-and-another) [b](https://host/page) `train.epochs` `make test`"
-        " `sample.fields.mine.chains` `analysis/files.py` `dvc.yaml`\n\n    [no](link in code)\n"
+        " `sample.fields.mine.chains` `analysis/core/files.py` `dvc.yaml`\n\n    [no](link in code)\n"
     )
     assert dead_ends(page) == []
 

@@ -17,10 +17,11 @@ from pyarrow import parquet
 from pydantic import ValidationError
 
 from analysis.__main__ import main
-from analysis.files import BorderError
-from analysis.galaxies import center_of, located, observed, open_table
-from analysis.params import ROOT, CatalogueTable, ParamsError, TableColumns, checked_params, load_params
+from analysis.core.files import BorderError
+from analysis.core.paths import ROOT
+from analysis.params import CatalogueTable, ParamsError, TableColumns, checked_params, load_params
 from analysis.sky import Grid
+from analysis.survey.galaxies import center_of, located, observed, open_table
 
 N = 60
 GRID = Grid(16, 2.0, 30.0, 10.0)

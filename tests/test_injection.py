@@ -9,8 +9,9 @@ from astropy import units as u
 from astropy.cosmology import FlatLambdaCDM
 from astropy.table import Table
 
-from analysis.calibration import CutOut
-from analysis.injection import (
+from analysis.flatsky.lensing import convergence_from_shear
+from analysis.judge.calibration import CutOut
+from analysis.judge.injection import (
     halo_map,
     injected,
     injection_row,
@@ -19,7 +20,6 @@ from analysis.injection import (
     lensing_efficiency,
     nfw_convergence,
 )
-from analysis.lensing import convergence_from_shear
 from analysis.params import load_params
 
 PARAMS = load_params()

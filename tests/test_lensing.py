@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.lensing import convergence_from_shear, reduced_shear, shear_from_convergence
+from analysis.flatsky.lensing import convergence_from_shear, reduced_shear, shear_from_convergence
 
 
 @pytest.mark.parametrize(("direction", "expected"), [((1, 0), (1, 0)), ((0, 1), (-1, 0)), ((1, 1), (0, 1))])

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from analysis.expansion import HUBBLE_DISTANCE_MPC_H, comoving_distance
-from analysis.lightcone import (
+from analysis.simulations.expansion import HUBBLE_DISTANCE_MPC_H, comoving_distance
+from analysis.simulations.lightcone import (
     RADIANS_PER_ARCMIN,
     Planes,
     add_plane,

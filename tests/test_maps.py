@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from analysis.files import BorderError
-from analysis.maps import SCALE, MapSet, central_crops, crops, load_maps, save_maps
+from analysis.core.files import BorderError
+from analysis.flatsky.maps import SCALE, MapSet, central_crops, crops, load_maps, save_maps
 
 ABOUT = {"pixel_arcmin": 0.82, "about": {"source": "test"}}
 

@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis.matching import ScoreMatching, gaussian_error, long_waves
-from analysis.network import build_network
+from analysis.flatsky.power import gaussian_field, wavenumbers
 from analysis.params import load_params
-from analysis.power import gaussian_field, wavenumbers
-from analysis.score import Prior, wiener_significance
+from analysis.prior.loss import ScoreMatching, gaussian_error, long_waves
+from analysis.prior.network import build_network
+from analysis.prior.score import Prior, wiener_significance
 
 TRAIN = load_params().train
 SETTINGS = dataclasses.replace(TRAIN.network, widths=[4, 8, 16], blocks=1)

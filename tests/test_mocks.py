@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.mocks import mock_observation
+from analysis.simulations.mocks import mock_observation
 from analysis.sky import Grid, Observation
 
 

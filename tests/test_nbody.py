@@ -7,14 +7,14 @@ import pytest
 import scipy.fft
 from scipy.special import hyp2f1
 
-from analysis.descent_fit import core_ratios, largest_halos, nfw_projected
-from analysis.expansion import comoving_distance, drift_factor, growth_factors, kick_factor
-from analysis.nbody.descent import descended, descent_kernel
-from analysis.nbody.evolve import evolve, greens_function, representative_modes
-from analysis.nbody.initial import displacements, initial_particles, linear_modes
-from analysis.nbody.mesh import MeshOps, deposit, gather, matter_power, mesh_ops, shell_average, wavenumbers
 from analysis.params import DescentParams, load_params
-from analysis.power import matter_tables
+from analysis.simulations.expansion import comoving_distance, drift_factor, growth_factors, kick_factor
+from analysis.simulations.nbody.descent import descended, descent_kernel
+from analysis.simulations.nbody.evolve import evolve, greens_function, representative_modes
+from analysis.simulations.nbody.initial import displacements, initial_particles, linear_modes
+from analysis.simulations.nbody.mesh import MeshOps, deposit, gather, matter_power, mesh_ops, shell_average, wavenumbers
+from analysis.simulations.theory import matter_tables
+from analysis.tools.descent_fit import core_ratios, largest_halos, nfw_projected
 
 OMEGA_M = 0.3
 GROWTH = growth_factors(OMEGA_M)

@@ -7,9 +7,12 @@ import pytest
 from astropy.table import Table
 from scipy.stats import kstest
 
-from analysis.files import BorderError
-from analysis.lensing import convergence_from_shear, shear_from_convergence
-from analysis.nulls import (
+from analysis.core.files import BorderError
+from analysis.flatsky.lensing import convergence_from_shear, shear_from_convergence
+from analysis.flatsky.power import ARCMIN, gaussian_field, grid_power, wavenumbers
+from analysis.params import load_params
+from analysis.sky import Grid, Observation, rotate_shear
+from analysis.survey.nulls import (
     NULL,
     TESTS,
     e_and_b_modes,
@@ -20,9 +23,6 @@ from analysis.nulls import (
     ranked,
     summary,
 )
-from analysis.params import load_params
-from analysis.power import ARCMIN, gaussian_field, grid_power, wavenumbers
-from analysis.sky import Grid, Observation, rotate_shear
 
 PARAMS = dataclasses.replace(
     load_params().nulls, realisations=39, random_sets=39, bands=3, rings_arcmin=[0.5, 2.0, 4.0], smoothing_arcmin=1.2

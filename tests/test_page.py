@@ -18,19 +18,20 @@ from scipy.ndimage import gaussian_filter
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from analysis.baselines import save_baselines
-from analysis.clusters import empty_clusters, save_clusters
-from analysis.files import BorderError
-from analysis.page.build import build, content_security_policy
-from analysis.page.explorer import BORDERS, BYTES, fitting, quantised
-from analysis.page.markup import html_table
-from analysis.page.origin import commit_of, origin_of, recorded_stages
-from analysis.page.pictures import CAPTIONS, figure_path
-from analysis.params import ROOT, load_params
-from analysis.peaks import presence
-from analysis.sampler import Level
-from analysis.samples import save_samples
+from analysis.core.files import BorderError
+from analysis.core.paths import ROOT
+from analysis.flatsky.peaks import presence
+from analysis.params import load_params
+from analysis.posterior.sampler import Level
+from analysis.posterior.samples import save_samples
+from analysis.report.page.build import build, content_security_policy
+from analysis.report.page.explorer import BORDERS, BYTES, fitting, quantised
+from analysis.report.page.markup import html_table
+from analysis.report.page.origin import commit_of, origin_of, recorded_stages
+from analysis.report.page.pictures import CAPTIONS, figure_path
+from analysis.rivals.baselines import save_baselines
 from analysis.sky import Grid, Observation, save_observation
+from analysis.survey.clusters import empty_clusters, save_clusters
 
 PARAMS = load_params()
 GRID = Grid(40, 2.0, 150.1, 2.2)
@@ -370,7 +371,7 @@ def test_a_field_without_clusters_is_explored_without_them(project, tmp_path):
 
 
 def test_bokeh_missing_leaves_out_the_explorer_alone(project, monkeypatch):
-    monkeypatch.setattr("analysis.page.build.find_spec", lambda name: None)
+    monkeypatch.setattr("analysis.report.page.build.find_spec", lambda name: None)
     bare = build(PARAMS, "cosmos", project, tables)
     assert any('pip install -e ".[page]"' in sentence for sentence in bare.missing)
     assert 'id="figure2_cosmos"' in bare.text

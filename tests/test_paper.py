@@ -15,17 +15,18 @@ import shutil
 
 import pytest
 import yaml
+from pipeline import wings
 from programs import program
 
-from analysis import paper
-from analysis.files import BorderError
-from analysis.paper import PAPER
-from analysis.paper.digits import chance, integer, with_error
-from analysis.paper.latex import PACKAGES, PROGRAMS, build_pdf
-from analysis.paper.numbers import NUMBERS, constant, looked_up
-from analysis.params import ROOT
-from analysis.provenance import import_closure
-from analysis.typeset import latex, latex_text
+from analysis.core.files import BorderError
+from analysis.core.paths import ROOT
+from analysis.core.provenance import import_closure
+from analysis.report import paper
+from analysis.report.paper import PAPER
+from analysis.report.paper.digits import chance, integer, with_error
+from analysis.report.paper.latex import PACKAGES, PROGRAMS, build_pdf
+from analysis.report.paper.numbers import NUMBERS, constant, looked_up
+from analysis.report.typeset import latex, latex_text
 
 MAIN = (PAPER / "main.tex").read_text(encoding="utf-8")
 STAGE = yaml.safe_load((PAPER / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["paper"]
@@ -182,13 +183,13 @@ def test_nothing_is_included_but_in_floats():
 
 
 def test_stage_depends_on_all_the_code_that_it_reads(tmp_path):
-    cell = {"cell_type": "code", "source": ["from analysis import paper"]}
+    cell = {"cell_type": "code", "source": ["from analysis.report import paper"]}
     (tmp_path / "paper.ipynb").write_text(json.dumps({"cells": [cell]}))
     quoted = {
         re.match(r"code/(.*?\.py)/", path)[1] for _, *paths in NUMBERS.values() for path in paths if "code/" in path
     }
-    listed = [path for path in STAGE["deps"] if path.startswith("analysis/")]
-    assert sorted(listed) == sorted(quoted | set(import_closure(tmp_path / "paper.ipynb")))
+    listed = {path for path in STAGE["deps"] if path.startswith("analysis/")}
+    assert listed == wings([*quoted, *import_closure(tmp_path / "paper.ipynb")])
 
 
 def test_a_missing_number_is_named_with_its_macro():
@@ -199,10 +200,10 @@ def test_a_missing_number_is_named_with_its_macro():
 
 
 def test_constants_are_read_from_source(tmp_path):
-    assert constant("analysis/score.py", "SKIP_HEIGHT") == 2.0
-    assert looked_up({}, "code/analysis/tables.py/EVIDENCE_ELL/1", "High") == 3000
-    with pytest.raises(BorderError, match=r"analysis/score.py has no constant SKIPP"):
-        constant("analysis/score.py", "SKIPP")
+    assert constant("analysis/prior/score.py", "SKIP_HEIGHT") == 2.0
+    assert looked_up({}, "code/analysis/report/tables.py/EVIDENCE_ELL/1", "High") == 3000
+    with pytest.raises(BorderError, match=r"analysis/prior/score.py has no constant SKIPP"):
+        constant("analysis/prior/score.py", "SKIPP")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
-from analysis.params import ROOT, ParamsError, load_params, stage_rng
+from analysis.core.paths import ROOT
+from analysis.params import ParamsError, load_params, stage_rng
 from analysis.params.types import is_name, name_like
 
 COMMITTED = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.lensing import convergence_from_shear
-from analysis.peaks import (
+from analysis.flatsky.lensing import convergence_from_shear
+from analysis.flatsky.peaks import (
     aperture_mass,
     aperture_noise,
     blind_peaks,

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from analysis.lensing import shear_from_convergence
-from analysis.posterior import gaussian_margin, likelihood_score
-from analysis.power import gaussian_field, periodogram, wavenumbers
+from analysis.flatsky.lensing import shear_from_convergence
+from analysis.flatsky.power import gaussian_field, periodogram, wavenumbers
+from analysis.posterior.likelihood import likelihood_score
+from analysis.prior.margin import gaussian_margin
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.05, 0.4])

@@ -5,12 +5,9 @@ import os
 import numpy as np
 import pytest
 
-from analysis.bench import camb_source_c_ell, largest_departure, massivenus_c_ell
-from analysis.params import load_params
-from analysis.power import (
+from analysis.flatsky.power import (
     ARCMIN,
     binned_c_ell,
-    convergence_c_ell,
     crop_power,
     gaussian_field,
     grid_power,
@@ -19,6 +16,9 @@ from analysis.power import (
     resampled_power,
     wavenumbers,
 )
+from analysis.params import load_params
+from analysis.simulations.theory import convergence_c_ell
+from analysis.tools.bench import camb_source_c_ell, largest_departure, massivenus_c_ell
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from analysis.files import BorderError
-from analysis.maps import MapSet
-from analysis.prior import check_prior, prior_health
+from analysis.core.files import BorderError
+from analysis.flatsky.maps import MapSet
+from analysis.judge.prior_checks import check_prior, prior_health
 
 
 def test_prior_health_tells_a_runaway_and_a_lack_of_power():

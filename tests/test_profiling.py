@@ -3,10 +3,10 @@
 import numpy as np
 from test_score import POWER, SETTINGS
 
-from analysis import profiling
-from analysis.network import build_network
 from analysis.params import load_params
-from analysis.score import Prior
+from analysis.prior.network import build_network
+from analysis.prior.score import Prior
+from analysis.tools import profiling
 
 
 def test_parts_run_and_their_shares_add_up():

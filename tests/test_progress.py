@@ -5,15 +5,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis import nulls, posterior
+from analysis.core.progress import INTERVAL_S, followed, progress, spoken, within
+from analysis.flatsky.power import wavenumbers
 from analysis.params import load_params
-from analysis.posterior import gaussian_posterior_draws, gaussian_posterior_solve
-from analysis.power import wavenumbers
-from analysis.progress import INTERVAL_S, followed, progress, spoken, within
-from analysis.sampler import annealer
-from analysis.sampler.remy2020 import remy2020_sampler
-from analysis.score import Prior
-from analysis.training import Progress
+from analysis.posterior import likelihood as posterior
+from analysis.posterior.likelihood import gaussian_posterior_draws, gaussian_posterior_solve
+from analysis.posterior.sampler import annealer
+from analysis.posterior.sampler.remy2020 import remy2020_sampler
+from analysis.prior.score import Prior
+from analysis.prior.training import Progress
+from analysis.survey import nulls
 
 SAMPLE = load_params().sample
 POWER = 4e-3 * (np.maximum(wavenumbers((16, 16), 0.82), 500) / 500) ** -1.5
@@ -90,7 +91,7 @@ def test_a_loop_is_followed_to_its_end():
     np.testing.assert_allclose(heard(lambda: list(followed(range(4), "maps"))), [0.25] * 4)
 
 
-@pytest.mark.parametrize("preset", ["gibbs", "hmc", "remy2020"])
+@pytest.mark.parametrize("preset", ["gibbs", pytest.param("hmc", marks=pytest.mark.long), "remy2020"])
 def test_chains_tell_their_progress_to_the_end(preset):
     settings = dataclasses.replace(SAMPLE, preset=preset)
     prior = Prior(POWER, 0.82)

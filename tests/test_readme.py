@@ -7,13 +7,13 @@ import pytest
 import yaml
 from astropy.table import Table
 
-from analysis.files import BorderError
-from analysis.network_tables import networks_table, runs_table
-from analysis.params import ROOT
-from analysis.readme import filled
-from analysis.result_tables import faults_table
-from analysis.tables import METHODS, ablation_table, benchmark_table, survey_table
-from analysis.verify import published_metrics
+from analysis.core.files import BorderError
+from analysis.core.paths import ROOT
+from analysis.report.network_tables import networks_table, runs_table
+from analysis.report.readme import filled
+from analysis.report.result_tables import faults_table
+from analysis.report.tables import METHODS, ablation_table, benchmark_table, survey_table
+from analysis.tools.verify import published_metrics
 
 NOTHING = {"calibration": {}, "validation": {}, "clusters": {}, "networks": {}, "runs": {}, "faults": {}}
 

@@ -7,10 +7,12 @@ import sys
 import numpy as np
 import pytest
 
-from analysis.files import BorderError
-from analysis.params import ROOT, checked_params
-from analysis.recheck import SMALL, recheck_calibration, recheck_clusters, recheck_validation, report
-from analysis.release import RELEASED, composed
+from analysis.core.files import BorderError
+from analysis.core.paths import ROOT
+from analysis.judge.released import RELEASED
+from analysis.params import checked_params
+from analysis.params.load import composed
+from analysis.tools.recheck import SMALL, recheck_calibration, recheck_clusters, recheck_validation, report
 
 PROFILE = "reference"
 
@@ -33,6 +35,7 @@ def params():
     return checked_params(composed(PROFILE), PROFILE)
 
 
+@pytest.mark.long
 def test_the_released_calibration_is_what_this_code_makes(released, params):
     found = recheck_calibration(released, params, SMALL[:1])
     assert len(found) == 36
@@ -41,6 +44,7 @@ def test_the_released_calibration_is_what_this_code_makes(released, params):
     assert np.std([row[1] for row in found]) > 0
 
 
+@pytest.mark.long
 def test_the_released_halos_are_what_this_code_makes(released, params):
     found = recheck_clusters(released, params, masses=1)
     assert len(found) == 5

@@ -7,22 +7,20 @@ import pytest
 import yaml
 from astropy.table import Table
 
-from analysis.files import BorderError, sha256, write_json
-from analysis.params import ROOT, load_params
-from analysis.power import save_table
-from analysis.provenance import code_hash
-from analysis.release import (
-    SHOWN,
-    composed,
-    mark,
-    release,
+from analysis.core.files import BorderError, sha256, write_json
+from analysis.core.paths import ROOT
+from analysis.core.provenance import code_hash
+from analysis.core.tables import save_table
+from analysis.judge.released import (
     released_calibration,
     released_clusters,
     released_networks,
     released_validation,
     results_shown,
-    show,
 )
+from analysis.params import load_params
+from analysis.params.load import composed
+from analysis.tools.release import SHOWN, mark, release, show
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +123,7 @@ def test_without_a_calibration_nothing_is_released(project):
 
 
 def test_what_other_code_or_parameters_made_is_not_released(project):
-    path = project / "analysis" / "sampler" / "gibbs.py"
+    path = project / "analysis" / "posterior" / "sampler" / "gibbs.py"
     path.write_text(path.read_text().replace("SHARE = 0.9", "SHARE = 0.8"))
     with pytest.raises(BorderError, match=r"calibration was made by other code or parameters, .*; run `dvc repro cal"):
         keep(project)
@@ -136,7 +134,7 @@ def test_what_other_code_or_parameters_made_is_not_released(project):
 
 
 def test_what_was_sampled_again_and_agrees_is_of_this_code(project):
-    path = project / "analysis" / "sampler" / "gibbs.py"
+    path = project / "analysis" / "posterior" / "sampler" / "gibbs.py"
     path.write_text(path.read_text() + "\n# a remark\n")
     assert "changed since" in found(project)["warning"]
     mark("reference", ["calibration"], project / "released", project)
@@ -145,7 +143,7 @@ def test_what_was_sampled_again_and_agrees_is_of_this_code(project):
 
 
 def test_other_code_of_the_training_leaves_the_calibration_of_a_network_what_it_is(project):
-    path = project / "analysis" / "training.py"
+    path = project / "analysis" / "prior" / "training.py"
     path.write_text(path.read_text() + "\n# a remark\n")
     assert found(project)["warning"] == ""
 
@@ -166,7 +164,7 @@ def test_a_run_may_end_with_its_clusters_and_keeps_what_was_released_of_its_netw
     kept = released_clusters("reference", project / "released", project)
     assert (kept["metrics"]["injection"]["snr"], kept["warning"]) == ([3.8], "")
     assert found(project)["metrics"]["n_mocks"] == 3
-    path = project / "analysis" / "injection.py"
+    path = project / "analysis" / "judge" / "injection.py"
     path.write_text(path.read_text() + "\n# a remark\n")
     assert "changed since" in released_clusters("reference", project / "released", project)["warning"]
     assert found(project)["warning"] == ""
@@ -182,7 +180,7 @@ def test_other_files_of_a_profile_stay(project):
 @pytest.mark.parametrize(
     ("name", "before", "after"),
     [
-        ("analysis/sampler/gibbs.py", "SHARE = 0.9", "SHARE = 0.8"),
+        ("analysis/posterior/sampler/gibbs.py", "SHARE = 0.9", "SHARE = 0.8"),
         ("conf/profile/reference.yaml", "own: 400", "own: 40"),
         ("conf/config.yaml", "renoise: 0.03", "renoise: 0.02"),
     ],
@@ -195,7 +193,7 @@ def test_a_change_of_code_or_parameters_is_told(project, name, before, after):
 
 
 def test_what_no_stage_of_the_release_reads_is_no_change(project):
-    for name, before in (("analysis/readme.py", "import re"), ("conf/config.yaml", "colormap: inferno")):
+    for name, before in (("analysis/report/readme.py", "import re"), ("conf/config.yaml", "colormap: inferno")):
         path = project / name
         assert before in path.read_text()
         path.write_text(path.read_text().replace(before, before + "_"))
@@ -203,7 +201,7 @@ def test_what_no_stage_of_the_release_reads_is_no_change(project):
 
 
 def test_a_change_of_what_judges_is_no_change_of_the_calibration(project):
-    path = project / "analysis" / "validation.py"
+    path = project / "analysis" / "judge" / "validation.py"
     path.write_text(path.read_text().replace("HIGH_PEAK = 0.06", "HIGH_PEAK = 0.07"))
     assert found(project)["warning"] == ""
     assert "changed since" in released_validation("reference", project / "released", project)["warning"]

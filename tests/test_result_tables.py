@@ -3,9 +3,9 @@
 import numpy as np
 from astropy.table import Table
 
-from analysis.injection import PUBLISHED
-from analysis.readme import clusters_of
-from analysis.result_tables import clusters_table, detection_table, rivals_table
+from analysis.judge.injection import PUBLISHED
+from analysis.report.readme import clusters_of
+from analysis.report.result_tables import clusters_table, detection_table, rivals_table
 
 SEEN = {"listed": 72, "observed": 65, "probability": 0.21, "probability_err": 0.03, "chance": 0.05, "bmode": 0.04}
 HALOS = {

@@ -9,15 +9,15 @@ import pytest
 from astropy.table import Table
 
 from analysis import figures
-from analysis.baselines import save_baselines
-from analysis.clusters import empty_clusters, massive_clusters, save_clusters, showcase
-from analysis.evidence import evidence_table
-from analysis.files import BorderError
+from analysis.core.files import BorderError
+from analysis.judge.results import load_result
 from analysis.params import load_params
-from analysis.results import load_result
-from analysis.sampler import Level
-from analysis.samples import load_chain, load_samples, save_samples
+from analysis.posterior.sampler import Level
+from analysis.posterior.samples import load_chain, load_samples, save_samples
+from analysis.rivals.baselines import save_baselines
+from analysis.simulations.evidence import evidence_table
 from analysis.sky import Grid, Observation, save_observation
+from analysis.survey.clusters import empty_clusters, massive_clusters, save_clusters, showcase
 
 GRID = Grid(32, 2.0, 150.0, 2.0)
 SETTINGS = load_params().figures
@@ -144,6 +144,7 @@ def drawn(project):
     }
 
 
+@pytest.mark.long
 def test_figures_are_the_same_file_every_time(project):
     copies = []
     for run in ("first", "second"):

@@ -8,18 +8,18 @@ import pytest
 from keras import ops
 from scipy.stats import ks_2samp
 
-from analysis.backend import filtered
-from analysis.files import BorderError
-from analysis.lensing import convergence_from_shear, shear_from_convergence
+from analysis.core.files import BorderError
+from analysis.flatsky.backend import filtered
+from analysis.flatsky.lensing import convergence_from_shear, shear_from_convergence
+from analysis.flatsky.power import gaussian_field, wavenumbers
 from analysis.params import load_params
-from analysis.posterior import gaussian_posterior_draws, gaussian_posterior_solve
-from analysis.power import gaussian_field, wavenumbers
-from analysis.sampler import annealer, gibbs, hmc, remy2020
-from analysis.sampler.gibbs import SHARE, added_variance, capped_weight, descent, less_noise, renoised
-from analysis.sampler.health import noisy_power
-from analysis.sampler.hmc import information_ladder, mass, trajectory
-from analysis.sampler.remy2020 import remy2020_sampler
-from analysis.score import Prior, denoised, gate, gaussian_score
+from analysis.posterior.likelihood import gaussian_posterior_draws, gaussian_posterior_solve
+from analysis.posterior.sampler import annealer, gibbs, hmc, remy2020
+from analysis.posterior.sampler.gibbs import SHARE, added_variance, capped_weight, descent, less_noise, renoised
+from analysis.posterior.sampler.health import noisy_power
+from analysis.posterior.sampler.hmc import information_ladder, mass, trajectory
+from analysis.posterior.sampler.remy2020 import remy2020_sampler
+from analysis.prior.score import Prior, denoised, gate, gaussian_score
 
 SAMPLE = load_params().sample
 PRESETS = {preset: dataclasses.replace(SAMPLE, preset=preset) for preset in ("gibbs", "hmc")}
@@ -88,7 +88,7 @@ def interrupted(monkeypatch, module, after):
 
 
 @pytest.mark.parametrize("after", [1, 7, -1])
-@pytest.mark.parametrize("module", [gibbs, hmc, remy2020])
+@pytest.mark.parametrize("module", [gibbs, pytest.param(hmc, marks=pytest.mark.long), remy2020])
 def test_chains_that_were_cut_go_on_and_end_with_the_same_bits(field, tmp_path, monkeypatch, module, after):
     power, gamma, weight = field
     prior, path = Prior(power, 0.82), tmp_path / "chains.npz"
@@ -196,7 +196,10 @@ def assert_same_mean(got, want, tolerance=0.0):
 
 @pytest.mark.parametrize(
     ("preset", "tolerance"),
-    [("gibbs", 0.0), ("hmc", 0.05)],  # annealed chains end in an ODE of a posterior whose blur is approximate
+    [
+        ("gibbs", 0.0),
+        pytest.param("hmc", 0.05, marks=pytest.mark.long),
+    ],  # annealed chains end in an ODE of a posterior whose blur is approximate
 )
 def test_chains_sample_the_exact_gaussian_posterior_under_any_mask(field, preset, tolerance):
     power, gamma, weight = field
@@ -330,6 +333,7 @@ def test_a_bimodal_cluster_has_its_exact_odds():
     assert (np.abs(share - exact) < 0.01 + 3.3 * np.sqrt(exact * (1 - exact) / n)).all(), (share, exact)
 
 
+@pytest.mark.long
 def test_lognormal_pixels_agree_with_a_long_langevin_chain():
     """A prior with the long tail of convergence, and data that mix its pixels; the reference knows the density."""
     shape, spread, shift, noise, n = (8, 8), 0.8, 0.05, 0.05, 800
@@ -391,6 +395,7 @@ def test_lognormal_pixels_agree_with_a_long_langevin_chain():
         )
 
 
+@pytest.mark.long
 def test_the_schedule_of_the_original_samples_a_gaussian_posterior():
     rng = np.random.default_rng(13)
     power = np.full((8, 8), 4e-4)

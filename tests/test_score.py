@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis.files import BorderError
-from analysis.network import build_network
+from analysis.core.files import BorderError
+from analysis.flatsky.power import wavenumbers
 from analysis.params import load_params
-from analysis.power import wavenumbers
-from analysis.score import (
+from analysis.prior.network import build_network
+from analysis.prior.score import (
     Prior,
     check_grid,
     denoised,

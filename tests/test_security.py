@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from analysis import audit, licences
-from analysis.download import REGISTRY
-from analysis.files import BorderError
-from analysis.params import ROOT
-from analysis.suites.archive import LOOPBACK
-from analysis.tree import project_files
+from analysis.core.download import REGISTRY
+from analysis.core.files import BorderError
+from analysis.core.paths import ROOT
+from analysis.core.tree import project_files
+from analysis.simulations.suites.archive import LOOPBACK
+from analysis.tools import audit, licences
 
 TRACKED = project_files()
 CODE = [path for path in TRACKED if path.suffix == ".py"]

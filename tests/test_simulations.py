@@ -12,13 +12,15 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from analysis.files import BorderError
-from analysis.maps import SPLITS
-from analysis.params import ROOT, SourcesParams, load_params
-from analysis.power import load_table, matter_tables, save_table
-from analysis.progress import within
-from analysis.simulations import box_maps, box_split, nbody_maps, suite_maps
-from analysis.suites import Suite
+from analysis.core.files import BorderError
+from analysis.core.paths import ROOT
+from analysis.core.progress import within
+from analysis.core.tables import load_table, save_table
+from analysis.flatsky.maps import SPLITS
+from analysis.params import SourcesParams, load_params
+from analysis.simulations.boxes import box_maps, box_split, nbody_maps, suite_maps
+from analysis.simulations.suites import Suite
+from analysis.simulations.theory import matter_tables
 
 PROFILES = ["tiny", "quick", "reference", "paper", "paper_cpu", "paper_gpu"]
 
@@ -104,13 +106,14 @@ def test_boxes_differ_and_their_numbers_decide_them(tiny, undisturbed):
     assert not np.array_equal(undisturbed["train"].kappa, undisturbed["validation"].kappa)
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_and_ends_with_the_same_bits(tiny, undisturbed, tmp_path):
     _, path, _, folder = tiny
     script = textwrap.dedent(f"""
         from pathlib import Path
         from analysis.params import load_params
-        from analysis.power import load_table
-        from analysis.simulations import nbody_maps
+        from analysis.core.tables import load_table
+        from analysis.simulations.boxes import nbody_maps
         if __name__ == "__main__":
             params = load_params({str(path)!r})
             matter = load_table({str(folder / "matter.ecsv")!r})

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.special import gamma
 
-from analysis.files import BorderError
+from analysis.core.files import BorderError
 from analysis.params import SmailParams, SourcesParams
-from analysis.sources import source_distribution
+from analysis.simulations.n_of_z import source_distribution
 
 
 def written(tmp_path, text):

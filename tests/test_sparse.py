@@ -3,13 +3,20 @@
 import numpy as np
 import pytest
 
-from analysis.baselines import wiener_filter
-from analysis.lensing import convergence_from_shear, shear_from_convergence
-from analysis.mocks import Mock
+from analysis.flatsky.lensing import convergence_from_shear, shear_from_convergence
+from analysis.flatsky.power import gaussian_field, wavenumbers
 from analysis.params import load_params
-from analysis.power import gaussian_field, wavenumbers
+from analysis.rivals.baselines import wiener_filter
+from analysis.rivals.sparse import (
+    active_coefficients,
+    coefficient_noise,
+    sparse_components,
+    starlet,
+    starlet_filters,
+    tuned,
+)
+from analysis.simulations.mocks import Mock
 from analysis.sky import Grid, Observation
-from analysis.sparse import active_coefficients, coefficient_noise, sparse_components, starlet, starlet_filters, tuned
 
 SIDE = 48
 POWER = 4e-5 * (np.maximum(wavenumbers((SIDE, SIDE), 0.82), 500) / 500) ** -1.5

@@ -7,10 +7,10 @@ import pytest
 from astropy import units as u
 from astropy.table import Table
 
-from analysis.files import BorderError
-from analysis.lensing import shear_from_convergence
-from analysis.params import ROOT
-from analysis.stacking import read_places, ring_sums, stacked_shear
+from analysis.core.files import BorderError
+from analysis.core.paths import ROOT
+from analysis.flatsky.lensing import shear_from_convergence
+from analysis.survey.stacking import read_places, ring_sums, stacked_shear
 
 EDGES = [0.5, 1.5, 3.0, 5.0, 8.0]
 PIXEL = 0.8

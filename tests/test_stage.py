@@ -9,19 +9,21 @@ import nbformat
 import pytest
 from pipeline import shell, write_notebook
 
-from analysis.environment import HERE, SET, settled
-from analysis.files import HOST, BorderError
-from analysis.params import ROOT, load_params
-from analysis.stage import OwnKernel
+from analysis.core.environment import SET, settled
+from analysis.core.files import HOST, BorderError
+from analysis.core.paths import ROOT
+from analysis.core.stage import OwnKernel
+from analysis.params import load_params
 
 
 @pytest.fixture
 def project(tmp_path):
     """Make a project with the runner of stages, and no notebook yet."""
     (tmp_path / "analysis").mkdir()
-    for name in ("__init__", "__main__", "environment", "files", "progress", "provenance", "stage"):
-        shutil.copy(ROOT / "analysis" / f"{name}.py", tmp_path / "analysis")
-    shutil.copytree(ROOT / "analysis" / "params", tmp_path / "analysis" / "params")
+    for name in ("__init__.py", "__main__.py"):
+        shutil.copy(ROOT / "analysis" / name, tmp_path / "analysis")
+    for wing in ("core", "params"):
+        shutil.copytree(ROOT / "analysis" / wing, tmp_path / "analysis" / wing)
     shutil.copy(ROOT / "params.yaml", tmp_path)
     return tmp_path
 
@@ -84,13 +86,13 @@ def test_stage_stores_the_same_bytes_every_time(project):
 @pytest.mark.parametrize(
     "definition_of_error",
     [
-        "from analysis.files import BorderError as E",
+        "from analysis.core.files import BorderError as E",
         "from analysis.params import ParamsError as E",
         "from analysis.special import Special as E",
     ],
 )
 def test_bad_input_ends_in_one_sentence_and_leaves_nothing(project, definition_of_error):
-    special = "from analysis.files import BorderError\n\n\nclass Special(BorderError):\n    pass\n"
+    special = "from analysis.core.files import BorderError\n\n\nclass Special(BorderError):\n    pass\n"
     (project / "analysis" / "special.py").write_text(special)
     sentence = "map.fits is cut short; fetch it again."
     grumble = "import os\nos.write(2, b'Assertion failed: what a library says as it is shut down')"
@@ -245,7 +247,7 @@ def test_the_environment_is_set_whatever_the_desk_says():
     assert settled(machine | user) == machine | SET | {"KERAS_BACKEND": "tensorflow"}
     assert settled({"KERAS_BACKEND": "jax"})["KERAS_BACKEND"] == "jax"
     assert settled({"KERAS_BACKEND": ""})["KERAS_BACKEND"] == "tensorflow"
-    assert SET["PYTHONPATH"] == str(HERE) == str(ROOT)
+    assert SET["PYTHONPATH"] == str(ROOT)
 
 
 @pytest.mark.parametrize("backend", ["tensorfow", "JAX", "torch"])
@@ -270,7 +272,10 @@ def test_settings_beside_the_project_are_told(project, name):
 
 
 def test_progress_is_seen_in_the_terminal_and_not_in_the_notebook(project):
-    cell = "from analysis import progress\nprogress.INTERVAL_S = 0\nadvance = progress.progress('boxes', 4)\nadvance()"
+    cell = (
+        "from analysis.core import progress\nprogress.INTERVAL_S = 0\n"
+        "advance = progress.progress('boxes', 4)\nadvance()"
+    )
     write_notebook(project, "theory", [cell, "print('result')"])
     done = shell("python -m analysis run theory", project)
     assert done.returncode == 0, done.stderr

@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 import servers
 
-from analysis.files import BorderError
-from analysis.store import NO_PLACE, _explain
+from analysis.core.files import BorderError
+from analysis.tools.store import NO_PLACE, _explain
 
 FILES = {"kappa.txt": "0.1 0.2\n" * 4000, "gamma.txt": "0.3\n"}
 INSPECT = """
 import sys
 from pathlib import Path
-from analysis import store
-from analysis.files import BorderError
+from analysis.tools import store
+from analysis.core.files import BorderError
 try:
     store.main("lab", "--mend" in sys.argv, Path.cwd())
 except BorderError as error:
@@ -157,6 +157,7 @@ def lab(request, tmp_path):
         yield lab
 
 
+@pytest.mark.long
 def test_what_is_pushed_comes_back_and_what_is_damaged_is_named_and_mended(lab):
     assert "not in lab" in lab.inspected().stderr
     assert lab.dvc("push", "-r", "lab").returncode == 0
@@ -192,6 +193,7 @@ def test_numbers_in_an_address_are_not_statuses():
         _explain(FileNotFoundError(place), NO_PLACE)
 
 
+@pytest.mark.long
 def test_wrong_credentials_and_a_missing_place_are_told_apart(lab):
     assert lab.dvc("push", "-r", "lab").returncode == 0
     key, wrong = lab.secret

@@ -16,7 +16,7 @@ import pytest
 from astropy.io import fits
 from test_archive import serving
 
-from analysis.files import BorderError
+from analysis.core.files import BorderError
 from analysis.params import (
     FilesParams,
     KappatngParams,
@@ -26,14 +26,14 @@ from analysis.params import (
     Splits,
     TheoryParams,
 )
-from analysis.sources import source_distribution
-from analysis.suites import archive, suite
-from analysis.suites import folder as folder_module
-from analysis.suites import kappatng as kappatng_module
-from analysis.suites.folder import folder
-from analysis.suites.kappatng import PLANES, convergence, kappatng, plane_weights
-from analysis.suites.massivenus import massivenus
-from analysis.suites.rebin import crops_of, overlap, rebinned
+from analysis.simulations.n_of_z import source_distribution
+from analysis.simulations.suites import archive, suite
+from analysis.simulations.suites import folder as folder_module
+from analysis.simulations.suites import kappatng as kappatng_module
+from analysis.simulations.suites.folder import folder
+from analysis.simulations.suites.kappatng import PLANES, convergence, kappatng, plane_weights
+from analysis.simulations.suites.massivenus import massivenus
+from analysis.simulations.suites.rebin import crops_of, overlap, rebinned
 
 SIDE = 64
 WANTED = {"train": 3, "validation": 1, "test": 2}

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from test_score import POWER, SETTINGS, shifted
 
-from analysis.backend import compiled
-from analysis.files import BorderError
-from analysis.network import build_network
+from analysis.core.files import BorderError
+from analysis.flatsky.backend import compiled
+from analysis.flatsky.power import resampled_power
 from analysis.params import load_params
-from analysis.power import resampled_power
-from analysis.score import Prior, load_prior, prior_score, save_prior
-from analysis.tiling import Tiles, network_reach, network_tiles, tiled
+from analysis.prior.network import build_network
+from analysis.prior.score import Prior, load_prior, prior_score, save_prior
+from analysis.prior.tiling import Tiles, network_reach, network_tiles, tiled
 
 THIN = dataclasses.replace(SETTINGS, widths=[4, 4, 4])
 

@@ -11,10 +11,11 @@ import time
 import numpy as np
 import pytest
 
-from analysis.params import ROOT, GridParams, load_params
-from analysis.power import gaussian_field, periodogram, wavenumbers
-from analysis.score import prior_score
-from analysis.training import (
+from analysis.core.paths import ROOT
+from analysis.flatsky.power import gaussian_field, periodogram, wavenumbers
+from analysis.params import GridParams, load_params
+from analysis.prior.score import prior_score
+from analysis.prior.training import (
     EpochLog,
     LevelValidation,
     current_score,
@@ -99,6 +100,7 @@ def test_on_gaussian_maps_it_does_no_better(trained):
     assert min(level_errors(prior, gaussian, (0.02, 0.04), seed=7)) > 1
 
 
+@pytest.mark.long
 def test_a_training_cut_in_a_validation_ends_as_an_uncut_one(trained, tmp_path, monkeypatch):
     maps, validation = skewed_maps(64, 2), skewed_maps(8, 3)
     original = LevelValidation.on_epoch_end
@@ -141,6 +143,7 @@ numpy.savez(out, *prior.network.get_weights(), loss=history["loss"])
 """
 
 
+@pytest.mark.long
 def test_a_training_killed_at_a_random_moment_ends_with_the_same_bits(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
 
@@ -176,6 +179,7 @@ def distance_from_current_score(model, maps):
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
+@pytest.mark.long
 def test_half_precision_learns_the_same_and_keeps_whole_weights(trained):
     maps = skewed_maps(64, 2)
     params = dataclasses.replace(SMALL, precision="bfloat16")
@@ -195,8 +199,8 @@ def test_validation_sees_the_weights_of_the_moment(trained):
 DEVICES = """
 import json, numpy
 import test_training as t
-from analysis.batches import MapStore
-from analysis.training import untrained
+from analysis.prior.batches import MapStore
+from analysis.prior.training import untrained
 
 maps = t.skewed_maps(64, 2)
 model, batches = untrained(maps, t.powers(maps)[:1], t.GRID, t.TINY, seed=1)
@@ -219,6 +223,7 @@ def on_devices(count):
     return subprocess.run([sys.executable, "-c", DEVICES], env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.long
 def test_two_devices_train_as_one_does():
     runs = [on_devices(count) for count in (1, 2)]
     assert [run.returncode for run in runs] == [0, 0], runs[0].stderr + runs[1].stderr
@@ -232,6 +237,7 @@ def test_two_devices_train_as_one_does():
     assert distance < 1e-5
 
 
+@pytest.mark.long
 def test_a_batch_that_devices_cannot_share_is_told_in_a_sentence():
     run = on_devices(3)
     assert run.returncode == 1

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from analysis import validation
-from analysis.definitions import definitions
-from analysis.lensing import shear_from_convergence
-from analysis.mocks import Mock, own_mock
+from analysis.flatsky.lensing import shear_from_convergence
+from analysis.judge import validation
+from analysis.judge.definitions import definitions
+from analysis.simulations.mocks import Mock, own_mock
 from analysis.sky import Grid, Observation
 
 GRID = Grid(32, 0.82, 150.0, 2.0)

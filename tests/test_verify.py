@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from analysis import verify
-from analysis.files import BorderError
+from analysis.core.files import BorderError
+from analysis.tools import verify
 
 METRICS = verify.published_metrics("quick")
 RELEASED = verify.published_metrics("reference")

@@ -14,10 +14,11 @@ import time
 import numpy as np
 import pytest
 
-from analysis.files import BorderError, atomic
-from analysis.params import ROOT, load_params, stage_rng
-from analysis.progress import progress
-from analysis.workers import TELL_S, scatter
+from analysis.core.files import BorderError, atomic
+from analysis.core.paths import ROOT
+from analysis.core.progress import progress
+from analysis.core.workers import TELL_S, scatter
+from analysis.params import load_params, stage_rng
 
 COMPUTE = dataclasses.replace(load_params().compute, processes=2, memory_gb=1.0)
 
@@ -90,7 +91,7 @@ def test_a_worker_killed_in_the_middle_changes_no_bit(tmp_path):
         from pathlib import Path
         sys.path.insert(0, {str(ROOT / "tests")!r})
         from test_workers import COMPUTE, drawn
-        from analysis.workers import scatter
+        from analysis.core.workers import scatter
         if __name__ == "__main__":
             folder = Path({str(tmp_path)!r})
             tasks = {{folder / f"{{seed}}.npy": (seed, folder / "diary", 3) for seed in range(6)}}
@@ -118,7 +119,7 @@ def test_a_task_that_kills_every_worker_is_given_up_in_a_sentence(tmp_path):
 
 
 def test_progress_within_a_task_is_told_by_the_process_that_gave_it(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("analysis.progress.INTERVAL_S", 0.0)
+    monkeypatch.setattr("analysis.core.progress.INTERVAL_S", 0.0)
     scatter(slow, {tmp_path / "one.npz": ()}, COMPUTE, what="groups of chains")
     assert re.fullmatch(r"  groups of chains: 50 % done, about \d+ s left\n", capsys.readouterr().err)
 
@@ -142,7 +143,7 @@ def test_workers_that_cannot_get_the_environment_are_told_in_a_sentence(tmp_path
 
     with LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster:
         compute = dataclasses.replace(COMPUTE, scheduler=cluster.scheduler_address)
-        monkeypatch.setattr("analysis.workers._variables", _of_another_desk)
+        monkeypatch.setattr("analysis.core.workers._variables", _of_another_desk)
         with pytest.raises(BorderError, match=r"compute\.scheduler has KERAS_BACKEND=other, not tensorflow"):
             scatter(telling, {tmp_path / "told.json": ([],)}, compute, what="tellings")
     assert list(tmp_path.iterdir()) == []

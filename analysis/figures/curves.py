@@ -8,8 +8,8 @@ from astropy.table import Table
 from matplotlib.figure import Figure
 from scipy.stats import binom
 
-from analysis import ranks
 from analysis.figures.style import BLACK, BLUE, GREEN, KAPPA, ORANGE, PAGE, RED, SKY, STYLE, caption, colour_limits
+from analysis.judge import ranks
 
 COVERAGE = ("coverage68_by_statistic", "coverage68_by_statistic_err")
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from scipy.ndimage import binary_closing, binary_fill_holes
 
 from analysis.figures.style import BLUE, KAPPA, ORANGE, PAGE, STYLE, caption, colour_limits
-from analysis.results import Result
+from analysis.judge.results import Result
 from analysis.sky import Grid, Observation
 
 

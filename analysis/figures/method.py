@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.figure import Figure
 
+from analysis.core.files import atomic
 from analysis.figures.style import COLUMN, KAPPA, PAGE, STYLE, caption, colour_limits
-from analysis.files import atomic
 
 
 def denoiser_figure(

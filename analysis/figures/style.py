@@ -10,7 +10,7 @@ import PIL.Image
 from IPython.display import Image
 from matplotlib.figure import Figure
 
-from analysis.files import atomic
+from analysis.core.files import atomic
 
 MM = 1 / 25.4
 COLUMN = 88 * MM  # widths of a column and of a page of Astronomy & Astrophysics, inches

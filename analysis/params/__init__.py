@@ -7,6 +7,7 @@ A key that is unknown, missing or out of range raises `ParamsError`, one sentenc
 below a field describes it, in paper/guide/parameters.md too.
 """
 
+from analysis.core.paths import DATA, FIGURES, ROOT
 from analysis.params.compute import ComputeParams, SlurmParams
 from analysis.params.inference import GibbsParams, HmcParams, RunParams, SampleParams
 from analysis.params.judging import (
@@ -22,7 +23,7 @@ from analysis.params.judging import (
     ValidateParams,
 )
 from analysis.params.learning import NetworkParams, TrainParams
-from analysis.params.load import DATA, FIGURES, ROOT, Params, ParamsError, checked_params, load_params, stage_rng
+from analysis.params.load import Params, ParamsError, checked_params, load_params, stage_rng
 from analysis.params.sky import (
     SUFFIXES,
     CatalogueParams,

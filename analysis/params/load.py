@@ -1,6 +1,7 @@
 """All sections together: the rules between them, reading them, and the random generators of their one seed."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,8 @@ import numpy as np
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from analysis.files import BorderError
+from analysis.core.files import BorderError
+from analysis.core.paths import ROOT
 from analysis.params.compute import ComputeParams
 from analysis.params.inference import PriorParams, SampleParams
 from analysis.params.judging import (
@@ -28,9 +30,6 @@ from analysis.params.sky import CatalogueParams, FieldParams, GridParams, MocksP
 from analysis.params.types import ByName, Title, record
 from analysis.params.universe import SimulationsParams, TheoryParams
 
-ROOT = Path(__file__).resolve().parents[2]
-DATA = ROOT / "data"
-FIGURES = ROOT / "figures" / "run"  # of a run; those of the release lie beside it
 LONGEST_SHOWN = 100  # characters of a value that is refused
 
 
@@ -193,3 +192,13 @@ def stage_rng(seed: int, *names: str) -> np.random.Generator:
     """A random generator for each stage, or part of one, independent and from the one seed."""
     words = [seed, *("/".join(names)).encode()]
     return np.random.default_rng(np.random.SeedSequence(words))
+
+
+def composed(profile: str, overrides: Sequence[str] = (), root: Path = ROOT) -> dict:
+    """What `dvc exp run` writes into params.yaml for a profile with some parameters changed."""
+    from hydra import compose, initialize_config_dir  # half a second to import, and only here
+    from omegaconf import OmegaConf
+
+    with initialize_config_dir(str(root / "conf"), version_base=None):
+        content = compose("config", overrides=[f"profile={profile}", *overrides])
+    return OmegaConf.to_container(content, resolve=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from analysis.files import expanded
+from analysis.core.files import expanded
 
 LONGEST_NAME, LONGEST_TITLE = 64, 200  # characters
 YAML_WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}  # which YAML takes for more than text

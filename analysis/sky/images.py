@@ -10,7 +10,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
-from analysis.files import BorderError, atomic
+from analysis.core.files import BorderError, atomic
 from analysis.sky.grid import Grid
 from analysis.sky.observation import Observation
 

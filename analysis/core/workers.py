@@ -1,0 +1,214 @@
+"""Work over processes, on this machine or a cluster: every task ends in a file, and what is there is not redone.
+
+A worker that dies is replaced and its task given to another; a run that was cut goes on with what is missing.
+"""
+
+import logging
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.core.environment import HANDED_DOWN
+from analysis.core.files import BorderError
+from analysis.core.progress import progress, within
+
+if TYPE_CHECKING:
+    from analysis.params import ComputeParams
+
+log = logging.getLogger(__name__)
+
+DEATHS = 3  # of workers over one task, before it is given up
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+TELL_S = 2.0  # between two messages of a worker on the progress of its task
+
+
+def scatter(task: Callable, tasks: Mapping[Path, tuple], compute: "ComputeParams", *, what: str) -> None:
+    """Run `task(path, *arguments)` for every path that is not there yet, on the workers that `compute` describes.
+
+    Parameters
+    ----------
+    task : of a module, not of a notebook; writes its path whole or not at all, and is decided by its arguments alone
+    tasks : arguments by path, on a file system that every worker sees
+    what : plural, of the tasks, for the log and the lines of progress
+
+    Raises
+    ------
+    BorderError
+        If workers keep dying over a task.
+    Exception
+        The first that a task raised; the other tasks are finished before.
+    """
+    missing = {path: arguments for path, arguments in tasks.items() if not path.is_file()}
+    log.info("%d %s, %d of them at hand", len(tasks), what, len(tasks) - len(missing))
+    if not missing:
+        return
+    from dask.distributed import KilledWorker, as_completed  # seconds to import, and only here
+
+    failed = []
+    with _client(compute, len(missing)) as client:
+        heard, finished = _progress_of_tasks(client, what, len(missing))
+        futures = {
+            client.submit(_once, task, path, arguments, heard, pure=False): path for path, arguments in missing.items()
+        }
+        for future in as_completed(futures):
+            failed += [future] if future.exception() is not None else []  # the others go on
+            finished(futures[future])
+        for future in failed:
+            try:
+                future.result()
+            except KilledWorker:
+                raise BorderError(
+                    f"{DEATHS} workers died over one of {len(missing)} {what}, most often for want of memory; raise"
+                    f" compute.memory_gb ({compute.memory_gb:g}), or lower compute.processes"
+                ) from None
+
+
+def _progress_of_tasks(client: Any, what: str, tasks: int) -> tuple[str, Callable[[Path], None]]:
+    """The topic on which workers tell how far their tasks are, and a function to call with the path of a finished one.
+
+    Dask hands the messages on, from whatever machine; a share counts once, also where a task begins again.
+    """
+    advance, shares, topic = progress(what, tasks), {}, f"progress of {what} for {client.id}"
+
+    def heard(path: str, share: float) -> None:
+        before = shares.get(path, 0.0)
+        if share > before:
+            shares[path] = share
+            advance(share - before)
+
+    client.subscribe_topic(topic, lambda event: heard(*event[1]))
+    return topic, lambda path: heard(str(path), 1.0)
+
+
+def _once(task: Callable, path: Path, arguments: tuple, topic: str) -> None:
+    """Do a task unless its file is there: Dask asks again for results that died with the worker which had them."""
+    if not path.is_file():
+        with within(_sender(str(path), topic)):
+            task(path, *arguments)
+
+
+def _sender(path: str, topic: str) -> Callable[[float], None]:
+    """A function to call with how much more of a task is done, which tells it to whoever follows the topic."""
+    from dask.distributed import get_worker
+
+    worker, share, told = get_worker(), 0.0, time.monotonic()
+
+    def advance(by: float) -> None:
+        nonlocal share, told
+        share += by
+        if time.monotonic() - told >= TELL_S:
+            told = time.monotonic()
+            worker.log_event(topic, [path, share])
+
+    return advance
+
+
+@contextmanager
+def _client(compute: "ComputeParams", tasks: int) -> Iterator[Any]:
+    """Workers of a scheduler that runs already, of SLURM, or of this machine; one task at a time each.
+
+    Those that were started for this are ended with the block, whatever happened.
+    """
+    import dask
+    from dask.distributed import Client
+
+    logging.getLogger("distributed").setLevel(logging.WARNING)
+    # Dask has workers give every freed page back at once: tensors then cost as much in page faults as in arithmetic
+    environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 1)
+    dask.config.set(
+        {"distributed.scheduler.allowed-failures": DEATHS - 1, "distributed.nanny.pre-spawn-environ": environment}
+    )
+    if compute.scheduler is not None:
+        with Client(compute.scheduler) as client:
+            _hand_down(client)
+            yield client
+        return
+    start = _slurm if compute.cluster == "slurm" else _local
+    with start(compute, tasks) as cluster, Client(cluster) as client:
+        yield client
+
+
+def _hand_down(client: Any) -> None:
+    """Give workers that others started the environment of this process: they are started anew where theirs differs.
+
+    Raises
+    ------
+    BorderError
+        If that is not possible.
+    """
+    from distributed.diagnostics.plugin import Environ
+
+    ours = _handed_down()
+    if _differing(client, ours) or not client.scheduler_info()["workers"]:
+        client.register_plugin(Environ(ours), name="environment of the project")
+    if found := _differing(client, ours):
+        name, theirs = found.popitem()
+        raise BorderError(
+            f"a worker of compute.scheduler has {name}={theirs}, not {ours[name]}; start it with that, or by a nanny"
+        )
+
+
+def _differing(client: Any, ours: Mapping[str, str]) -> dict[str, str | None]:
+    """Variables of workers that are not as ours, with one value of theirs."""
+    return {
+        name: theirs[name]
+        for theirs in client.run(_variables, list(ours)).values()
+        for name in ours
+        if theirs[name] != ours[name]
+    }
+
+
+def _variables(names: list[str]) -> dict[str, str | None]:
+    """Environment variables of this process."""
+    return {name: os.environ.get(name) for name in names}
+
+
+def _handed_down() -> dict[str, str]:
+    """What workers on other machines need of the environment of this process."""
+    return {name: os.environ[name] for name in HANDED_DOWN if name in os.environ}
+
+
+def _local(compute: "ComputeParams", tasks: int):
+    """One process a core, or as many as are asked for."""
+    from dask.distributed import LocalCluster
+
+    return LocalCluster(
+        min(compute.processes or os.cpu_count(), tasks),
+        threads_per_worker=1,
+        env=dict.fromkeys(THREADS, "1"),  # a worker is one process on one core
+        memory_limit=f"{compute.memory_gb:g}GB",
+        dashboard_address=":0",
+        silence_logs=logging.ERROR,
+    )
+
+
+def _slurm(compute: "ComputeParams", tasks: int):
+    """One worker a SLURM job, with the cores, hours and directives of `compute.slurm`."""
+    try:
+        from dask_jobqueue import SLURMCluster
+    except ImportError:
+        raise BorderError(
+            "compute.cluster is slurm, which needs dask-jobqueue: pip install dask-jobqueue, or set it to local"
+        ) from None
+    slurm = compute.slurm
+    environment = dict.fromkeys(THREADS, str(slurm.cores)) | _handed_down()
+    cluster = SLURMCluster(
+        cores=1,  # tasks at a time
+        job_cpu=slurm.cores,
+        processes=1,
+        memory=f"{compute.memory_gb:g}GB",
+        walltime=f"{int(slurm.hours):02d}:{round(60 * (slurm.hours % 1)):02d}:00",
+        queue=slurm.partition,
+        account=slurm.account,
+        job_extra_directives=list(slurm.directives),
+        job_script_prologue=[f"export {name}={shlex.quote(value)}" for name, value in environment.items()],
+        python=sys.executable,
+        log_directory=str(Path(".work") / "slurm"),
+    )
+    cluster.scale(jobs=min(slurm.jobs, tasks))
+    return cluster

@@ -1,0 +1,228 @@
+"""Calibration: posterior samples of hundreds of small mocks, and where their truths rank among them.
+
+A mock is a cut-out of a simulated map under a piece of a real field's noise, its margin unobserved. Two kinds: `own`
+has its shear from the sampler's own periodic operator, and its margin drawn anew as that of the training maps is, so
+that only prior and sampler can be at fault; `sky` has the reduced shear of a wider map, as the sky has.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.table import Table
+
+from analysis.flatsky.lensing import reduced_shear, shear_from_convergence
+from analysis.flatsky.maps import MapSet, central_crops
+from analysis.flatsky.peaks import aperture_mass
+from analysis.flatsky.power import binned_c_ell
+from analysis.flatsky.statistics import holm
+from analysis.judge import ranks
+from analysis.judge.metrics import NEAR_BOUND
+from analysis.params import stage_rng
+from analysis.posterior.likelihood import gaussian_posterior_draws
+from analysis.prior.score import Prior
+from analysis.rivals.baselines import wiener_filter
+
+KINDS = ("own", "sky")
+BANDS = 6
+APERTURE_PIXELS = 5.0
+SKY_EDGE = 32  # pixels of a map whose shear knows of its seam
+NOISE_CLASSES = ("deep", "middle", "shallow")
+STATISTICS = (
+    *(f"band_{i}" for i in range(BANDS)),
+    "highest_peak",
+    *(f"pixel_{name}" for name in NOISE_CLASSES),
+    "aperture_random",
+    "aperture_peak",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class CutOut:
+    """A small mock: truth (side, side), shear and weight (2, side, side), and the box of the map it was cut from."""
+
+    truth: np.ndarray
+    gamma: np.ndarray
+    weight: np.ndarray
+    box: int
+
+
+def cut_out(
+    maps: MapSet,
+    weight: np.ndarray,
+    side: int,
+    margin: int,
+    kind: str,
+    *,
+    rng: np.random.Generator,
+    redrawn: Callable | None = None,
+) -> CutOut:
+    """One mock of random place, orientation, noise and piece of the field.
+
+    Parameters
+    ----------
+    maps : held-out maps; every box is as likely as any other
+    weight : (2, ny, nx), inverse variance of a real field
+    side : of the mock, pixels
+    margin : outer pixels left unobserved
+    kind : one of `KINDS`
+    redrawn : (maps (n, side, side), rng) -> the same with another margin (`posterior.gaussian_margin`), for `own`: the
+        seam of a cut-out on the torus is none that the prior knows; None leaves it
+    """
+    box = rng.choice(np.unique(maps.box))
+    kappa = np.rot90(maps.kappa[rng.choice(np.flatnonzero(maps.box == box))], rng.integers(4))
+    kappa = kappa.T if rng.random() < 0.5 else kappa
+    edge = min(SKY_EDGE, (len(kappa) - side) // 2) if kind == "sky" else 0
+    y, x = rng.integers(edge, len(kappa) - side + 1 - edge, size=2)
+    window = np.s_[..., y : y + side, x : x + side]
+    truth = kappa[window]
+    if kind == "own":
+        truth = truth if redrawn is None else redrawn(truth[None], rng)[0]
+        shear = np.asarray(shear_from_convergence(truth[None]))[0]
+    else:
+        shear = reduced_shear(np.asarray(shear_from_convergence(kappa[None]))[0], kappa)[window]
+    piece = piece_of_field(weight, side, margin, rng=rng)
+    sigma = np.where(piece > 0, piece, np.inf) ** -0.5
+    gamma = np.where(piece > 0, shear + sigma * rng.standard_normal(shear.shape), 0.0)
+    return CutOut(truth, gamma.astype("float32"), piece.astype("float32"), int(box))
+
+
+def piece_of_field(weight: np.ndarray, side: int, margin: int, *, rng: np.random.Generator) -> np.ndarray:
+    """A random piece of a field's weights, (2, side, side), unobserved in the margin, its middle within the field."""
+    ranges = []
+    for axis in (1, 0):
+        seen = np.flatnonzero(weight[0].any(axis=axis))
+        low, high = seen[0] - margin, seen[-1] + 1 + margin - side
+        ranges.append((max(0, min(low, high)), min(weight.shape[-1] - side, max(low, high))))
+    y, x = (rng.integers(low, high + 1) for low, high in ranges)
+    piece = np.zeros((2, side, side))
+    inner = slice(margin, side - margin)
+    piece[:, inner, inner] = weight[:, y : y + side, x : x + side][:, inner, inner]
+    return piece
+
+
+def summaries(mock: CutOut, wiener: np.ndarray, margin: int, pixel_arcmin: float, *, rng: np.random.Generator):
+    """A function of maps (..., side, side) that gives every statistic of `STATISTICS`, by name.
+
+    Places are random, or where the Wiener map is highest: chosen once, never from the truth.
+    """
+    side = len(wiener)
+    inner = side - 2 * margin
+    nyquist = np.pi / np.deg2rad(pixel_arcmin / 60)
+    edges = np.geomspace(max(300, 0.99 * 2 * nyquist / inner), nyquist / 2, BANDS + 1)  # no band below the first mode
+    seen = np.argwhere(mock.weight[0] > 0)
+    by_weight = seen[np.argsort(-mock.weight[0][tuple(seen.T)], kind="stable")]
+    pixels = [tuple(rng.choice(third)) for third in np.array_split(by_weight, len(NOISE_CLASSES))]
+    somewhere = rng.choice(seen)
+    observed = np.where(mock.weight[0] > 0, wiener, -np.inf)
+    places = {"random": somewhere, "peak": np.unravel_index(np.argmax(observed), wiener.shape)}
+
+    def measure(maps: np.ndarray) -> dict[str, np.ndarray]:
+        middle = central_crops(maps, inner)
+        bands = np.nan_to_num(binned_c_ell(middle, pixel_arcmin, edges))  # no power where a tiny grid has no mode
+        return (
+            {f"band_{i}": bands[..., i] for i in range(BANDS)}
+            | {"highest_peak": middle.max(axis=(-2, -1))}
+            | {f"pixel_{name}": maps[..., y, x] for name, (y, x) in zip(NOISE_CLASSES, pixels, strict=True)}
+            | {f"aperture_{name}": aperture_mass(maps, x, y, APERTURE_PIXELS) for name, (y, x) in places.items()}
+        )
+
+    return measure
+
+
+def calibrate_mock(mock: CutOut, samples: np.ndarray, prior: Prior, *, rng: np.random.Generator) -> dict[str, float]:
+    """Ranks of one mock's truth among its samples, and the errors of one sample and of their mean.
+
+    The reference point of TARP is a draw of the Gaussian posterior: it depends on data and chance, not on the truth.
+
+    Returns
+    -------
+    dict
+        rank by statistic and `tarp`, `mse_one`, `mse_mean`, `box`, `strays`; by statistic also its value in the truth
+        and its mean and standard deviation over samples, so that other questions need no other run
+    """
+    gaussian = gaussian_posterior_draws(mock.gamma, mock.weight, prior.power, 1, rng=rng)[0]
+    wiener = wiener_filter(mock.gamma, mock.weight, prior.power)
+    measure = summaries(mock, wiener, prior.margin, prior.pixel_arcmin, rng=rng)
+    truth, drawn = measure(mock.truth), measure(samples)
+    seen = mock.weight[0] > 0
+    one = np.mean(np.var((samples - mock.truth)[:, seen], axis=-1))
+    mean = np.var((samples.mean(axis=0) - mock.truth)[seen])
+    found = {name: int(ranks.rank(truth[name], drawn[name])) for name in STATISTICS}
+    for name in STATISTICS:
+        found |= {
+            f"{name}_truth": float(f"{truth[name]:.5g}"),
+            f"{name}_mean": float(f"{drawn[name].mean():.5g}"),
+            f"{name}_std": float(f"{drawn[name].std(ddof=1):.5g}"),
+        }
+    return found | {
+        "tarp": ranks.tarp_rank(mock.truth[seen], samples[:, seen], gaussian[seen]),
+        "mse_one": float(one),
+        "mse_mean": float(mean),
+        "strays": strays(samples, mock.truth, prior.highest),
+        "box": mock.box,
+    }
+
+
+def strays(samples: np.ndarray, truth: np.ndarray, highest: float | None) -> int:
+    """Number of samples that went up to the bound of a prior though nothing in the truth is half as high.
+
+    -1 where that cannot be said: a truth with such a peak, a prior without a bound.
+    """
+    if highest is None or truth.max() > highest / 2:
+        return -1
+    return int(np.sum(samples.max(axis=(-2, -1)) > NEAR_BOUND * highest))
+
+
+def calibration_summary(table: Table, n: int, *, seed: int) -> dict:
+    """What the ranks of all mocks of one kind amount to.
+
+    Parameters
+    ----------
+    table : one row a mock
+    n : samples a mock
+    """
+    boxes = np.asarray(table["box"])
+    by_statistic = {name: np.asarray(table[name]) for name in STATISTICS}
+    p_values = holm({name: ranks.uniformity(values, n) for name, values in by_statistic.items()})
+    sharper = holm({name: ranks.tilt_or_width(values, n) for name, values in by_statistic.items()})
+    one, mean, tarp = (np.asarray(table[name]) for name in ("mse_one", "mse_mean", "tarp"))
+
+    def error(statistic: Callable) -> float:
+        return ranks.bootstrap_error(statistic, boxes, rng=stage_rng(seed, "calibrate", "bootstrap"))
+
+    def covered(level: float) -> Callable:
+        return lambda chosen: np.mean([ranks.coverage(v[chosen], n, level) for v in by_statistic.values()])
+
+    def mse_ratio(chosen: np.ndarray) -> float:
+        return float(one[chosen].sum() / mean[chosen].sum() * (n + 1) / (2 * n))
+
+    everything, known = np.arange(len(table)), table["strays"][table["strays"] >= 0]
+    return {
+        "sbc_min_p_holm": min(p_values.values()),
+        "sbc_p_holm": p_values,
+        "tilt_or_width_min_p_holm": min(sharper.values()),
+        "tilt_or_width_p_holm": sharper,
+        "mean_rank_by_statistic": {name: float(np.mean(v + 0.5) / (n + 1)) for name, v in by_statistic.items()},
+        "truth_over_samples_by_band": {
+            f"band_{i}": float(np.mean(table[f"band_{i}_truth"]) / np.mean(table[f"band_{i}_mean"]))
+            for i in range(BANDS)
+            if np.any(table[f"band_{i}_mean"])
+        },
+        "tarp_max_deviation": ranks.largest_deviation(tarp, n),
+        "tarp_band95": 1.358 / len(table) ** 0.5,
+        "coverage68": covered(0.68)(everything),
+        "coverage68_err": error(covered(0.68)),
+        "coverage95": covered(0.95)(everything),
+        "coverage95_err": error(covered(0.95)),
+        "coverage68_by_statistic": {name: ranks.coverage(v, n, 0.68) for name, v in by_statistic.items()},
+        "coverage68_by_statistic_err": {
+            name: error(lambda chosen, v=v: ranks.coverage(v[chosen], n, 0.68)) for name, v in by_statistic.items()
+        },
+        "mse_ratio_over_ideal": mse_ratio(everything),
+        "mse_ratio_over_ideal_err": error(mse_ratio),
+        "stray_share": float(np.mean(known)) / n if len(known) else None,
+        "n_mocks": len(table),
+        "n_boxes": len(np.unique(boxes)),
+        "n_samples": n,
+    }

@@ -1,0 +1,118 @@
+"""Mocks sampled by the hundred, over workers: ranks of the small ones, posterior samples of the full fields."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from analysis.core.files import atomic, read_json, write_json
+from analysis.core.paths import DATA
+from analysis.core.workers import scatter
+from analysis.flatsky.maps import load_maps
+from analysis.judge.calibration import CutOut, calibrate_mock, cut_out
+from analysis.params import Params, load_params, stage_rng
+from analysis.posterior.sampler import annealer
+from analysis.prior.margin import gaussian_margin
+from analysis.prior.score import Prior, load_prior
+from analysis.simulations.mocks import Mock
+from analysis.sky import load_observation
+
+
+def calibrated_mocks(params: Params, kinds: Mapping[str, int], work: Path) -> dict[str, Table]:
+    """Calibrate every small mock of each kind; those that lie in `work` already are not run again.
+
+    Parameters
+    ----------
+    kinds : number of mocks by kind
+    work : folder of one JSON file a mock
+
+    Returns
+    -------
+    Table a kind, one row a mock
+    """
+    paths = {kind: [work / f"{kind}_{number:04d}.json" for number in range(count)] for kind, count in kinds.items()}
+    tasks = {path: (kind, number) for kind, each in paths.items() for number, path in enumerate(each)}
+    scatter(_calibrate, tasks, params.compute, what="small mocks")
+    return {kind: Table(rows=[read_json(path) for path in each]) for kind, each in paths.items()}
+
+
+def sampled_mocks(params: Params, mocks: Sequence[Mock], work: Path) -> np.ndarray:
+    """Posterior samples of every full-field mock, (mocks, chains, ny, nx); the mock's name decides its random numbers.
+
+    Parameters
+    ----------
+    work : folder of one file a mock; those that are there are not sampled again
+    """
+    tasks = {work / f"{mock.name}.npy": (mock,) for mock in mocks}
+    scatter(_sample, tasks, params.compute, what="mocks of the field")
+    return np.stack([np.load(path, allow_pickle=False) for path in tasks])
+
+
+def sampling_seconds(mocks: Sequence[Mock], work: Path) -> float:
+    """The fewest seconds that a mock of `sampled_mocks` took, all its samples together: a first one also compiles."""
+    return min(read_json(work / f"{mock.name}.json")["seconds"] for mock in mocks)
+
+
+def mock_rng(params: Params, kind: str, number: int) -> np.random.Generator:
+    """What decides a small mock, and then its samples."""
+    return stage_rng(params.seed, "calibrate", kind, str(number))
+
+
+def small_mocks(params: Params, prior: Prior, data: Path) -> Callable:
+    """A function (kind, rng) that cuts a mock from held-out maps, under pieces of the field's noise.
+
+    Parameters
+    ----------
+    prior : on the grid of the mocks
+    data : folder of the stages' outputs
+    """
+    held_out = load_maps(data / "simulations", "test")
+    weight = load_observation(data / "observation" / f"{params.mocks.field}.fits").weight
+    redrawn, side = gaussian_margin(prior.power, prior.margin), params.train.crop_pixels
+    return lambda kind, rng: cut_out(held_out, weight, side, prior.margin, kind, rng=rng, redrawn=redrawn)
+
+
+def calibrated(mock: CutOut, params: Params, prior: Prior, anneal: Callable, rng: np.random.Generator) -> dict:
+    """Ranks of a mock's truth among its samples (`calibrate_mock`)."""
+    samples = np.asarray(anneal(mock.gamma, mock.weight, params.calibrate.samples, rng=rng)[0], float)
+    return calibrate_mock(mock, samples, prior, rng=rng)
+
+
+def _calibrate(path: Path, kind: str, number: int) -> None:
+    """Sample one small mock and keep its ranks."""
+    params, prior, anneal = run_setting(path.parent.name, small=True)
+    rng = mock_rng(params, kind, number)
+    mock = run_small_mocks(path.parent.name)(kind, rng)
+    write_json(path, calibrated(mock, params, prior, anneal, rng))
+
+
+def _sample(path: Path, mock: Mock) -> None:
+    """Sample one mock of the whole field and keep the samples."""
+    params, _, anneal = run_setting(path.parent.name, small=False)
+    rng, start = stage_rng(params.seed, "validate", mock.name), time.perf_counter()
+    samples = np.asarray(anneal(mock.observation.gamma, mock.observation.weight, params.validate.chains, rng=rng)[0])
+    write_json(path.with_suffix(".json"), {"seconds": time.perf_counter() - start})
+    with atomic(path) as temporary:
+        np.save(temporary, samples, allow_pickle=False)
+
+
+@lru_cache(maxsize=1)
+def run_setting(run: str, small: bool):
+    """Parameters, prior and compiled sampler of a run, once a process.
+
+    Workers may outlive a run; the next has another name, that of the folder of its code, parameters and data.
+    """
+    params = load_params()
+    side = params.train.crop_pixels if small else None
+    prior = load_prior(DATA / "score", side=side, precision=params.sample.precision)
+    return params, prior, annealer(prior, params.sample)
+
+
+@lru_cache(maxsize=1)
+def run_small_mocks(run: str) -> Callable:
+    """`small_mocks` of a run, once a process."""
+    params, prior, _ = run_setting(run, small=True)
+    return small_mocks(params, prior, DATA)

@@ -1,0 +1,131 @@
+"""The prior alone: what the sampler draws without any data, against held-out maps of the same size."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from astropy.table import Table
+
+from analysis.core.files import BorderError
+from analysis.flatsky.maps import MapSet, central_crops
+from analysis.flatsky.power import binned_c_ell
+from analysis.flatsky.statistics import centres, peak_count_ratio, peak_heights
+from analysis.judge.metrics import QUANTILES, RUNAWAY, runaway, share_at_bound
+from analysis.judge.ranks import bootstrap_error
+from analysis.params import Params
+from analysis.posterior.sampler import Level, annealer
+from analysis.posterior.samples import stein_error
+from analysis.prior.score import Prior
+
+PEAK_EDGES = (0.02, 0.04, 0.06, 0.08, 0.12, 0.2, 0.4, np.inf)
+POWER_OFF = 0.1
+MINIMUM_EDGES = (0.005, 0.01, 0.015, 0.02, 0.03)
+BANDS = 8
+
+
+def sample_prior(prior: Prior, params: Params, *, rng: np.random.Generator) -> tuple[np.ndarray, list[Level]]:
+    """Samples of the prior alone, (prior.samples, ny, nx): what the sampler draws without any data."""
+    blank = np.zeros((2, *prior.power.shape))
+    return annealer(prior, params.sample)(blank, blank, params.prior.samples, rng=rng)
+
+
+def prior_health(
+    samples: np.ndarray,
+    chain: Table,
+    held_out: MapSet,
+    training_max: float,
+    pixel_arcmin: float,
+    *,
+    rng: np.random.Generator,
+    margin: int = 0,
+) -> dict:
+    """Samples of the prior alone against held-out maps of the same size.
+
+    Parameters
+    ----------
+    samples : (n, ny, nx)
+    chain : diagnostics of their noise levels
+    held_out : maps of the same size; those of one N-body box err together
+    rng : of the bootstrap over boxes
+    margin : pixels along the edges, left to the Gaussian prior, where peaks and values are not compared
+    """
+    maps = held_out.kappa
+    fundamental = 2 * np.pi / (maps.shape[-1] * np.deg2rad(pixel_arcmin / 60))
+    edges = np.geomspace(max(300, 0.99 * fundamental), 0.5 * np.pi / np.deg2rad(pixel_arcmin / 60), BANDS + 1)
+    ours, theirs = (binned_c_ell(stack, pixel_arcmin, edges) for stack in (samples, maps))
+    ratio = ours.mean(axis=0) / theirs.mean(axis=0)
+    scatter = bootstrap_error(lambda chosen: theirs[chosen].mean(axis=0), held_out.box, rng=rng)
+    error = ratio * np.hypot(
+        ours.std(axis=0, ddof=1) / len(ours) ** 0.5 / ours.mean(axis=0), scatter / theirs.mean(axis=0)
+    )
+    seen = np.isfinite(ratio)  # on a very small grid some bands hold no mode
+    inner = [central_crops(stack, maps.shape[-1] - 2 * margin) for stack in (samples, maps)]
+    peaks = peak_count_ratio(*inner, PEAK_EDGES)
+    minima = peak_count_ratio(-inner[0], -inner[1], MINIMUM_EDGES)
+    at_bound, at_bound_held_out = (share_at_bound(stack, training_max) for stack in inner)
+    highest = np.asarray(chain["highest"])
+    beyond = ~(highest <= RUNAWAY * training_max)
+    return {
+        "n": len(samples),
+        "ell": centres(edges)[seen],
+        "band_power_ratio": ratio[seen],
+        "band_power_ratio_err": error[seen],
+        "band_power_max_departure": np.max(np.abs(ratio[seen] - 1)),
+        "band_power_excess": np.max((np.abs(ratio[seen] - 1) - 2 * error[seen]) / POWER_OFF),
+        "peak_height": PEAK_EDGES[:-1],
+        "peak_count_ratio": _or_none(peaks),
+        "peak_count_excess": max_excess(*inner, PEAK_EDGES),
+        "minimum_depth": MINIMUM_EDGES[:-1],
+        "minimum_count_ratio": _or_none(minima),
+        "quantile": QUANTILES,
+        "one_point": np.quantile(inner[0], QUANTILES),
+        "one_point_held_out": np.quantile(inner[1], QUANTILES),
+        "max_over_training_max": samples.max() / training_max,
+        "at_bound": at_bound,
+        "at_bound_held_out": at_bound_held_out,
+        "at_bound_allowed": at_bound_held_out + 0.01 + 3 * ((at_bound_held_out + 0.01) / len(samples)) ** 0.5,
+        "runaway": int(runaway(samples, training_max)),
+        "runaway_sigma": float(chain["sigma"][np.argmax(beyond)]) if beyond.any() else None,
+        "stein_error": stein_error(chain),
+        "level_sigma": np.asarray(chain["sigma"]),
+        "level_stein": _or_none(np.asarray(chain["stein"])),
+        "level_power": np.asarray(chain["power"]),
+    }
+
+
+def max_excess(samples: np.ndarray, maps: np.ndarray, edges: Sequence[float]) -> float:
+    """Largest departure of a bin of peak counts from held-out maps', over what is allowed: 15 % and 3 Poisson errors.
+
+    Below 1 every bin passes.
+    """
+    counts = [np.histogram(peak_heights(stack), edges)[0] for stack in (samples, maps)]
+    expected = counts[1] * len(samples) / len(maps)
+    poisson = np.sqrt(expected * (1 + len(samples) / len(maps)))
+    return float(np.max(np.abs(counts[0] - expected) / (0.15 * expected + 3 * np.maximum(poisson, 1))))
+
+
+def check_prior(health: Mapping) -> None:
+    """End a run whose prior is none.
+
+    Raises
+    ------
+    BorderError
+        If unconditional samples ran away, or up to the bound in 1 % of them more than held-out maps and 3 Poisson
+        errors, or their power is 10 % and 2 errors off in a band, or their peaks are not the simulations'.
+    """
+    faults = [
+        (health["runaway"] or health["runaway_sigma"] is not None, f"a runaway at noise {health['runaway_sigma']}"),
+        (health["band_power_excess"] > 1, f"power {health['band_power_max_departure']:.2f} off, beyond {POWER_OFF}"),
+        (health["at_bound"] > health["at_bound_allowed"], f"{100 * health['at_bound']:.0f} % of samples at the bound"),
+        (health["peak_count_excess"] > 1, f"peak counts {health['peak_count_excess']:.2f} times what is allowed"),
+    ]
+    told = [what for wrong, what in faults if wrong]
+    if told:
+        raise BorderError(
+            f"samples of the prior alone are not like the simulations ({'; '.join(told)}); train longer, on more maps"
+            " or with a larger network, or set prior.fatal to false to go on"
+        )
+
+
+def _or_none(values: np.ndarray) -> list[float | None]:
+    """Numbers, None for those that are NaN."""
+    return [None if np.isnan(value) else float(value) for value in values]

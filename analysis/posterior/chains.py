@@ -1,0 +1,148 @@
+"""Posterior samples of a field: its chains in groups, each a task for a worker that goes on where it was cut."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from analysis.core.files import read_json
+from analysis.core.paths import DATA, ROOT
+from analysis.core.tables import load_table
+from analysis.core.workers import scatter
+from analysis.flatsky.maps import central_crops
+from analysis.params import Params, load_params, stage_rng
+from analysis.posterior.sampler import (
+    Level,
+    annealer,
+    check_run,
+    check_theory,
+    convergence_table,
+    on_field,
+    watched,
+    with_room,
+)
+from analysis.posterior.sampler.checkpoint import load_state, save_state
+from analysis.prior.score import Prior, load_prior
+from analysis.sky import Observation, load_observation, rotate_shear
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Setting:
+    """A run of `sample.fields`: observation, prior, and both with room around where the field needs it.
+
+    `gamma`, `weight` : (2, side, side), on the grid of the prior; `added` : pixels of it
+    beyond each border of the field's
+    """
+
+    observation: Observation
+    prior: Prior
+    gamma: np.ndarray
+    weight: np.ndarray
+    added: int
+
+
+def field_setting(params: Params, name: str) -> Setting:
+    """What a run samples: the observation, turned where the run asks for it, and the prior it is seen with.
+
+    Raises
+    ------
+    BorderError
+        If they do not belong to each other (`sampler.check_run`, `check_theory`).
+    """
+    run = params.sample.fields[name]
+    observation = rotate_shear(load_observation(ROOT / run.observation), run.rotate_deg)
+    folder = ROOT / params.sample.network
+    prior = load_prior(folder, precision=params.sample.precision, tile_pixels=params.sample.tile_pixels)
+    multiple = 2 ** (len(read_json(folder / "network.json")["network"]["widths"]) - 1)
+    prior = prior if run.prior == "network" else dataclasses.replace(prior, network=None)
+    theory = load_table(DATA / "theory" / "c_ell.ecsv")
+    check_theory(prior, theory["ell"], theory["c_ell"], name=name)
+    prior = on_field(prior, observation, theory["ell"], theory["c_ell"], multiple=multiple)
+    check_run(prior, observation, params.sample, name=name)
+    return Setting(observation, *with_room(prior, observation, multiple=multiple))
+
+
+def group_sizes(chains: int, batch: int) -> list[int]:
+    """Chains of each group: at most `batch` where that leaves none alone, and as even as can be."""
+    groups = max(1, min(-(-chains // batch), chains // 2))
+    return [len(part) for part in np.array_split(np.arange(chains), groups)]
+
+
+def sampled_field(params: Params, name: str, work: Path) -> tuple[np.ndarray, list[Level], Table, np.ndarray]:
+    """Samples of a run, the health of its chains, how well they agree, and the way of the first one.
+
+    Parameters
+    ----------
+    work : folder of what is finished, and of the chains under way
+
+    Returns
+    -------
+    samples : (chains, ny, nx), float32
+    levels : one record a noise level
+    convergence : R-hat and effective sample size a statistic
+    trail : (1 + levels, ny, nx), the first chain at its start and after every level; no maps where none were kept
+    """
+    sizes = group_sizes(params.sample.fields[name].chains, params.sample.batch)
+    tasks = {work / f"group_{number}.npz": (name, number, size) for number, size in enumerate(sizes)}
+    scatter(_sample_group, tasks, params.compute, what=f"groups of chains of {name}")
+    groups = [load_state(path, np.random.default_rng()) for path in tasks]
+    arrays = [group[1] for group in groups]
+    samples = np.concatenate([a.pop("samples") for a in arrays])
+    trails = [a.pop("trail") for a in arrays]
+    draws = {key: np.concatenate([a[key] for a in arrays], axis=1) for key in arrays[0]}
+    each = [dict(zip(draws, values, strict=True)) for values in zip(*draws.values(), strict=True)]
+    return samples, together([group[0] for group in groups], sizes), convergence_table(each), trails[0]
+
+
+def together(groups: Sequence[Sequence[Level]], sizes: Sequence[int]) -> list[Level]:
+    """Health of all chains from that of groups of `sizes`: means over chains, the highest of them, the dearest group's.
+
+    Groups whose ladders differ in length (the original's schedule) agree on the part that all have.
+    """
+    levels = []
+    for records in zip(*groups, strict=False):
+        first = asdict(records[0])
+        means = {
+            key: np.average([np.asarray(getattr(record, key)) for record in records], axis=0, weights=sizes)
+            for key in ("step", "acceptance", "stein", "power")
+        }
+        levels.append(
+            Level(
+                **first
+                | {key: value.item() for key, value in means.items() if key != "power"}
+                | {
+                    "power": tuple(means["power"].tolist()),
+                    "highest": max(record.highest for record in records),
+                    "evaluations": max(record.evaluations for record in records),
+                }
+            )
+        )
+    return levels
+
+
+def _sample_group(path: Path, name: str, number: int, chains: int) -> None:
+    """Sample a group of chains; between noise levels they are kept, and after the last one no longer."""
+    params, setting, anneal = _setting(path.parent.name, name)
+    observation, under_way = setting.observation, path.with_name(f"under_way_{number}.npz")
+    draws, watch = watched(observation.mask, observation.grid.pixel_arcmin)
+    rng = stage_rng(params.seed, "sample", name, str(number))
+    samples, levels = anneal(
+        setting.gamma, setting.weight, chains, rng=rng, further=params.sample.further, watch=watch, resume=under_way
+    )
+    statistics = {key: np.stack([draw[key] for draw in draws]) for key in draws[0]}
+    side = observation.grid.pixels
+    trail = load_state(under_way, np.random.default_rng())[1].get("trail", samples[:0])
+    save_state(path, rng, levels, samples=central_crops(samples, side), trail=central_crops(trail, side), **statistics)
+    under_way.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=1)
+def _setting(run: str, name: str):
+    """Parameters, setting and compiled sampler of a run, once a process."""
+    params = load_params()
+    setting = field_setting(params, name)
+    return params, setting, annealer(setting.prior, params.sample)

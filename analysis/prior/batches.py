@@ -1,0 +1,87 @@
+"""Batches of crops of the training maps, cut out where the maps lie: on the device, which is told places alone."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from keras import ops
+
+from analysis.core.files import BorderError
+from analysis.flatsky.maps import SCALE
+from analysis.params import TrainParams
+
+SYMMETRIES = 3  # a transposition and two flips, yes or no each: the eight of the square
+
+
+class MapStore(keras.layers.Layer):
+    """The training maps on the device, in half precision as on disk, and no part of what a network's files hold."""
+
+    def __init__(self, maps: np.ndarray):
+        super().__init__(trainable=False)
+        if maps.size >= 2**31:
+            raise BorderError(f"{maps.size} pixels of training maps are too many: give fewer than 2^31 (2,147,483,648)")
+        self.side = maps.shape[-1]
+        stored = (maps / SCALE).astype("float16").reshape(-1)
+        self.maps = self.add_weight(
+            shape=stored.shape, dtype="float16", trainable=False, name="maps", initializer="zeros"
+        )
+        self.maps.assign(stored)  # an initialiser would be compiled with the maps in it where devices share them
+
+    def call(self, places, amplitudes, *, side: int):
+        """Crops of `side` pixels.
+
+        Parameters
+        ----------
+        places : (n, 6), number of the map, row and column of the corner, and whether transposed, flipped in y, in x
+        amplitudes : (n,), by which maps are multiplied
+
+        Returns
+        -------
+        (n, side, side), float32
+        """
+        chosen, y, x, transposed, flip_y, flip_x = (places[:, i, None, None] for i in range(6))
+        along = ops.arange(side, dtype=places.dtype)
+        rows, columns = along[None, :, None], along[None, None, :]
+        rows = ops.where(flip_y > 0, side - 1 - rows, rows)
+        columns = ops.where(flip_x > 0, side - 1 - columns, columns)
+        rows, columns = ops.where(transposed > 0, columns, rows), ops.where(transposed > 0, rows, columns)
+        pixels = (chosen * self.side + y + rows) * self.side + x + columns
+        return ops.cast(ops.take(self.maps, pixels), "float32") * SCALE * amplitudes[:, None, None]
+
+    def save_own_variables(self, store) -> None:
+        """Nothing: the maps are at hand wherever weights are loaded to go on training."""
+
+    def load_own_variables(self, store) -> None:
+        """Nothing, as above."""
+
+
+def stack_sizes(sides: Sequence[int], batch: int) -> list[int]:
+    """Crops of every side in a batch: `batch` of the first, of the others a multiple with about as many pixels."""
+    return [batch * max(1, round((sides[0] / side) ** 2)) for side in sides]
+
+
+class CropBatches(keras.utils.PyDataset):
+    """Places of random crops of the training maps; batch and epoch number decide every one.
+
+    A batch holds places and amplitudes of a stack of crops for every grid (`stack_sizes`).
+    """
+
+    def __init__(self, maps: int, map_side: int, sides: Sequence[int], params: TrainParams, *, seed: int):
+        super().__init__()
+        self.maps, self.map_side, self.sides, self.params, self.seed = maps, map_side, sides, params, seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.params.steps_per_epoch
+
+    def __getitem__(self, index: int) -> tuple[tuple[tuple[np.ndarray, np.ndarray], ...]]:
+        rng = np.random.default_rng([self.seed, self.epoch, index])
+        numbers = stack_sizes(self.sides, self.params.batch)
+        return (tuple(self._stack(*stack, rng) for stack in zip(self.sides, numbers, strict=True)),)
+
+    def _stack(self, side: int, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        chosen = rng.integers(self.maps, size=(number, 1))
+        corner = rng.integers(self.map_side - side + 1, size=(number, 2))
+        turned = rng.integers(2, size=(number, SYMMETRIES)) * self.params.symmetries
+        scatter = self.params.amplitude_jitter * rng.standard_normal(number)
+        return np.concatenate([chosen, corner, turned], axis=1).astype("int32"), np.exp(scatter).astype("float32")

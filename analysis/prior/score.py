@@ -1,0 +1,329 @@
+"""The prior's score at a noise level: Gaussian theory, plus what a network learnt.
+
+A map kappa with white noise of standard deviation sigma added follows p_sigma. Its score, grad log p_sigma, is
+
+    score = -(S + sigma^2)^-1 (kappa - m),   m = t kappa + s f(kappa, Wiener-denoised kappa, sigma).
+
+Without the network, m = 0, it is exact for a Gaussian field of power S. The network f shifts the mean towards which the
+Gaussian model shrinks a map: the analytic score plus a neural residual (S + sigma^2)^-1 m. Written so, an error of f
+moves samples by no more than itself; as a free residual it would be amplified by S / sigma^2 in modes that no data
+hold (seen: the mean of maps off by a third of their rms). Remy et al. 2020, eqs. 3, 5 and 6.
+
+Where a map stands out by much more than the Gaussian model expects, and than the noise, that model is wrong and the
+noisy map itself is known to be right, but for about sigma. There t goes from 0 to 1 (`local_skip`) and the scale s of
+the network from the rms of the maps to sigma: it has the noise to find, not the peak. (Without, t = 0, an error of 3 %
+in a peak of 40 sigma is an error of a whole sigma, and cycles of a sampler compound it; seen: peaks that grow without
+bound.) The rms is closed smoothly at large sigma, where the noisy field is Gaussian and theory exact (`gate`).
+
+Sampling lives on a torus, whose seam no crop of a simulation has: with a network that has seen crops alone, peaks on
+the seam grow without bound (seen: kappa of 1.9). So the prior is one of maps whose margin is Gaussian, of power S,
+given what the simulation has inside: periodic maps, which can be drawn to learn from (`posterior.gaussian_margin`), and
+the network is told where the margin is. A network that fades out at sampling is no prior at all (seen, where the mean
+fades: three times the power at the width of the margin; where the denoised map does: a fifth of the variance lost, and
+a tenth of the power of the whole map).
+
+The clean map that a noisy one stands for, on average, is no higher than the highest of the training maps: where the
+network says so, it is outside what it learnt, and the denoised map is lowered to that bound.
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import keras
+import numpy as np
+from keras import ops
+
+from analysis.core.files import BorderError, atomic, read_json, write_json
+from analysis.flatsky.backend import filtered
+from analysis.flatsky.power import load_power, save_power
+from analysis.params import NetworkParams, Precision
+from analysis.prior.network import build_network
+from analysis.prior.tiling import Tiles, network_tiles, tiled
+
+THEORY_ELL = (100, 300, 1000, 3000, 10000)
+SKIP_SIGNIFICANCE, SKIP_HEIGHT = 5.0, 2.0  # where half of the map is left as it is: over that rms, and over the noise
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is known of convergence maps before any data.
+
+    Attributes
+    ----------
+    power : (ny, nx), pixel variance per mode (orthonormal FFT)
+    pixel_arcmin : pixel scale the prior was learnt on, arcmin
+    network : residual network, or None for the Gaussian prior alone
+    gate_sigma : noise level at which the gate is half closed
+    noise_range : smallest and largest noise level of the training
+    margin : pixels along the edges of a map that are Gaussian, given those inside
+    skip : whether the network has the noise to find where a map stands out (`local_skip`)
+    highest : largest convergence of the training maps, which no mean of clean maps exceeds; None for no bound
+    theory : multipoles and C_ell [sr] of the universe it was trained in (`theory_points`), None where not known
+    tiles : windows that the network is given of a larger map, None for the whole of it
+    """
+
+    power: np.ndarray
+    pixel_arcmin: float
+    network: keras.Model | None = None
+    gate_sigma: float = 1.0
+    noise_range: tuple[float, float] = (0.0, np.inf)
+    margin: int = 0
+    skip: bool = False
+    highest: float | None = None
+    theory: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    tiles: Tiles | None = None
+
+
+def gaussian_score(kappa, sigma, power):
+    """Score of a Gaussian field seen at noise level `sigma`.
+
+    In Fourier space, for a field of power S:  -(S + sigma^2)^-1 kappa.
+
+    Parameters
+    ----------
+    kappa : (n, ny, nx), dimensionless
+        Convergence with added white noise of standard deviation `sigma`.
+    sigma : (n,), as `kappa`
+    power : (ny, nx), pixel variance per mode (orthonormal FFT)
+
+    Returns
+    -------
+    (n, ny, nx), 1 / unit of `kappa`
+
+    Source: Remy et al. 2020, eq. 5, convolved with the noise.
+    """
+    return -filtered(kappa, 1.0 / (ops.cast(power, kappa.dtype) + per_map(sigma) ** 2))
+
+
+def gate(sigma, power, gate_sigma: float):
+    """c(sigma): the rms of the maps, closed as the fourth power beyond `gate_sigma`; (n,)."""
+    return ops.sqrt(ops.mean(ops.cast(power, sigma.dtype))) / (1.0 + (sigma / gate_sigma) ** 4)
+
+
+def inside_margin(shape: tuple[int, int], margin: int) -> np.ndarray:
+    """1 for pixels inside the margin, 0 for those in it; (ny, nx)."""
+    mask = np.zeros(shape, "float32")
+    mask[margin : shape[0] - margin, margin : shape[1] - margin] = 1.0
+    return mask
+
+
+def prior_score(prior: Prior, kappa, sigma, *, training: bool = False):
+    """Score of the prior at noise level `sigma`: the Gaussian score, and the network's share if there is one.
+
+    Parameters
+    ----------
+    kappa : (n, ny, nx), dimensionless
+    sigma : (n,), as `kappa`
+
+    Returns
+    -------
+    (n, ny, nx), 1 / unit of `kappa`
+
+    Source: Remy et al. 2020, eq. 6.
+    """
+    return gaussian_score(kappa - shifted_mean(prior, kappa, sigma, training=training), sigma, prior.power)
+
+
+def shifted_mean(prior: Prior, kappa, sigma, *, training: bool = False):
+    """The mean m towards which the Gaussian model shrinks a noisy map: the network's share of the score, 0 without one.
+
+    m = t kappa + ((1 - t) c + t min(c, sigma)) f, t the `local_skip` and c the `gate`. The network f sees the map and
+    its Wiener-denoised self, both scaled to order one, the margin, and the noise level.
+
+    Returns
+    -------
+    (n, ny, nx), as `kappa`
+    """
+    if prior.network is None:
+        return ops.zeros_like(kappa)
+    power = ops.cast(prior.power, kappa.dtype)
+    variance = ops.mean(power)
+    inside = ops.zeros_like(kappa) + inside_margin(tuple(int(side) for side in kappa.shape[-2:]), prior.margin)
+    significance = wiener_significance(kappa, sigma, power)
+    inputs = [kappa / per_map(ops.sqrt(variance + sigma**2)), significance, inside]
+    noise = ops.log(sigma / ops.sqrt(variance))[:, None]
+    network = prior.network if prior.tiles is None else tiled(prior.network, prior.tiles)
+    out = network([ops.stack(inputs, axis=-1), noise], training=training)[..., 0]
+    opened = per_map(gate(sigma, power, prior.gate_sigma))
+    if prior.skip:
+        kept = local_skip(significance, sigma, power)
+        mean = kept * kappa + ((1.0 - kept) * opened + kept * ops.minimum(opened, per_map(sigma))) * out
+    else:
+        mean = opened * out
+    if prior.highest is None:
+        return mean
+    clean = denoised(kappa, sigma, gaussian_score(kappa - mean, sigma, power))
+    inverse = power / per_map(sigma) ** 2 + 1.0  # of how much of the mean reaches the denoised map
+    return mean - filtered(ops.maximum(clean - prior.highest, 0.0), inverse)
+
+
+def wiener_significance(kappa, sigma, power):
+    """The Wiener-denoised map z over the rms that the Gaussian model expects of it; (n, ny, nx)."""
+    power = ops.cast(power, kappa.dtype)
+    return denoised(kappa, sigma, gaussian_score(kappa, sigma, power)) / _wiener_rms(sigma, power)
+
+
+def local_skip(significance, sigma, power):
+    """Share t of a noisy map that is left as it is: t = 1 / (1 + (5 / z)^4 + (2 sigma / d)^4), d the Wiener map.
+
+    Parameters
+    ----------
+    significance : (n, ny, nx), z, as `wiener_significance` gives it
+    sigma : (n,), as the map
+    power : (ny, nx), pixel variance per mode
+
+    Returns
+    -------
+    (n, ny, nx), from 0 to 1
+    """
+    height = significance * _wiener_rms(sigma, power) / per_map(sigma)
+    tiny = 1e-30  # of a map that is zero
+    stands_out = [(significance / SKIP_SIGNIFICANCE) ** 4, (height / SKIP_HEIGHT) ** 4]
+    return 1.0 / (1.0 + sum(1.0 / (share + tiny) for share in stands_out))
+
+
+def _wiener_rms(sigma, power):
+    """Rms of the Wiener-denoised map of a Gaussian field; (n, 1, 1)."""
+    power = ops.cast(power, sigma.dtype)
+    return per_map(ops.sqrt(ops.mean(power**2 / (power + per_map(sigma) ** 2), axis=(-2, -1))))
+
+
+def check_grid(
+    prior: Prior, shape: tuple[int, int], pixel_arcmin: float, *, remedy: str = "train on the observation's"
+) -> None:
+    """Make sure that a prior belongs to a grid.
+
+    Parameters
+    ----------
+    remedy : what to do, but for observing on the prior's grid
+
+    Raises
+    ------
+    BorderError
+        If the grid has another number of pixels or another pixel scale.
+    """
+    if prior.power.shape != shape or abs(prior.pixel_arcmin / pixel_arcmin - 1) > 1e-6:
+        sides = ["x".join(str(side) for side in pixels) for pixels in (prior.power.shape, shape)]
+        raise BorderError(
+            f"the prior was made for {sides[0]} pixels of {prior.pixel_arcmin:g} arcmin, the observation has {sides[1]}"
+            f" of {pixel_arcmin:g}; observe on the prior's grid, or {remedy}"
+        )
+
+
+def theory_points(ell: np.ndarray, c_ell: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Multipoles and C_ell there, enough to tell one universe from another.
+
+    Parameters
+    ----------
+    ell, c_ell : (n_ell,), sr
+    """
+    at = [float(value) for value in THEORY_ELL if ell[0] <= value <= ell[-1]]
+    return tuple(at), tuple(np.exp(np.interp(np.log(at), np.log(ell), np.log(c_ell))).tolist())
+
+
+def denoised(kappa, sigma, score):
+    """Mean of the clean map given the noisy one (Tweedie): kappa + sigma^2 score; Remy et al. 2020, eq. 2."""
+    return kappa + per_map(sigma) ** 2 * score
+
+
+def denoised_by(prior: Prior, truth: np.ndarray, sigma: float, *, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """A map with noise, and what the Gaussian score and the prior's make of it.
+
+    Parameters
+    ----------
+    truth : (ny, nx), on the grid of the prior
+    sigma : noise level
+
+    Returns
+    -------
+    dict
+        `noisy`, `Gaussian score` and `hybrid score`, (ny, nx) each
+    """
+    noisy = (truth + sigma * rng.standard_normal(truth.shape)).astype("float32")[None]
+    level = np.full(1, sigma, "float32")
+    scores = {
+        "Gaussian score": gaussian_score(noisy, level, prior.power),
+        "hybrid score": prior_score(prior, noisy, level),
+    }
+    maps = {title: np.asarray(denoised(noisy, level, score))[0] for title, score in scores.items()}
+    return {"noisy": noisy[0]} | maps
+
+
+def save_prior(
+    prior: Prior, settings: NetworkParams, folder: str | Path, *, crops: Mapping[int, np.ndarray] = MappingProxyType({})
+) -> None:
+    """Write a prior: `network.weights.h5`, its settings in `network.json` and the spectrum in `power.npy`.
+
+    Parameters
+    ----------
+    crops : spectra of smaller grids, by their side in pixels, each in `power_<side>.npy`
+    """
+    folder = Path(folder)
+    record = {
+        "network": asdict(settings),
+        "pixel_arcmin": prior.pixel_arcmin,
+        "gate_sigma": prior.gate_sigma,
+        "margin": prior.margin,
+        "skip": prior.skip,
+        "noise_range": list(prior.noise_range),
+        "highest": prior.highest,
+        "theory": prior.theory,
+    }
+    write_json(folder / "network.json", record)
+    save_power(prior.power, folder / "power.npy")
+    for side, power in crops.items():
+        save_power(power, folder / f"power_{side}.npy")
+    with atomic(folder / "network.weights.h5") as temporary:
+        prior.network.save_weights(temporary)
+
+
+def load_prior(
+    folder: str | Path, *, side: int | None = None, precision: Precision = "float32", tile_pixels: int | None = None
+) -> Prior:
+    """The prior that `save_prior` wrote; it needs nothing but its folder.
+
+    Parameters
+    ----------
+    side : of a smaller grid, pixels; the grid of the training where left out
+    precision : of what the network computes
+    tile_pixels : side of the largest map that the network is given at once; None for any
+
+    Raises
+    ------
+    BorderError
+        If a file is missing or damaged, or the weights are not those of the network described beside them, or the
+        network cannot be given a map piece by piece (`network_tiles`).
+    """
+    folder = Path(folder)
+    record = read_json(folder / "network.json")
+    try:
+        settings = NetworkParams(**record["network"])
+        network = build_network(settings, precision)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # Keras only warns of weights that it leaves as they were
+            network.load_weights(folder / "network.weights.h5")
+        prior = Prior(
+            power=load_power(folder / ("power.npy" if side is None else f"power_{side}.npy")),
+            pixel_arcmin=record["pixel_arcmin"],
+            network=network,
+            gate_sigma=record["gate_sigma"],
+            margin=record["margin"],
+            skip=record["skip"],
+            noise_range=tuple(record["noise_range"]),
+            highest=record["highest"],
+            theory=record["theory"],
+        )
+    except (OSError, KeyError, TypeError, ValueError, UserWarning) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BorderError(
+            f"{folder} holds no whole prior ({reason}); make it again with `dvc repro -f train`"
+        ) from error
+    return prior if tile_pixels is None else replace(prior, tiles=network_tiles(settings, tile_pixels))
+
+
+def per_map(values):
+    """(n,) -> (n, 1, 1), to multiply maps."""
+    return ops.reshape(values, (-1, 1, 1))

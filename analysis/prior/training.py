@@ -1,0 +1,295 @@
+"""Training of the prior's network: the fit, validation at fixed noise levels after every epoch, and its history."""
+
+import dataclasses
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+from astropy.table import Table
+
+from analysis.core.files import atomic, sha256
+from analysis.core.progress import progress
+from analysis.flatsky.backend import compiled, device_use, fit_through_xla, hardware, share_devices
+from analysis.params import GridParams, TrainParams
+from analysis.prior.batches import CropBatches, stack_sizes
+from analysis.prior.loss import ScoreMatching, denoising_error
+from analysis.prior.network import build_network
+from analysis.prior.score import Prior, prior_score
+
+log = logging.getLogger(__name__)
+
+VALIDATION_SIGMA = (0.001, 0.0025, 0.005, 0.01, 0.014, 0.02, 0.028, 0.04, 0.057, 0.08, 0.16, 0.32)
+
+
+class LevelValidation(keras.callbacks.Callback):
+    """Denoising error of held-out maps over the Gaussian score's, a noise level at a time, after every epoch."""
+
+    def __init__(self, prior: Prior, maps: np.ndarray, *, seed: int):
+        super().__init__()
+        self.relative_error = _relative_error(prior, maps, seed)
+        self.averaged = keras.callbacks.SwapEMAWeights()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Add one entry a noise level to the epoch's log, of the averaged weights."""
+        self.averaged.set_model(self.model)
+        self.averaged.on_test_begin()
+        errors = {f"error_{sigma:g}": self.relative_error(sigma) for sigma in VALIDATION_SIGMA}
+        self.averaged.on_test_end()
+        logs.update(errors)
+        log.info("epoch %d: loss %.4f, error / Gaussian %s", epoch + 1, logs["loss"], _row(errors.values()))
+        for line in device_use():
+            log.info("epoch %d: %s", epoch + 1, line)
+
+
+class Progress(keras.callbacks.Callback):
+    """Lines of progress: steps of all epochs, those before an interruption included."""
+
+    async_safe = True  # training need not wait for it
+
+    def __init__(self, steps: int, *, done: int):
+        super().__init__()
+        self.steps, self.done = steps, done
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Look at the clock."""
+        self.advance = progress("training", self.steps, done=self.done)
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Count a step."""
+        self.advance()
+
+
+class EpochRandomness(keras.callbacks.Callback):
+    """Crops and noise of an epoch follow from its number, so that a resumed training goes on where it was cut."""
+
+    def __init__(self, batches: CropBatches):
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Set the epoch of the crops, and the state of the noise: (seed, number of draws)."""
+        self.batches.epoch = epoch
+        self.model.noise.state.assign(np.array([self.batches.seed, epoch << 20], "uint32"))
+
+
+class EpochLog(keras.callbacks.Callback):
+    """One line of JSON an epoch: unlike the history that `fit` returns, it outlives an interruption."""
+
+    def __init__(self, path: Path, *, resumed: bool):
+        super().__init__()
+        self.path = path
+        if not resumed:
+            path.unlink(missing_ok=True)
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Look at the clock."""
+        self.begun = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Append the epoch's numbers and seconds, on a line of their own even after one that was cut short."""
+        numbers = {key: float(value) for key, value in logs.items()}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("\n" + json.dumps([epoch, numbers, time.perf_counter() - self.begun]))
+
+    def history(self) -> tuple[dict[str, list[float]], float]:
+        """Every number of the whole training, by name, and its seconds; of an epoch that was run twice, the later."""
+        epochs = {}
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                epoch, *rest = json.loads(line)
+            except ValueError:
+                continue  # empty, or cut short: the epoch was run again
+            epochs[epoch] = rest
+        rows = [numbers for _, (numbers, _) in sorted(epochs.items())]
+        return {key: [row[key] for row in rows] for key in rows[-1]}, sum(seconds for _, seconds in epochs.values())
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Weights and optimiser after the last two epochs, in files that are there whole whenever the process dies.
+
+    (Keras' own `BackupAndRestore` writes over the last one in place: killed there, it leaves neither. The file before
+    the last is for a machine that dies before its disk has the last.)
+    """
+
+    def __init__(self, folder: Path):
+        super().__init__()
+        self.folder = folder
+
+    def restore(self, model: keras.Model) -> int:
+        """Put a compiled model back to where a training was cut, and return how many epochs it had done."""
+        for path in reversed(self._kept()):
+            model.optimizer.build(model.trainable_variables)
+            try:
+                model.load_weights(path)
+            except OSError as error:
+                log.warning("%s cannot be read (%s); the epoch before is taken", path.name, error)
+                continue
+            return int(path.name.removeprefix("epoch_").partition(".")[0])
+        return 0
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Write the state after an epoch, then forget all but that and the one before."""
+        with atomic(self.folder / f"epoch_{epoch + 1:06d}.weights.h5") as temporary:
+            self.model.save_weights(temporary)
+        last_two = self._kept()[-2:]
+        for path in self.folder.glob("*.weights.h5"):  # half-written ones of a process that died included
+            if path not in last_two:
+                path.unlink()
+
+    def _kept(self) -> list[Path]:
+        """Whole checkpoints, the oldest first."""
+        return sorted(self.folder.glob("epoch_*.weights.h5"))
+
+
+def train_prior(
+    maps: np.ndarray,
+    validation_maps: np.ndarray,
+    powers: Sequence[np.ndarray],
+    grid: GridParams,
+    params: TrainParams,
+    *,
+    seed: int,
+    log_folder: Path,
+) -> tuple[Prior, dict[str, list[float]], float]:
+    """Train a network on maps, validate it on others.
+
+    Parameters
+    ----------
+    maps : (n, side, side), clean training maps; crops are drawn from them
+    validation_maps : (m, ny, nx), clean, of the grid's size, with a margin as the prior's
+    powers : (ny, nx) each, pixel variance per mode of the grid, then of every other side of crop to train on
+    log_folder : where TensorBoard's events and the checkpoint of an unfinished training live
+
+    Returns
+    -------
+    prior : on the grid, with the running average of the weights
+    history : per epoch the weighted loss (`ScoreMatching`) and `error_<sigma>`, RMSE over the Gaussian score's
+    seconds : that all epochs took, those before an interruption included
+    """
+    model, batches = untrained(maps, powers, grid, params, seed=seed)
+    prior = model.priors[0]
+    checkpoint = Checkpoint(log_folder / "checkpoint")
+    log_folder.mkdir(parents=True, exist_ok=True)
+    done = checkpoint.restore(model)
+    epochs = EpochLog(log_folder / "history.jsonl", resumed=done > 0)
+    callbacks = [
+        LevelValidation(prior, validation_maps, seed=seed),
+        keras.callbacks.TensorBoard(log_folder / "tensorboard", write_graph=False),
+        epochs,
+        checkpoint,  # after the epoch's numbers, so that none is lost
+        EpochRandomness(batches),
+        Progress(params.epochs * params.steps_per_epoch, done=done * params.steps_per_epoch),
+    ]
+    model.fit(batches, initial_epoch=done, epochs=params.epochs, callbacks=callbacks, shuffle=False, verbose=0)
+    return dataclasses.replace(prior, highest=float(maps.max())), *epochs.history()
+
+
+def training_record(prior: Prior, params: TrainParams, seconds: float, weights: Path) -> dict[str, str | int | float]:
+    """What a network cost, and by the digest of its file which network it was."""
+    return {
+        "pixels": prior.power.shape[-1],
+        "pixel_arcmin": prior.pixel_arcmin,
+        "hardware": hardware(),
+        "backend": keras.backend.backend(),
+        "precision": params.precision,
+        "weights": prior.network.count_params(),
+        "epochs": params.epochs,
+        "steps": params.epochs * params.steps_per_epoch,
+        "batch": params.batch,
+        "seconds": round(seconds, 1),
+        "network": sha256(weights),
+    }
+
+
+def save_history(history: dict[str, list[float]], path: Path) -> None:
+    """Write a training's numbers as a table of plain text, one row an epoch: `dvc plots` reads it too."""
+    epochs = range(1, 1 + len(next(iter(history.values()))))
+    with atomic(path) as temporary:
+        Table({"epoch": epochs, **history}).write(temporary, format="ascii.csv")
+
+
+def untrained(
+    maps: np.ndarray, powers: Sequence[np.ndarray], grid: GridParams, params: TrainParams, *, seed: int
+) -> tuple[ScoreMatching, CropBatches]:
+    """A new network in priors of every grid, compiled, and its batches; the arguments are those of `train_prior`."""
+    keras.utils.set_random_seed(seed)
+    sides = [len(power) for power in powers]
+    share_devices(stack_sizes(sides, params.batch))
+    prior = Prior(
+        power=powers[0].astype("float32"),
+        pixel_arcmin=grid.pixel_arcmin,
+        network=build_network(params.network, params.precision),
+        gate_sigma=params.gate_sigma,
+        margin=params.margin,
+        skip=params.local_skip,
+        noise_range=(params.sigma_min, params.sigma_max),
+    )
+    priors = [dataclasses.replace(prior, power=power.astype("float32")) for power in powers]
+    model = ScoreMatching(priors, maps, params, seed=seed)
+    batches = CropBatches(len(maps), maps.shape[-1], sides, params, seed=seed)
+    model(batches[0][0])  # builds it, so that a checkpoint can be restored before the first step
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0,
+        params.epochs * params.steps_per_epoch,
+        warmup_target=params.learning_rate,
+        warmup_steps=min(200, params.steps_per_epoch),
+    )
+    adam = keras.optimizers.Adam(rate, global_clipnorm=1.0, use_ema=True, ema_momentum=params.ema_momentum)
+    model.compile(adam, jit_compile=fit_through_xla())
+    return model, batches
+
+
+def level_errors(prior: Prior, maps: np.ndarray, sigmas: Sequence[float], *, seed: int) -> list[float]:
+    """Denoising RMSE of the prior's score over the Gaussian score's at each noise level, on the same noise.
+
+    Of the pixels where the network is in charge, inside the prior's margin.
+
+    Parameters
+    ----------
+    maps : (n, ny, nx), clean
+    """
+    relative_error = _relative_error(prior, maps, seed)
+    return [relative_error(sigma) for sigma in sigmas]
+
+
+def _relative_error(prior: Prior, maps: np.ndarray, seed: int) -> Callable[[float], float]:
+    """A function of the noise level; what does not change as the network learns is kept."""
+    gaussian = Prior(power=prior.power, pixel_arcmin=prior.pixel_arcmin)
+    gaussian_score = compiled(lambda kappa, sigma: prior_score(gaussian, kappa, sigma))
+    score = current_score(prior)
+    kept: dict[float, float] = {}
+
+    def error(of: Callable, sigma: float) -> float:
+        rng = np.random.default_rng([seed, round(1e6 * sigma)])
+        return float(np.mean(denoising_error(of, maps, sigma, rng=rng, margin=prior.margin)))
+
+    def relative_error(sigma: float) -> float:
+        if sigma not in kept:
+            kept[sigma] = error(gaussian_score, sigma)
+        return (error(score, sigma) / kept[sigma]) ** 0.5
+
+    return relative_error
+
+
+def current_score(prior: Prior) -> Callable:
+    """The prior's score of (kappa, sigma) with the weights of the moment, compiled once.
+
+    (A function that JAX compiles keeps the weights that it saw; here they are arguments.)
+    """
+    variables = prior.network.variables
+
+    @compiled
+    def score(values, kappa, sigma):
+        with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+            return prior_score(prior, kappa, sigma)
+
+    return lambda kappa, sigma: score([variable.value for variable in variables], kappa, sigma)
+
+
+def _row(values) -> str:
+    """Numbers of a log line."""
+    return " ".join(f"{value:.3f}" for value in values)

@@ -1,0 +1,155 @@
+"""What convergence maps look like in numbers, and how simulated maps compare with theory and with a published map."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from astropy.table import Table, vstack
+from scipy.ndimage import gaussian_filter
+
+from analysis.core.paths import DATA
+from analysis.flatsky.maps import central_crops
+from analysis.flatsky.power import ARCMIN, binned_c_ell, binned_modes, crop_power
+from analysis.flatsky.statistics import peak_heights
+
+ELL_EDGES = np.array([200, 300, 420, 590, 830, 1160, 1630, 2280, 3000, 4000, 5300, 6800, 9000])
+KAPPA_EDGES = np.linspace(-0.06, 0.16, 45)
+PEAK_EDGES = np.array([-0.02, 0.0, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.2])
+MINIMUM_EDGES = np.array([-0.05, -0.03, -0.025, -0.02, -0.015, -0.01, -0.005, 0.0, 0.01])
+SMOOTHING_ARCMIN = np.array([1.0, 1.5, 2.0, 3.0, 5.0, 8.0])  # standard deviations of Gaussians
+PUBLISHED_PIXEL_ARCMIN = 0.41016  # of the one public map of MassiveNuS
+PUBLISHED = DATA / "released" / "massivenus.ecsv"  # what was measured of it
+
+
+def map_statistics(kappa: np.ndarray, pixel_arcmin: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Statistics of each map: where they are taken, and their values, by name.
+
+    `c_ell` (sr) by multipole; `one_point`, density of pixels by convergence; `skewness` by smoothing scale (arcmin);
+    `peaks` and `minima`, counts a square degree by height; the last four of maps less their mean, smoothed with
+    a Gaussian of 1 arcmin (`skewness` with its own).
+
+    Parameters
+    ----------
+    kappa : (n, ny, nx)
+
+    Returns
+    -------
+    x (bins,), values (n, bins) of each
+    """
+    kappa = kappa - kappa.mean(axis=(-2, -1), keepdims=True)
+    smooth = {arcmin: _smoothed(kappa, arcmin / pixel_arcmin) for arcmin in SMOOTHING_ARCMIN}
+    pixels = smooth[1.0][0].size
+    degrees2 = pixels * (pixel_arcmin / 60) ** 2
+    counted = {
+        "one_point": (KAPPA_EDGES, lambda m: m.ravel(), pixels * np.diff(KAPPA_EDGES)[0]),
+        "peaks": (PEAK_EDGES, lambda m: peak_heights(m[None]), degrees2),
+        "minima": (MINIMUM_EDGES, lambda m: -peak_heights(-m[None]), degrees2),
+    }
+    edges = multipoles(pixel_arcmin)
+    out = {"c_ell": (np.sqrt(edges[1:] * edges[:-1]), binned_c_ell(kappa, pixel_arcmin, edges))}
+    out["skewness"] = (SMOOTHING_ARCMIN, np.stack([_skewness(smooth[arcmin]) for arcmin in SMOOTHING_ARCMIN], axis=1))
+    for name, (edges, values, norm) in counted.items():
+        histograms = np.stack([np.histogram(values(m), edges)[0] / norm for m in smooth[1.0]])
+        out[name] = (0.5 * (edges[1:] + edges[:-1]), histograms)
+    return out
+
+
+def multipoles(pixel_arcmin: float) -> np.ndarray:
+    """Edges of the bins of multipole that maps of a pixel scale reach, up to 0.7 of their Nyquist frequency."""
+    reached = ELL_EDGES[0.7 * np.pi / np.radians(pixel_arcmin / 60) >= ELL_EDGES]
+    return reached if len(reached) > 2 else ELL_EDGES[:3]
+
+
+def expected_c_ell(theory: Table, shape: tuple[int, int], pixel_arcmin: float) -> np.ndarray:
+    """C_ell that maps of a shape would show, cut from a sky of the theory's, in the bins of `multipoles`, sr.
+
+    What leaks across the edges of a map that is not periodic is in it; the mean over a pixel is not.
+    """
+    power = crop_power(np.asarray(theory["ell"]), np.asarray(theory["c_ell"]), shape, pixel_arcmin)
+    return binned_modes(power, pixel_arcmin, multipoles(pixel_arcmin)) * (pixel_arcmin * ARCMIN) ** 2
+
+
+def evidence_table(
+    kappa: np.ndarray, boxes: np.ndarray, theory: Table, published: Table | None, pixel_arcmin: float
+) -> Table:
+    """Mean and scatter of every statistic of simulated maps, beside theory and the published map.
+
+    Parameters
+    ----------
+    kappa : (n, side, side), maps of the grid's size
+    boxes : (n,), box of each
+    published : of `of_pixel_scale`, or None where there is none for this pixel scale
+
+    Returns
+    -------
+    Table of `statistic`, `x`, `mean`, `scatter` between maps, `error` of the mean (between boxes), `theory` and
+    `published` (NaN where there is none)
+    """
+    rows = []
+    groups = np.unique(boxes)
+    for name, (x, values) in map_statistics(kappa, pixel_arcmin).items():
+        means = np.stack([values[boxes == box].mean(axis=0) for box in groups])
+        error = means.std(axis=0, ddof=1) / np.sqrt(len(groups)) if len(groups) > 1 else np.full(len(x), np.nan)
+        theirs = expected_c_ell(theory, kappa.shape[1:], pixel_arcmin) if name == "c_ell" else np.full(len(x), np.nan)
+        columns = {
+            "statistic": [name] * len(x),
+            "x": x,
+            "mean": values.mean(axis=0),
+            "scatter": values.std(axis=0, ddof=1),
+            "error": error,
+            "theory": theirs,
+            "published": _values(published, name, len(x)),
+        }
+        rows.append(Table(columns))
+    return vstack(rows)
+
+
+def of_pixel_scale(published: Table, pixel_arcmin: float) -> Table | None:
+    """The published statistics for a pixel scale, or None where the published map has none like it."""
+    rebin = round(pixel_arcmin / PUBLISHED_PIXEL_ARCMIN)
+    same = abs(rebin * PUBLISHED_PIXEL_ARCMIN / pixel_arcmin - 1) < 0.005 and rebin in set(published["rebin"])
+    return published[published["rebin"] == rebin] if same else None
+
+
+def summary(table: Table) -> dict:
+    """The numbers of an evidence table that decide whether maps are to be trusted."""
+    rows = {name: table[table["statistic"] == name] for name in ("c_ell", "skewness")}
+    ratio = np.asarray(rows["c_ell"]["mean"] / rows["c_ell"]["theory"])
+    first = rows["skewness"][0]
+    out = {
+        "ell": np.round(np.asarray(rows["c_ell"]["x"])).tolist(),
+        "c_ell_over_halofit": ratio.tolist(),
+        "skewness_at_1_arcmin": {"mean": first["mean"], "scatter": first["scatter"]},
+    }
+    if np.isfinite(first["published"]):
+        out["published_over_halofit"] = (rows["c_ell"]["published"] / rows["c_ell"]["theory"]).tolist()
+        out["skewness_at_1_arcmin"] |= {
+            "massivenus": first["published"],
+            "massivenus_in_sigma": (first["published"] - first["mean"]) / first["scatter"],
+        }
+    return out
+
+
+def sample_of_maps(kappa: np.ndarray, boxes: np.ndarray, pixels: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """At most `most` maps, spread evenly, cut to the grid's size, and their boxes."""
+    chosen = np.unique(np.linspace(0, len(kappa) - 1, min(most, len(kappa))).round().astype(int))
+    return central_crops(kappa[chosen], pixels), boxes[chosen]
+
+
+def _smoothed(kappa: np.ndarray, sigma_pixels: float) -> np.ndarray:
+    """Maps smoothed with a Gaussian, without the rim that their edges have touched."""
+    rim = min(round(2 * sigma_pixels), kappa.shape[-1] // 4)
+    smooth = gaussian_filter(kappa, (0, sigma_pixels, sigma_pixels))
+    return smooth[:, rim : kappa.shape[-2] - rim, rim : kappa.shape[-1] - rim]
+
+
+def _skewness(kappa: np.ndarray) -> np.ndarray:
+    """<d^3> / <d^2>^(3/2) of each map, d = kappa - its mean, (n,)."""
+    d = kappa - kappa.mean(axis=(-2, -1), keepdims=True)
+    return np.mean(d**3, axis=(-2, -1)) / np.mean(d**2, axis=(-2, -1)) ** 1.5
+
+
+def _values(published: Mapping | None, name: str, bins: int) -> np.ndarray:
+    """Values of one statistic of the published map, NaN where there is none."""
+    if published is None:
+        return np.full(bins, np.nan)
+    return np.asarray(published["value"][published["statistic"] == name], float)

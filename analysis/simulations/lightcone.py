@@ -1,0 +1,275 @@
+"""Density planes of an N-body box and convergence maps made of them, in the Born approximation.
+
+The light cone is paved with the one periodic box, seen at each distance at the age it had, and turned,
+mirrored and shifted at random plane by plane.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numba
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from analysis.core.progress import progress, within
+from analysis.simulations.expansion import HUBBLE_DISTANCE_MPC_H, comoving_distance, growth_factors
+from analysis.simulations.nbody.descent import DescentSettings, descended, descent_kernel
+from analysis.simulations.nbody.evolve import evolve, representative_modes
+from analysis.simulations.nbody.mesh import mesh_ops
+
+Array = NDArray[np.floating]
+
+RADIANS_PER_ARCMIN = np.pi / 180 / 60
+PHASES_SHARE = 0.15  # of the time of a box, for the choice of its phases
+
+
+class BoxSettings(Protocol):
+    """What `simulate_box` wants to know of a simulation: `simulations.nbody` of params.yaml has it."""
+
+    box_mpc_h: float
+    particles: int
+    mesh: int
+    steps: int
+    start_redshift: float
+    candidates: int
+    plane_pixels: int
+    backend: str
+    descent: DescentSettings | None
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Projected density contrast of a box along its three axes, at the distances that pave a light cone.
+
+    `delta` : (axes, planes, pixels, pixels), density contrast averaged over the thickness of a plane;
+    `chi_mpc_h` : (planes,), comoving distance of the middle of each plane;
+    `a` : (planes,), scale factor there;
+    `box_mpc_h` : side of a plane, and its thickness;
+    `omega_m` : matter density.
+    """
+
+    delta: Array
+    chi_mpc_h: Array
+    a: Array
+    box_mpc_h: float
+    omega_m: float
+
+
+def lensing_efficiency(chi: Array, source_chi: Array, source_weight: Array) -> Array:
+    """Mean over the sources of (chi_s - chi) / chi_s, counting those in front as zero.
+
+    Parameters
+    ----------
+    chi : (n,), Mpc/h
+    source_chi : (sources,), Mpc/h
+    source_weight : (sources,), fraction of the sources at each distance; sums to 1
+
+    Returns
+    -------
+    (n,)
+    """
+    return np.maximum(1 - np.asarray(chi)[:, None] / source_chi, 0) @ source_weight
+
+
+def plane_distances(redshift_max: float, box: float, omega_m: float) -> tuple[Array, Array]:
+    """Distance (Mpc/h) and scale factor of the middle of each plane in front of `redshift_max`, nearest first."""
+    planes = max(1, round(comoving_distance(redshift_max, omega_m) / box))
+    chi = (np.arange(planes) + 0.5) * box
+    redshift = np.linspace(0, 2 * redshift_max + 1, 20001)
+    return chi, 1 / (1 + np.interp(chi, comoving_distance(redshift, omega_m), redshift))
+
+
+@numba.njit(cache=True, nogil=True)
+def project(position: Array, axis: int, box: float, pixels: int) -> Array:
+    """Density contrast of the particles averaged along an axis of the box, cloud-in-cell.
+
+    Parameters
+    ----------
+    position : (n, 3), Mpc/h
+    axis : 0, 1 or 2; the other two, in cyclic order, become rows and columns
+    box : Mpc/h
+    pixels : of the plane, a side
+
+    Returns
+    -------
+    (pixels, pixels)
+    """
+    plane = np.zeros((pixels, pixels), np.float32)
+    per_length = pixels / box
+    weight = np.float32(pixels**2 / position.shape[0])
+    row_axis, column_axis = (axis + 1) % 3, (axis + 2) % 3
+    for n in range(position.shape[0]):
+        y, x = position[n, row_axis] * per_length, position[n, column_axis] * per_length
+        i, j = int(np.floor(y)), int(np.floor(x))
+        dy, dx = np.float32(y - i), np.float32(x - j)
+        i, j = i % pixels, j % pixels
+        i1, j1 = (i + 1) % pixels, (j + 1) % pixels
+        plane[i, j] += weight * (np.float32(1) - dy) * (np.float32(1) - dx)
+        plane[i, j1] += weight * (np.float32(1) - dy) * dx
+        plane[i1, j] += weight * dy * (np.float32(1) - dx)
+        plane[i1, j1] += weight * dy * dx
+    return plane - np.float32(1)
+
+
+def compensated(plane: Array) -> Array:
+    """A plane without the smoothing of `project` and of the bilinear interpolation in `add_plane`.
+
+    Both have the window sinc^2 along each axis; they are divided out, up to where exp(-(k / k_Nyquist)^8) ends it.
+
+    Parameters
+    ----------
+    plane : (pixels, pixels)
+
+    Returns
+    -------
+    (pixels, pixels), float32
+    """
+    modes = scipy.fft.rfft2(plane)
+    rows, columns = scipy.fft.fftfreq(len(plane))[:, None], scipy.fft.rfftfreq(len(plane))
+    window = (np.sinc(rows) * np.sinc(columns)) ** 4
+    ending = np.exp(-((4 * (rows**2 + columns**2)) ** 4))
+    return scipy.fft.irfft2(modes * (ending / window).astype(np.float32), plane.shape, overwrite_x=True)
+
+
+def simulate_box(
+    omega_m: float,
+    wavenumber: Array,
+    power: Array,
+    settings: BoxSettings,
+    redshift_max: float,
+    rng: np.random.Generator,
+    *,
+    nonlinear_power: Array,
+) -> Planes:
+    """Density planes of one N-body box, from today to `redshift_max`.
+
+    Parameters
+    ----------
+    wavenumber : (n,), h/Mpc
+    power, nonlinear_power : (n,), (Mpc/h)^3, matter power spectra today
+    redshift_max : of the most distant source
+    """
+    growth, ops = growth_factors(omega_m), mesh_ops(settings.backend)
+    box, mesh, pixels, descent = settings.box_mpc_h, settings.mesh, settings.plane_pixels, settings.descent
+    chi, times = plane_distances(redshift_max, box, omega_m)
+    advance = progress("N-body box", 1.0)
+    with within(advance, PHASES_SHARE):
+        modes = representative_modes(
+            wavenumber,
+            power,
+            nonlinear_power,
+            box=box,
+            mesh=settings.particles,
+            growth=growth,
+            candidates=settings.candidates,
+            rng=rng,
+        )
+    kernel = descent and ops.array(descent_kernel(box, mesh, settings=descent))
+    snapshots = evolve(
+        modes,
+        box=box,
+        growth=growth,
+        scale_factors=times[::-1],
+        mesh=mesh,
+        steps=settings.steps,
+        start_redshift=settings.start_redshift,
+        ops=ops,
+    )
+    delta = np.empty((3, len(chi), pixels, pixels), np.float32)
+    with within(advance, 1 - PHASES_SHARE):
+        for index, (a, position) in enumerate(snapshots):
+            if descent:
+                position = descended(position, kernel, a=a, box=box, settings=descent, ops=ops)
+            position = np.asarray(position)
+            for axis in range(3):
+                delta[axis, -1 - index] = compensated(project(position, axis, box, pixels))
+    return Planes(delta, chi, times, box, omega_m)
+
+
+@numba.njit(cache=True, nogil=True)
+def add_plane(kappa: Array, plane: Array, step: Array, corner: Array, points: int) -> None:
+    """Add to every pixel of `kappa` the mean of `points`^2 bilinear samples of the periodic `plane`.
+
+    Parameters
+    ----------
+    kappa : (ny, nx), changed in place
+    plane : (pixels, pixels), already in units of `kappa`
+    step : (2, 2), move on the plane (rows, columns; in its cells) for one map pixel along rows, columns
+    corner : (2,), place of the corner of pixel (0, 0) on the plane, in its cells
+    points : samples a side of a map pixel
+    """
+    pixels = plane.shape[0]
+    weight = np.float32(1 / points**2)
+    for row in range(kappa.shape[0]):
+        for column in range(kappa.shape[1]):
+            total = np.float32(0)
+            for m in range(points):
+                v = row + (m + 0.5) / points
+                for n in range(points):
+                    u = column + (n + 0.5) / points
+                    y = corner[0] + step[0, 0] * v + step[0, 1] * u
+                    x = corner[1] + step[1, 0] * v + step[1, 1] * u
+                    i, j = int(np.floor(y)), int(np.floor(x))
+                    dy, dx = np.float32(y - i), np.float32(x - j)
+                    i, j = i % pixels, j % pixels
+                    i1 = i + 1 if i + 1 < pixels else 0
+                    j1 = j + 1 if j + 1 < pixels else 0
+                    top = plane[i, j] + dx * (plane[i, j1] - plane[i, j])
+                    bottom = plane[i1, j] + dx * (plane[i1, j1] - plane[i1, j])
+                    total += top + dy * (bottom - top)
+            kappa[row, column] += weight * total
+
+
+def lensing_weights(planes: Planes, source_chi: Array, source_weight: Array) -> Array:
+    """Convergence of unit density contrast in each plane: 3/2 Omega_m (H0/c)^2 chi W(chi) / a dchi, (planes,).
+
+    Source: Bartelmann & Schneider 2001 (Phys. Rep. 340 291), eq. 6.16.
+    """
+    efficiency = lensing_efficiency(planes.chi_mpc_h, source_chi, source_weight)
+    return (
+        1.5 * planes.omega_m / HUBBLE_DISTANCE_MPC_H**2
+        * planes.chi_mpc_h * efficiency / planes.a * planes.box_mpc_h
+    )  # fmt: skip
+
+
+def convergence_map(
+    planes: Planes,
+    source_chi: Array,
+    source_weight: Array,
+    *,
+    pixels: int,
+    pixel_arcmin: float,
+    rng: np.random.Generator,
+) -> Array:
+    """A convergence map of one random walk through the planes.
+
+    kappa(theta) = 3/2 Omega_m (H0/c)^2 sum_j chi_j W(chi_j) / a_j delta_j(chi_j R_j theta + shift_j) dchi, with an
+    axis, a shift, a rotation and a reflection of their own for every plane. A pixel is the mean of as
+    many samples as it takes for them to lie closer together than the cells of the plane.
+
+    Parameters
+    ----------
+    source_chi : (sources,), Mpc/h
+    source_weight : (sources,), fraction of the sources at each distance; sums to 1
+    pixels : a side
+
+    Returns
+    -------
+    (pixels, pixels), float32, dimensionless
+    """
+    kappa = np.zeros((pixels, pixels), np.float32)
+    axes, count, cells, _ = planes.delta.shape
+    weights = lensing_weights(planes, source_chi, source_weight).astype(np.float32)
+    for index in range(count):
+        axis, angle = rng.integers(axes), rng.uniform(0, 2 * np.pi)
+        mirror, corner = rng.choice([-1.0, 1.0]), rng.uniform(0, cells, 2)
+        if weights[index] == 0:
+            continue
+        scale = planes.chi_mpc_h[index] * pixel_arcmin * RADIANS_PER_ARCMIN * cells / planes.box_mpc_h
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        step = scale * turn * np.array([mirror, 1.0])
+        part = np.zeros_like(kappa)
+        add_plane(part, planes.delta[axis, index], step, corner, max(1, int(np.ceil(scale))))
+        kappa += weights[index] * part
+    return kappa

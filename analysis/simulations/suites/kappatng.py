@@ -1,0 +1,173 @@
+"""kappaTNG: 10,000 maps of 5 x 5 deg through IllustrisTNG, each on 40 planes of sources, weighted to any n(z).
+
+Source: Osato, Liu & Haiman 2021 (MNRAS 502 5593).
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from analysis.core.files import BorderError
+from analysis.flatsky.maps import SPLITS
+from analysis.params import KappatngParams, TheoryParams
+from analysis.simulations.n_of_z import source_distribution
+from analysis.simulations.suites import archive, images
+from analysis.simulations.suites.records import NativeMap, Suite
+
+log = logging.getLogger(__name__)
+
+COSMOLOGY = {"h": 0.6774, "omega_m": 0.3089, "omega_b": 0.0486, "n_s": 0.9667}  # fixed by sigma_8, not a_s
+PIXELS = 1024
+PIXEL_ARCMIN = 5 * 60 / 1024
+REALISATIONS = 100  # LP numbers, each another stack of boxes
+RUNS = 100  # maps of one LP number: rotations and shifts of its boxes
+# redshifts of the sources in the groups z01 to z40
+PLANES = np.array(
+    [
+        [0.034467, 0.069515, 0.1051819, 0.14151, 0.178545, 0.216332, 0.254921, 0.294363, 0.334713, 0.376027],
+        [0.418368, 0.461799, 0.506387, 0.552205, 0.599329, 0.647838, 0.697818, 0.749361, 0.802561, 0.857522],
+        [0.914352, 0.973168, 1.034093, 1.09726, 1.162811, 1.230896, 1.301678, 1.37533, 1.45204, 1.532007],
+        [1.615449, 1.702597, 1.793703, 1.889038, 1.988896, 2.093596, 2.203481, 2.318928, 2.440344, 2.568175],
+    ]
+).ravel()
+
+
+def kappatng(params: KappatngParams, theory: TheoryParams) -> Suite:
+    """The suite, for the sources of `theory`, from an address or a folder.
+
+    Each file, of 40 planes, is downloaded when its map is read; all of them stay in `data/cache/suites`. A map's box
+    is its LP number: the first LP numbers train, the next validate, the next test.
+
+    Raises
+    ------
+    BorderError
+        If all sources lie in front of the first plane, or the splits want more LP numbers than there are.
+    """
+    weights, beyond = plane_weights(*source_distribution(theory.sources))
+    boxes = split_realisations(params)
+    if beyond > 0:
+        log.warning(
+            "%.2g of the sources lie beyond the last plane of kappatng, z = %g, and are taken to lie there",
+            beyond,
+            PLANES[-1],
+        )
+    used = np.flatnonzero(weights)
+    about = {
+        "suite": "kappaTNG (Osato, Liu & Haiman 2021)",
+        "source_redshifts": PLANES[used].tolist(),
+        "source_weights": weights[used].tolist(),
+        "beyond_last_plane": beyond,
+        "approximation": "sources between two planes are shared linearly between them, by redshift",
+    }
+    return Suite(PIXEL_ARCMIN, PIXELS, COSMOLOGY, about, partial(_read, params.address, boxes, weights))
+
+
+def plane_weights(redshift: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights of the planes that stand for a source distribution, and the share of the sources beyond the last.
+
+    Convergence is interpolated linearly between planes, and between the first and 0 at z = 0.
+
+    Parameters
+    ----------
+    redshift, share : (n,), (n,); shares sum to 1
+
+    Returns
+    -------
+    weights, beyond : (40,), float
+
+    Raises
+    ------
+    BorderError
+        If all sources lie in front of the first plane.
+    """
+    if redshift[share > 0].max() < PLANES[0]:
+        raise BorderError(
+            f"theory.sources lie at z = {redshift.max():g} at most, in front of the first plane of kappatng"
+            f" ({PLANES[0]:g}); give sources farther away."
+        )
+    nodes = np.append(0, PLANES)
+    hats = np.stack([np.interp(redshift, nodes, row) for row in np.eye(len(nodes))])  # 1 at a node, 0 at the others
+    return (hats @ share)[1:], float(share[redshift > PLANES[-1]].sum())
+
+
+def split_realisations(params: KappatngParams) -> dict[str, range]:
+    """LP numbers of each split, counted from 1: disjoint, so that no two splits see the same matter."""
+    ends = np.cumsum([1] + [getattr(params.realisations, split) for split in SPLITS]).tolist()
+    if ends[-1] - 1 > REALISATIONS:
+        raise BorderError(
+            f"simulations.kappatng.realisations are {ends[-1] - 1} LP numbers, but kappaTNG has {REALISATIONS}; lower"
+            " them."
+        )
+    return {split: range(ends[i], ends[i + 1]) for i, split in enumerate(SPLITS)}
+
+
+def _read(
+    address: str, boxes: Mapping[str, range], weights: np.ndarray, wanted: Mapping[str, int]
+) -> Iterator[NativeMap]:
+    """Maps of each split, spread evenly over its LP numbers; runs count from 1."""
+    for split in SPLITS:
+        most = RUNS * len(boxes[split])
+        if wanted[split] > most:
+            raise BorderError(
+                f"simulations.maps.{split} is {wanted[split]}, but {len(boxes[split])} LP numbers of kappaTNG hold"
+                f" {most}; lower it or raise simulations.kappatng.realisations.{split}."
+            )
+    for split in SPLITS:
+        each, more = divmod(wanted[split], len(boxes[split]))
+        for i, box in enumerate(boxes[split]):
+            for run in range(1, each + (i < more) + 1):
+                yield split, box, convergence(_file(address, box, run), weights)
+
+
+def _file(address: str, box: int, run: int) -> Path:
+    """The file of one run, downloaded where it is not at hand."""
+    name = f"LP{box:03d}/LP{box:03d}_run{run:03d}_maps.hdf5"
+    if archive.is_remote(address):
+        remote = f"{address.rstrip('/')}/{name}"
+        return archive.download(remote, archive.cached(remote), size=None, digest=None)
+    path = archive.local(address) / name
+    if not path.is_file():
+        raise BorderError(
+            f"{path} does not exist; set simulations.kappatng.address to a folder or address that has {name}, or lower"
+            " simulations.maps."
+        )
+    return path
+
+
+def convergence(path: Path, weights: np.ndarray) -> np.ndarray:
+    """Convergence of one file for sources spread over the planes by `weights`, float32; one plane at a time.
+
+    Parameters
+    ----------
+    weights : (40,)
+
+    Raises
+    ------
+    BorderError
+        If the file is no HDF5, or a plane is missing, of another size or not finite.
+    """
+    kappa = np.zeros((PIXELS, PIXELS))
+    try:
+        with h5py.File(path, "r") as handle:
+            for i in np.flatnonzero(weights):
+                kappa += weights[i] * _plane(handle, f"z{i + 1:02d}/kappa", path)
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise BorderError(f"{path} cannot be read as HDF5 ({reason}); delete it and fetch it again.") from error
+    return kappa.astype(np.float32)
+
+
+def _plane(handle: h5py.File, name: str, path: Path) -> np.ndarray:
+    """One plane of sources, checked."""
+    plane = handle.get(name)
+    if not isinstance(plane, h5py.Dataset):
+        raise BorderError(f"{path} has no dataset {name}; delete it and fetch it again.")
+    if plane.shape != (PIXELS, PIXELS):
+        raise BorderError(
+            f"{path}: {name} has shape {plane.shape}, expected {(PIXELS, PIXELS)}; give maps as they were published."
+        )
+    return images.checked(plane[()], f"{path}: {name}", PIXELS)

@@ -1,0 +1,193 @@
+"""What a table of unknown make probably means: its columns by their usual names, its units by where galaxies can be."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from astropy import units
+
+from analysis.core.files import BorderError
+from analysis.params import CatalogueTable, SkyUnits, TableColumns
+from analysis.sky.center import occupied_deg2
+from analysis.survey.galaxies.cuts import check_names, kept, named
+from analysis.survey.galaxies.opened import Opened, check_columns
+from analysis.survey.galaxies.totals import is_bias, is_response
+
+USUAL = {
+    "ra": "ra alpha_j2000 raj2000 ra_j2000 ra_deg radeg right_ascension alphawin_j2000 i_ra coord_ra ra_gal x_world"
+    " alpha",
+    "dec": "dec delta_j2000 dej2000 decj2000 dec_j2000 dec_deg decdeg decl declination deltawin_j2000 i_dec coord_dec"
+    " dec_gal y_world delta",
+    "e1": "e1 e_1 g1 g_1 gamma1 gamma_1 shear1 shear_1 e1_corr e1_iso e1_cal mcal_g_1 mcal_g1 g1_metacal autocal_e1"
+    " bias_corrected_e1 i_hsmshaperegauss_e1 ishape_hsm_regauss_e1 eps1 epsilon1",
+    "e2": "e2 e_2 g2 g_2 gamma2 gamma_2 shear2 shear_2 e2_corr e2_iso e2_cal mcal_g_2 mcal_g2 g2_metacal autocal_e2"
+    " bias_corrected_e2 i_hsmshaperegauss_e2 ishape_hsm_regauss_e2 eps2 epsilon2",
+    "weight": "weight weights w wt w_iso shape_weight shear_weight lensing_weight lensfit_weight mcal_w recal_weight"
+    " i_hsmshaperegauss_derived_weight ishape_hsm_regauss_derived_shape_weight nhweight_int wht",
+    "response": "r11 r_11 mcal_r11 mcal_r_11 rg11",
+    "multiplicative_bias": "m m_corr mbias m_bias shear_bias_m i_hsmshaperegauss_derived_shear_bias_m"
+    " ishape_hsm_regauss_derived_shear_bias_m",
+}
+REQUIRED = ("ra", "dec", "e1", "e2")
+CREDIBLE: Mapping[str, Callable[[np.ndarray], bool]] = {  # whether finite values can be what a name says
+    "weight": lambda values: np.mean(values >= 0) > 0.5,  # others may be codes of rows to cut
+    "response": lambda values: is_response(values.mean()),
+    "multiplicative_bias": lambda values: is_bias(values.mean()),
+}
+UNITS = (("deg", "deg"), ("rad", "rad"), ("hourangle", "deg"), ("arcmin", "arcmin"), ("arcsec", "arcsec"))
+DENSITIES = (0.05, 200.0)  # galaxies an arcmin^2 that a survey may have
+SHAPELIER = 4.0  # times as near to a filled square that a field must be in hours to have its RA in hours
+SAMPLED = 50_000
+
+
+def roles(names: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
+    """Names of columns by role: those given, the others by their usual names, as far as there are any.
+
+    Positions may be those of one astropy.coordinates.SkyCoord, whose columns are `NAME.ra` and `NAME.dec`.
+    """
+    lower = {name.strip().lower(): name for name in reversed(names)}
+    found = {
+        role: next((lower[name] for name in usual.split() if name in lower), None) for role, usual in USUAL.items()
+    }
+    for role in ("ra", "dec"):
+        parts = [name for name in names if name.lower().endswith(f".{role}")]
+        if found[role] is None and len(parts) == 1:
+            found[role] = parts[0]
+    return {role: name for role, name in (found | dict(given)).items() if name is not None}
+
+
+def suits(names: Sequence[str], given: Mapping[str, str]) -> bool:
+    """Whether a table with these columns has positions and ellipticities, and every column that is given."""
+    found = roles(names, given)
+    return set(REQUIRED) <= set(found) and set(found.values()) <= set(names)
+
+
+def guessed_columns(opened: Opened, given: Mapping[str, str]) -> dict[str, str]:
+    """Columns of a table by role, as `roles` has them.
+
+    Raises
+    ------
+    BorderError
+        If a role is unknown, or a position or ellipticity has no column.
+    """
+    unknown = [role for role in given if role not in USUAL]
+    if unknown:
+        raise BorderError(f"--columns has no {unknown[0]!r}; it takes {', '.join(USUAL)}.")
+    found = roles(opened.columns, given)
+    missing = [role for role in REQUIRED if role not in found]
+    if missing:
+        have = ", ".join(opened.columns[:30]) + (", ..." if len(opened.columns) > 30 else "")
+        raise BorderError(
+            f"{opened.path} has no column that is surely {' or '.join(missing)} (columns: {have}); name them, as in"
+            f" --columns {','.join(f'{role}=NAME' for role in missing)}."
+        )
+    return found
+
+
+def guessed_table(opened: Opened, table: CatalogueTable, given: Mapping[str, str]) -> tuple[CatalogueTable, str]:
+    """The entry of a table with columns and units, and a sentence on where the units come from.
+
+    Parameters
+    ----------
+    table : CatalogueTable
+        Its path, format, HDU or key, and cuts.
+    given : names of columns by role
+    """
+    found = guessed_columns(opened, given)
+    response = found.get("response")
+    second = (response or "").replace("11", "22")
+    if second != response and second in opened.columns:
+        response = [response, second]
+    entry = replace(
+        table,
+        columns=TableColumns(*(found.get(role) for role in (*REQUIRED, "weight"))),
+        response=response,
+        multiplicative_bias=found.get("multiplicative_bias"),
+    )
+    stated = [opened.units.get(name) for name in (entry.columns.ra, entry.columns.dec)]
+    if entry.units != SkyUnits():
+        return entry, "as given"
+    if any(stated):
+        return entry, "as the file states" if all(stated) else "as the file states for RA; degrees for Dec"
+    return _with_units(opened, entry)
+
+
+def credible(opened: Opened, entry: CatalogueTable, given: Mapping[str, str]) -> tuple[CatalogueTable, list[str]]:
+    """The entry without guessed columns whose values are no weight, response or bias, and sentences on these.
+
+    Parameters
+    ----------
+    given : names of columns by role
+        Which stay.
+    """
+    named_so = {"weight": entry.columns.weight, "response": entry.response}
+    named_so["multiplicative_bias"] = entry.multiplicative_bias
+    guessed = {role: np.ravel(name).tolist() for role, name in named_so.items() if name and role not in given}
+    names = [name for columns in guessed.values() for name in columns]
+    sample = zip(names, _sample(opened, names, entry.cuts)[1], strict=True) if names else ()
+    finite = {name: values[np.isfinite(values)] for name, values in sample}
+    told = []
+    for role, columns in guessed.items():
+        bad = [name for name in columns if not (finite[name].size and CREDIBLE[role](finite[name]))]
+        if bad:
+            values = ", ".join(f"{value:.3g}" for value in finite[bad[0]][:2]) or "text"
+            told.append(f"{bad[0]}, whose values ({values}, ...) are no {role}; --columns {role}=NAME names another")
+            none = {"columns": replace(entry.columns, weight=None)} if role == "weight" else {role: None}
+            entry = replace(entry, **none)
+    return entry, told
+
+
+def _with_units(opened: Opened, entry: CatalogueTable) -> tuple[CatalogueTable, str]:
+    """The entry with the first units in which its galaxies are no denser or sparser than surveys are.
+
+    Where these are degrees, RA may still be in hours: a field is then a narrow strip, or in two pieces at RA = 0.
+    """
+    number, (ra, dec) = _sample(opened, [entry.columns.ra, entry.columns.dec], entry.cuts)
+    able = {}  # places in deg, by units
+    for pair in UNITS:
+        places = [values * units.Unit(unit).to(units.deg) for values, unit in zip((ra, dec), pair, strict=True)]
+        if not (np.abs(places[1]) <= 90.000001).all() or not (np.abs(places[0] - 180) <= 540).all():
+            continue
+        density = number / (occupied_deg2(*places) * 3600) if number else 0
+        if DENSITIES[0] <= density <= DENSITIES[1]:
+            able[pair] = places
+    if not able:
+        told = "the file states none; degrees are taken, but no unit gives a density that surveys have: give --units"
+        return entry, told
+    best, hours = next(iter(able)), ("hourangle", "deg")
+    reason = "which give a density that surveys have; --units says otherwise"
+    ambiguous = best == ("deg", "deg") and hours in able and ra.min() >= 0 and ra.max() < 24
+    if ambiguous and _squareness(*able[hours]) > SHAPELIER * _squareness(*able[best]):
+        best, reason = hours, "in which the field is no strip, as it is in degrees; --units says otherwise"
+    if best == ("deg", "deg"):
+        return entry, f"the file states none; degrees, {reason}"
+    return replace(entry, units=SkyUnits(*best)), f"the file states none; {best[0]} and {best[1]}, {reason}"
+
+
+def _squareness(ra_deg: np.ndarray, dec_deg: np.ndarray) -> float:
+    """How near a field is to a filled square: its area over that of the square that holds it."""
+    sorted_ra = np.sort(ra_deg % 360)
+    widest_gap = np.diff(sorted_ra, append=sorted_ra[0] + 360).max()
+    width = (360 - widest_gap) * np.cos(np.deg2rad(dec_deg.mean()))
+    side = max(width, np.ptp(dec_deg))
+    return occupied_deg2(ra_deg, dec_deg) / side**2 if side > 0 else 0.0
+
+
+def _sample(opened: Opened, names: Sequence[str], cuts: str | None) -> tuple[int, np.ndarray]:
+    """How many galaxies pass the cuts, and columns of some of them, (names, n), as the file has them; text is NaN."""
+    wanted = list(dict.fromkeys([*names, *named(cuts)]))
+    check_names(cuts, opened.columns, str(opened.path))
+    check_columns(opened.path, wanted, opened.columns)
+    number, step, values = 0, 1, np.empty((len(names), 0))
+    for chunk in opened.chunks(wanted):
+        columns = [
+            chunk[name] if chunk[name].dtype.kind in "biuf" else np.full(len(chunk[name]), np.nan) for name in names
+        ]
+        found = np.stack([column.astype(np.float64) for column in columns])
+        if cuts is not None:
+            found = found[:, kept(cuts, chunk, str(opened.path))]
+        number += found.shape[1]
+        values = np.concatenate([values, found[:, ::step]], axis=1)
+        while values.shape[1] > 2 * SAMPLED:
+            values, step = values[:, ::2], 2 * step
+    return number, values

@@ -1,0 +1,211 @@
+"""`make descent`: the numbers of the descent that bring N-body boxes to halofit's power and halos to NFW profiles.
+
+Done once for each resolution of the N-body simulation; what it prints goes into `simulations.nbody.descent`.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from analysis.params import DescentParams, NbodyParams, Params, TheoryParams, load_params, stage_rng
+from analysis.simulations.expansion import growth_factors
+from analysis.simulations.lightcone import project
+from analysis.simulations.nbody.descent import descended, descent_kernel
+from analysis.simulations.nbody.evolve import evolve, representative_modes
+from analysis.simulations.nbody.mesh import Array, deposit, mesh_ops
+from analysis.simulations.theory import camb_results, matter_tables
+
+REDSHIFTS = np.array([0.0, 0.25, 0.7])
+K_EDGES = np.array([0.3, 0.6, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0])  # h/Mpc
+FITTED = slice(1, 8)  # bands that a descent changes and that boxes of 128 Mpc/h still resolve
+BOXES, HALOS = 2, 12  # boxes, and their largest halos
+RADII = (0.1, 0.2, 0.4)  # Mpc/h
+RHO_CRITICAL = 2.775e11  # solar masses / h in a cubic Mpc/h
+EVALUATIONS = 32
+
+
+@dataclass(frozen=True)
+class Halo:
+    """A halo of a snapshot: its `centre` (3,), the particles `near` it, and how many an NFW halo has within `RADII`."""
+
+    centre: Array
+    near: NDArray[np.integer]
+    expected: Array
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Positions (n, 3) in a box at a redshift, and its largest halos."""
+
+    redshift: float
+    position: Array
+    halos: tuple[Halo, ...]
+
+
+def main() -> None:
+    """Fit the descent of the N-body settings in params.yaml, and print it with what it leads to."""
+    params = load_params()
+    settings, halofit = params.simulations.nbody, halofit_bands(params.theory)
+    boxes = [snapshot for number in range(BOXES) for snapshot in snapshots(params, number)]
+    best = fitted(boxes, settings, halofit)
+    print(" ".join(f"{key}: {value:.3g}" for key, value in dataclasses.asdict(best).items()))
+    print(f"P(k) / halofit, k from {K_EDGES[0]} to {K_EDGES[-1]} h/Mpc; mass of halos / NFW within {RADII} Mpc/h")
+    for name, descent in (("no descent", None), ("descent", best)):
+        for z, (power, cores) in departures(boxes, settings, descent, halofit).items():
+            shown = (" ".join(f"{value:.2f}" for value in np.exp(values)) for values in (power, cores))
+            print(f"{name:10}  z = {z:<4g} {' ; '.join(shown)}")
+
+
+def halofit_bands(theory: TheoryParams) -> dict[float, Array]:
+    """Halofit matter power averaged over each band as its modes are in two dimensions, by redshift, (Mpc/h)^3."""
+    matter = camb_results(theory, REDSHIFTS).get_matter_power_interpolator(nonlinear=True)
+    bands = [np.linspace(low, high, 40) for low, high in pairwise(K_EDGES)]
+    return {z: np.array([np.average(matter.P(z, k), weights=k) for k in bands]) for z in REDSHIFTS}
+
+
+def snapshots(params: Params, number: int) -> Iterator[Snapshot]:
+    """A box at each redshift."""
+    settings, matter = params.simulations.nbody, matter_tables(params.theory)
+    growth, box = growth_factors(params.theory.omega_m), settings.box_mpc_h
+    modes = representative_modes(
+        *(np.asarray(matter[name]) for name in ("k", "linear", "halofit")),
+        box=box,
+        mesh=settings.particles,
+        growth=growth,
+        candidates=settings.candidates,
+        rng=stage_rng(params.seed, "descent", f"box {number}"),
+    )
+    times = {"scale_factors": 1 / (1 + REDSHIFTS[::-1]), "start_redshift": settings.start_redshift}
+    for a, position in evolve(modes, box=box, growth=growth, mesh=settings.mesh, steps=settings.steps, **times):
+        z = round(1 / a - 1, 6)
+        yield Snapshot(z, position, tuple(largest_halos(position, box, z, params.theory.omega_m)))
+
+
+def fitted(boxes: Sequence[Snapshot], settings: NbodyParams, halofit: Mapping[float, Array]) -> DescentParams:
+    """The descent nearest to halofit's power and to NFW halos, in the mean square of the logarithm."""
+    cell = settings.box_mpc_h / settings.mesh
+    start = np.array([np.log(0.35), np.log(0.9 / cell), -0.4])
+
+    def descent(x: Array) -> DescentParams:
+        amplitude, k_long = np.exp(x[:2]).tolist()
+        return DescentParams(amplitude=amplitude, growth=float(x[2]), k_long=k_long)
+
+    def loss(x: Array) -> float:
+        found = departures(boxes, settings, descent(x), halofit).values()
+        value = float(np.mean([np.mean(power[FITTED] ** 2) + np.mean(cores**2) for power, cores in found]))
+        print(f"  {value:.5f} at {descent(x)}", flush=True)
+        return value
+
+    simplex = start + np.vstack([np.zeros(3), np.diag([0.3, 0.2, 0.5])])
+    options = {"maxfev": EVALUATIONS, "initial_simplex": simplex, "fatol": 1e-4, "xatol": 1e-2}
+    return descent(minimize(loss, start, method="Nelder-Mead", options=options).x)
+
+
+def departures(
+    boxes: Sequence[Snapshot],
+    settings: NbodyParams,
+    descent: DescentParams | None,
+    halofit: Mapping[float, Array],
+) -> dict[float, tuple[Array, Array]]:
+    """By redshift the mean logarithm of power over halofit's in each band, and of masses over NFW's in `RADII`."""
+    box, ops = settings.box_mpc_h, mesh_ops("numba")
+    kernel = descent and descent_kernel(box, settings.mesh, settings=descent)
+    found: dict[float, list] = {z: [] for z in halofit}
+    for snapshot in boxes:
+        position, z = snapshot.position, snapshot.redshift
+        if descent:
+            position = descended(position, kernel, a=1 / (1 + z), box=box, settings=descent, ops=ops)
+        power = projected_power(position, box, settings.plane_pixels, K_EDGES) / halofit[z]
+        cores = np.mean([core_ratios(position, halo, box) for halo in snapshot.halos], axis=0)
+        found[z].append((np.log(power), cores))
+    return {z: tuple(np.mean(part, axis=0) for part in zip(*values, strict=True)) for z, values in found.items()}
+
+
+def largest_halos(position: Array, box: float, redshift: float, omega_m: float) -> Iterator[Halo]:
+    """The densest places of a box, and the mass that NFW halos of their size have within `RADII` on the sky.
+
+    Sizes are those of spheres of 200 times the mean density, which the mesh of the forces resolves; concentrations are
+    the mean ones of such halos.
+
+    Source: Navarro, Frenk & White 1997; Duffy et al. 2008 (MNRAS 390 L64), table 1; Bartelmann 1996, eq. 7.
+    """
+    cells = int(box)
+    particle = RHO_CRITICAL * omega_m * box**3 / len(position)
+    order = np.argsort(deposit(position, box, cells), axis=None)[::-1]
+    taken: list[Array] = []
+    for corner in np.column_stack(np.unravel_index(order[:5000], (cells,) * 3)) * (box / cells):
+        if any(np.abs(_offset(corner - other, box)).max() < 4 for other in taken):
+            continue
+        near = np.flatnonzero((np.abs(_offset(position - corner, box)) < 5).all(axis=1))
+        centre = _centre(position[near], corner, box, (0.8,))
+        distance = np.sort(np.linalg.norm(_offset(position[near] - centre, box), axis=1))
+        inside = (distance > 0.5) & (distance < 3)
+        sphere = 4 / 3 * np.pi * distance**3 * RHO_CRITICAL * omega_m
+        last = np.flatnonzero(inside & (np.arange(len(distance)) * particle > 200 * sphere))
+        taken.append(centre)
+        if len(last):
+            mass, radius = last[-1] * particle, distance[last[-1]]
+            concentration = 10.14 * (mass / 2e12) ** -0.081 * (1 + redshift) ** -1.01
+            yield Halo(centre, near, last[-1] * nfw_projected(np.array(RADII) / radius, concentration))
+        if len(taken) == HALOS:
+            return
+
+
+def nfw_projected(radius: Array, concentration: float) -> Array:
+    """Mass of an NFW halo within projected radii in units of its own, over its mass, (n,)."""
+    x = np.asarray(radius) * concentration
+    root = np.sqrt(np.abs(1 - x**2))
+    angle = np.where(x < 1, np.arccosh(1 / np.minimum(x, 1)), np.arccos(1 / np.maximum(x, 1)))
+    shape = np.where(root > 0, angle / np.maximum(root, 1e-12), 1.0)
+    return (np.log(x / 2) + shape) / (np.log1p(concentration) - concentration / (1 + concentration))
+
+
+def core_ratios(position: Array, halo: Halo, box: float) -> Array:
+    """Logarithm of the mass of a halo within `RADII`, seen along each axis, over an NFW halo's, (n,)."""
+    near = position[halo.near]
+    offset = _offset(near - _centre(near, halo.centre, box, (0.6, 0.4, 0.25)), box)
+    counts = np.zeros(len(RADII))
+    for axis in range(3):
+        along, across = np.abs(offset[:, axis]), np.hypot(*np.delete(offset, axis, axis=1).T)
+        counts += [np.sum((across < radius) & (along < 3)) / 3 for radius in RADII]
+    return np.log(np.maximum(counts, 1) / halo.expected)
+
+
+def _offset(difference: Array, box: float) -> Array:
+    """The nearest periodic image of a difference of positions."""
+    return (difference + box / 2) % box - box / 2
+
+
+def _centre(near: Array, start: Array, box: float, radii: Sequence[float]) -> Array:
+    """The place where the particles within each radius, from the widest to the narrowest, have their mean."""
+    centre = np.asarray(start, float)
+    for radius in radii:
+        for _ in range(8):
+            offset = _offset(near - centre, box)
+            inside = np.linalg.norm(offset, axis=1) < radius
+            centre = centre + (offset[inside].mean(axis=0) if inside.any() else 0.0)
+    return centre
+
+
+def projected_power(position: Array, box: float, pixels: int, edges: Array) -> Array:
+    """Matter power of a box in bands of wavenumber, windows divided out, (bands,), (Mpc/h)^3.
+
+    The box is seen along its three axes; a projection has the power of the modes at right angles to it, and no mesh in
+    three dimensions is as fine as a plane.
+    """
+    rows, columns = np.fft.fftfreq(pixels)[:, None], np.fft.rfftfreq(pixels)
+    k = 2 * np.pi * pixels / box * np.hypot(rows, columns)
+    window = (np.sinc(rows) * np.sinc(columns)) ** 4
+    copies = np.broadcast_to(np.where((columns == 0) | (columns == 0.5), 1.0, 2.0), k.shape)
+    modes, _ = np.histogram(k, edges, weights=copies)
+    total = 0.0
+    for axis in range(3):
+        power = np.abs(scipy.fft.rfft2(project(position, axis, box, pixels))) ** 2 / window
+        total = total + np.histogram(k, edges, weights=copies * power)[0]
+    return total / (3 * modes) * box**3 / pixels**4

@@ -1,0 +1,174 @@
+"""Results of long runs, kept in `data/released/<profile>/`, and whether they still belong to the code beside them."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from analysis.core.files import BorderError, read_json, sha256, write_json
+from analysis.core.paths import DATA, ROOT
+from analysis.core.provenance import code_hash
+from analysis.judge.released import DEFAULT, RELEASED, STAGES, release_digest
+from analysis.params import Params, load_params
+from analysis.params.load import composed
+
+SHOWN = {  # what Git shows of a run of the default profile, and where it lies; in data/, in the same place below it
+    "figures/run": "figures",
+    "notebooks/run": "notebooks/executed",
+    **{
+        f"data/{name}": f"data/released/{DEFAULT}/{name}"
+        for name in (
+            "benchmark/metrics.json",
+            "calibration",
+            "clusters/metrics.json",
+            "clusters/results",
+            "nulls",
+            "prior/metrics.json",
+            "rivals/metrics.json",
+            "seconds",
+            "timings",
+            "training.json",
+            "validation/definitions.json",
+            "validation/metrics.json",
+            "validation/rivals.ecsv",
+        )
+    },
+}
+UNKEPT = (".gif",)  # made in seconds, and a megabyte
+KEPT = {  # of the network, everything
+    "calibration": ("metrics.json", "ranks_own.ecsv", "ranks_sky.ecsv"),
+    "clusters": ("metrics.json", "results/injection.ecsv", "results/cosmos_clusters.ecsv"),
+    "validation": ("metrics.json", "results/accuracy.ecsv", "rivals.ecsv"),
+}
+
+
+def show(root: Path = ROOT) -> list[str]:
+    """Copy figures, executed notebooks, metrics and tables of the run in the tree to where Git keeps them (`SHOWN`).
+
+    Returns
+    -------
+    list of str
+        Paths of the copies, from `root`.
+
+    Raises
+    ------
+    BorderError
+        If the run is not of the default profile, or has not come to its end.
+    """
+    profile = load_params(root / "params.yaml").profile
+    missing = [name for name in SHOWN if "benchmark" not in name and not (root / name).exists()]
+    if profile != DEFAULT or missing:
+        why = f"of the profile {profile}" if profile != DEFAULT else f"without {missing[0]}"
+        raise BorderError(f"the run in this tree is {why}; run `dvc repro` with the profile {DEFAULT} first")
+    copies = []
+    for source, target in SHOWN.items():
+        files = [root / source] if (root / source).is_file() else sorted((root / source).glob("*.*"))
+        for file in (file for file in files if file.suffix not in UNKEPT and not file.name.startswith(".")):
+            copy = root / target / file.name if (root / source).is_dir() else root / target
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+            copies.append(copy.relative_to(root).as_posix())
+    return copies
+
+
+def main(network_only: bool) -> None:
+    """Keep the results that lie in `data/`: the network, its calibration, and what else belongs to them.
+
+    Of the default profile what Git shows is kept (`show`); its network is in the DVC remote.
+    """
+    params = load_params()
+    if params.profile == DEFAULT and not network_only:
+        print(f"{len(show())} files released; `make readme paper` brings their numbers into the text")
+        return
+    folder = RELEASED / params.profile
+    release(ROOT / "params.yaml", DATA, RELEASED, network_only=network_only)
+    heavy = [folder / "score"]
+    if not network_only:
+        from analysis.tools.recheck import keep_mocks  # which imports this module
+
+        keep_mocks(params, DATA, folder)
+        heavy.append(folder / "mocks")
+    # what is not text is kept by DVC, as every such result is; `dvc push` then puts it into the store
+    names = [str(path.relative_to(ROOT)) for path in heavy]
+    subprocess.run([sys.executable, "-m", "dvc", "add", *names], cwd=ROOT, check=True)
+
+
+def release(path: Path, data: Path, folder: Path, root: Path = ROOT, *, network_only: bool = False) -> None:
+    """Copy what is kept of a run into the folder of releases, with the digests of what it rests on.
+
+    A long run may end with its calibration, or with its clusters: what is of other code, and a validation that gathered
+    another calibration, is left out.
+    One released before stays, marked as it is, while the network is the same.
+
+    Parameters
+    ----------
+    path : params.yaml of the run
+    network_only : of a run that was not calibrated
+
+    Raises
+    ------
+    BorderError
+        If there is no calibration, or code or parameters are not those that made it, or not the profile's.
+    """
+    params = load_params(path)
+    profile, settings = params.profile, yaml.safe_load(path.read_text(encoding="utf-8"))
+    changed = [
+        key for key, value in composed(profile, root=root).items() if key != "compute" and settings[key] != value
+    ]
+    if changed:
+        raise BorderError(
+            f"params.yaml departs from the profile {profile} in {', '.join(changed)}; only a profile is released:"
+            f" change conf/profile/{profile}.yaml, or compose it with `dvc exp run -S profile={profile}`"
+        )
+    parts = [] if network_only else _whole_parts(params, data, root)
+    weights = [place / "score" / "network.weights.h5" for place in (data, folder / profile)]
+    same = all(path.is_file() for path in weights) and sha256(weights[0]) == sha256(weights[1])
+    for part in ("score", *(parts if same else STAGES)):  # what else is there of this network stays, its digest too
+        shutil.rmtree(folder / profile / part, ignore_errors=True)
+    for part in ("score", *parts):
+        names = KEPT.get(part) or sorted(file.name for file in (data / part).iterdir())
+        for name in names:
+            target = folder / profile / part / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(data / part / name, target)
+    record, kept = data / "training.json", folder / profile / "training.json"
+    if record.is_file() and read_json(record)["network"] == sha256(weights[0]):
+        shutil.copyfile(record, kept)
+    elif not same:
+        kept.unlink(missing_ok=True)
+    mark(profile, parts, folder, root, anew=not same)
+
+
+def _whole_parts(params: Params, data: Path, root: Path) -> list[str]:
+    """What can be released besides the network."""
+    whole = {part: all((data / part / name).is_file() for name in names) for part, names in KEPT.items()}
+    found = {part: read_json(data / part / "metrics.json") for part in KEPT if whole[part]}
+    fresh = []
+    if whole["calibration"] and found["calibration"]["code"] == code_hash("calibrate", params, root):
+        fresh.append("calibration")
+    if whole["clusters"] and found["clusters"]["injection"]["code"] == code_hash("clusters", params, root):
+        fresh.append("clusters")
+    if (
+        "calibration" in fresh
+        and whole["validation"]
+        and found["validation"]["calibration"] == found["calibration"]
+        and found["validation"]["code"] == code_hash("validate", params, root)
+    ):
+        fresh.append("validation")
+    if not fresh:
+        why = "was made by other code or parameters" if whole["calibration"] else "is missing"
+        raise BorderError(
+            f"data/calibration {why}, and data/clusters too; run `dvc repro calibrate` or `dvc repro clusters` with the"
+            f" profile {params.profile} first, or release the network alone with `python -m analysis release --network`"
+        )
+    return fresh
+
+
+def mark(profile: str, parts: Sequence[str], folder: Path = RELEASED, root: Path = ROOT, *, anew: bool = False) -> None:
+    """Write down that parts of a release are what code and parameters make now; with `anew`, that no other is."""
+    record = folder / profile / "release.json"
+    digest = {} if anew or not record.is_file() else read_json(record)["digest"]
+    write_json(record, {"digest": digest | {part: release_digest(part, profile, root) for part in parts}})

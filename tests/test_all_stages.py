@@ -1,0 +1,270 @@
+"""All stages on the profile `tiny`, as `dvc` runs them: outputs, file contract, kills, another source of maps."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import yaml
+from astropy.io import fits
+from astropy.wcs import WCS
+from pipeline import shell
+from test_archive import serving
+
+from analysis.core.paths import ROOT
+from analysis.core.provenance import code_hash, pipeline_stages
+from analysis.core.tree import project_files
+from analysis.flatsky.maps import load_maps
+from analysis.flatsky.power import gaussian_field, wavenumbers
+from analysis.params import load_params
+from analysis.params.load import composed
+
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+STAGES = pipeline_stages()
+APART = {"benchmark"}  # stages that a plain `dvc repro` leaves alone
+pytestmark = pytest.mark.long
+
+
+def cloned(folder):
+    """Clone the repository as it lies here, changes included, and nothing that git ignores."""
+    for path in project_files():
+        copy = folder / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    for command in (
+        "git init --quiet",
+        "git config user.name tests",
+        "git config user.email tests@localhost",
+        "git add --all",
+        "git commit --quiet --message=clone",
+    ):
+        done = shell(command, folder)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """Make a clone that the tests of this module share."""
+    return cloned(tmp_path_factory.mktemp("clone"))
+
+
+@pytest.fixture(scope="module")
+def tiny(clone):
+    """The clone after every stage ran on the profile `tiny`."""
+    mirror = os.environ.get("DATA_MIRROR", "")
+    environment = {"DATA_MIRROR": str(ROOT / mirror)} if mirror and "://" not in mirror else {}
+    done = shell("dvc exp run -S profile=tiny", clone, **environment)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-6000:]
+    return clone
+
+
+def test_every_output_is_there(tiny):
+    lock = yaml.safe_load((tiny / "dvc.lock").read_text())["stages"]
+    outputs = [entry["path"] for stage in lock.values() for entry in stage["outs"]]
+    assert {stage.partition("@")[0] for stage in lock} == set(STAGES) - APART
+    assert [path for path in outputs if not (tiny / path).exists()] == []
+    assert [path for path in outputs if (tiny / path).is_file() and (tiny / path).stat().st_size == 0] == []
+    executed = {path.stem for path in (tiny / "notebooks" / "run").iterdir()}
+    unlisted = {f"catalogue_{field}" for field in PARAMS["catalogue"]["fields"]}  # Git keeps all else of this stage
+    assert {f"notebooks/run/{name}.ipynb" for name in executed - unlisted} <= set(outputs)
+
+
+def test_git_sees_no_result_of_a_run(tiny):
+    """But for the observations, which are of another grid in this profile."""
+    changed = {line[3:] for line in shell("git status --short", tiny).stdout.splitlines()}
+    assert changed <= {"dvc.lock", "params.yaml", *(name for name in changed if name.startswith("data/observation/"))}
+    assert "dvc.lock" in changed
+
+
+def test_nothing_is_left_to_run(tiny):
+    done = shell("dvc repro", tiny)
+    assert done.returncode == 0, done.stderr
+    assert "Data and pipelines are up to date." in done.stdout + done.stderr
+    assert "Running stage" not in done.stdout
+
+
+def test_a_changed_figure_colour_reruns_the_stages_of_pictures_alone(tiny):
+    path = tiny / "params.yaml"
+    before = path.read_text()
+    path.write_text(before.replace("colormap: inferno", "colormap: viridis"))
+    assert path.read_text() != before
+    done = shell("dvc status --json dvc.yaml", tiny)
+    path.write_text(before)
+    assert list(json.loads(done.stdout)) == ["method", "figures"]
+
+
+def test_metrics_are_shown(tiny):
+    shown = json.loads(shell("dvc metrics show --json", tiny).stdout)[""]["data"]
+    gathered = shown["data/validation/metrics.json"]["data"]
+    assert {"accuracy", "spectrum", "prior", "sampler", "cosmos"} <= set(gathered)
+
+
+def image(hdus, name, shape):
+    """Data of an image HDU that keeps the file contract."""
+    hdu = hdus[name]
+    assert hdu.header["BITPIX"] == -32
+    assert hdu.data.shape == shape
+    assert np.isfinite(hdu.data).all()
+    assert "BUNIT" in hdu.header
+    wcs = WCS(hdu.header).celestial
+    centre = wcs.pixel_to_world_values((shape[-1] - 1) / 2, (shape[-2] - 1) / 2)
+    np.testing.assert_allclose(centre, PARAMS["fields"]["cosmos"]["center_deg"], atol=1e-4)
+    scale = np.abs(wcs.wcs.cdelt * np.diag(wcs.wcs.get_pc())) * 60
+    np.testing.assert_allclose(scale, composed("tiny")["grid"]["pixel_arcmin"])
+    return hdu.data
+
+
+def header_cards(tiny, hdus, stage):
+    """Check the cards that say how a file was made."""
+    header = hdus["PRIMARY"].header
+    assert header["PROFILE"] == "tiny"
+    assert header["SEED"] == PARAMS["seed"]
+    assert header["SOURCE"]
+    assert header["CODEHASH"] == code_hash(stage, load_params(tiny / "params.yaml"), tiny)
+
+
+@pytest.mark.parametrize("field", PARAMS["catalogue"]["fields"])
+def test_observation_keeps_the_file_contract(tiny, field):
+    with fits.open(tiny / "data" / "observation" / f"{field}.fits") as hdus:
+        header_cards(tiny, hdus, f"catalogue@{field}")
+        weight = image(hdus, "WEIGHT", (2, 32, 32))
+        shear = image(hdus, "SHEAR", (2, 32, 32))
+        count = hdus["COUNT"].data
+    assert weight.min() == 0 < weight.max()
+    assert count.shape == (32, 32)
+    np.testing.assert_array_equal(weight[0] > 0, count > 0)
+    assert 0.001 < shear[weight > 0].std() < 0.2
+
+
+def test_mocks_keep_the_file_contract(tiny):
+    paths = sorted((tiny / "data" / "mocks").glob("*.fits"))
+    assert [path.stem for path in paths] == ["test_00", "test_01", "validation_00", "validation_01"]
+    truths = []
+    for path in paths:
+        with fits.open(path) as hdus:
+            header_cards(tiny, hdus, "mocks")
+            truths.append(image(hdus, "TRUTH", (32, 32)))
+            image(hdus, "SHEAR", (2, 32, 32))
+            image(hdus, "WEIGHT", (2, 32, 32))
+            assert hdus["COUNT"].data.shape == (32, 32)
+    assert len({truth.tobytes() for truth in truths}) == len(truths)
+    assert 1e-4 < np.std(truths) < 0.1
+
+
+@pytest.mark.parametrize("name", PARAMS["sample"]["fields"])
+def test_samples_keep_the_file_contract(tiny, name):
+    with fits.open(tiny / "data" / "samples" / f"{name}.fits") as hdus:
+        header_cards(tiny, hdus, f"sample@{name}")
+        samples = image(hdus, "SAMPLES", (2, 32, 32))
+        mean = image(hdus, "MEAN", (32, 32))
+        std = image(hdus, "STD", (32, 32))
+        assert len(hdus["CHAIN"].data) >= 2
+    np.testing.assert_allclose(samples.mean(axis=0), mean, atol=1e-6)
+    assert (std > 0).mean() > 0.99
+    assert not np.array_equal(samples[0], samples[1])
+
+
+@pytest.mark.parametrize("name", PARAMS["sample"]["fields"])
+def test_baselines_keep_the_file_contract(tiny, name):
+    with fits.open(tiny / "data" / "baselines" / f"{name}.fits") as hdus:
+        header_cards(tiny, hdus, f"baselines@{name}")
+        images = [hdu for hdu in hdus[1:] if hdu.is_image]
+        assert images
+        for hdu in images:
+            assert image(hdus, hdu.name, hdu.data.shape).shape[-2:] == (32, 32)
+
+
+def test_figures_are_whole(tiny):
+    for path in (tiny / "figures" / "run").iterdir():
+        start = {".pdf": b"%PDF-", ".png": b"\x89PNG", ".gif": b"GIF89a"}[path.suffix]
+        assert path.read_bytes().startswith(start)
+        assert path.stat().st_size > 5000
+
+
+def killed_after(seconds, command, folder, begun):
+    """Start a command and kill it, with all that it started, a while after a file appears; False if it was faster."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    process = psutil.Popen(command.split(), cwd=folder, env={**os.environ, "PATH": path}, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not list(folder.glob(begun)):
+        time.sleep(0.02)
+    time.sleep(seconds)
+    family = [*process.children(recursive=True), process]
+    alive = process.poll() is None
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    psutil.wait_procs(family, timeout=30)
+    return alive
+
+
+def test_sampling_killed_at_random_moments_ends_with_the_same_bits(tiny):
+    path, command = tiny / "data" / "samples" / "cosmos.fits", "python -m analysis run sample name=cosmos"
+    undisturbed = path.read_bytes()
+    path.unlink()
+    kills = [
+        killed_after(seconds, command, tiny, ".work/sample@cosmos/*/under_way_0.npz")
+        for seconds in np.random.default_rng(11).uniform(0, 0.3, size=2)
+    ]
+    assert any(kills), "the stage was over before it was killed"
+    done = shell(command, tiny)
+    assert done.returncode == 0, done.stderr
+    assert path.read_bytes() == undisturbed
+    assert list((tiny / ".work" / "sample@cosmos").iterdir()) == []
+    assert [file.name for file in path.parent.iterdir() if file.name.startswith(".")] in ([], [".gitignore"])
+
+
+# other simulations
+
+
+def suite_archive(maps):
+    """Make a small archive of MassiveNuS's layout: skewed maps of its own size and pixel scale."""
+    ell = np.maximum(wavenumbers((512, 512), 3.5 * 60 / 512), 100)
+    gaussian = gaussian_field((ell / 1000) ** -1.2, maps, rng=np.random.default_rng(1))
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as archive:
+        for number, field in enumerate(gaussian / gaussian.std()):
+            kappa = (0.02 * (np.exp(0.5 * field) - np.exp(0.125))).astype(np.float32)
+            image = io.BytesIO()
+            fits.PrimaryHDU(kappa).writeto(image)
+            member = tarfile.TarInfo(f"Maps10/WLconv_z1.00_{number + 1:04d}r.fits")
+            member.size = image.tell()
+            image.seek(0)
+            archive.addfile(member, image)
+    return packed.getvalue()
+
+
+def test_a_published_suite_from_download_to_trained_network(tmp_path):
+    """Maps come from a server that breaks off once; nothing of an N-body box is made."""
+    content, folder = suite_archive(12), cloned(tmp_path)
+    with serving(content=content, drops=[len(content) // 2]) as server:
+        choices = {
+            "profile": "tiny",
+            "simulations": "massivenus",
+            "simulations.massivenus.address": server.address.replace("maps.tgz", "MassiveNu_fid_z1.tgz"),
+            "simulations.massivenus.bytes": len(content),
+            "simulations.massivenus.sha256": f'"{hashlib.sha256(content).hexdigest()}"',
+        }
+        arguments = " ".join(f"-S {key}={value}" for key, value in choices.items())
+        done = shell(f"dvc exp run {arguments} train", folder, NO_PROXY="127.0.0.1")
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+        assert len(server.asked) == 2
+        assert server.asked[1].startswith("bytes=")
+    metrics = json.loads((folder / "data" / "simulations" / "metrics.json").read_text())
+    assert metrics["source"] == "massivenus"
+    about = json.loads((folder / "data" / "simulations" / "maps.json").read_text())
+    assert about["splits_share_boxes"] is True
+    train = load_maps(folder / "data" / "simulations", "train").kappa
+    assert train.shape == (4, 44, 44)
+    assert json.loads((folder / "data" / "score" / "metrics.json").read_text())["parameters"] > 0
+    assert not list((folder / ".work").glob("simulations/*/box_*"))
