@@ -46,5 +46,5 @@ def test_the_best_row_is_on_top():
 
 def test_a_tree_without_git_is_told_in_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(ablation, "ROOT", tmp_path)
-    with pytest.raises(BorderError, match="this tree has no .git; clone the project"):
+    with pytest.raises(BorderError, match=r"this tree has no \.git; clone the project"):
         ablation.main("tiny", 1, 1)
