@@ -1,3 +1,4 @@
+# make help     these lines
 # make repro    every figure, from the data: environment, then `dvc repro`
 # make test     environment, then the tests, but for the long ones
 # make test-all every test: the whole pipeline on a small profile, servers, a browser, faults, long chains too
@@ -32,8 +33,11 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
 PYTEST := $(RUN) python -m pytest -n auto --dist loadfile
 
-.PHONY: repro no-git test test-long test-all committed lint readme paper page verify bench descent published ablation \
+.PHONY: help repro no-git test test-long test-all committed lint readme paper page verify bench descent published ablation \
   release recheck faults guide licences audit lock
+
+help:
+	@sed -n 's/^# //p; /^$$/q' Makefile
 
 repro: $(READY) $(NO_GIT)
 	$(RUN) dvc repro
