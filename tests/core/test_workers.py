@@ -98,7 +98,7 @@ def test_a_worker_killed_in_the_middle_changes_no_bit(tmp_path):
     """)
     (tmp_path / "run.py").write_text(script)
     run = subprocess.Popen([sys.executable, "run.py"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": PATHS})
-    deadline = time.time() + 60
+    deadline = time.time() + 200
     while not begun(diary) and time.time() < deadline:
         time.sleep(0.05)
     name, process = begun(diary)[0]
