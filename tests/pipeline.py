@@ -7,6 +7,11 @@ from pathlib import Path
 
 import nbformat
 
+from analysis.core.paths import ROOT
+
+FOLDERS = (ROOT, ROOT / "tests", *sorted(path for path in (ROOT / "tests").iterdir() if path.is_dir()))
+PATHS = os.pathsep.join(map(str, FOLDERS))  # PYTHONPATH of a process that imports tests and their helpers
+
 
 def shell(command, folder, **environment):
     """A finished command, run in `folder` with the Python of this test."""

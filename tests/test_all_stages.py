@@ -19,7 +19,7 @@ import yaml
 from astropy.io import fits
 from astropy.wcs import WCS
 from pipeline import shell
-from test_archive import serving
+from range_server import serving
 
 from analysis.core.paths import ROOT
 from analysis.core.provenance import code_hash, pipeline_stages

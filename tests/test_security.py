@@ -29,9 +29,9 @@ MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "she
 CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "subprocess.getoutput", "yaml.unsafe_load"}
 CALLS |= {"subprocess.getstatusoutput", "yaml.full_load", "tempfile.mktemp", "pandas.read_pickle"}
 JUSTIFIED = {
-    ("tests/test_lightcone.py", "import pickle"),  # that records survive the way to a worker
-    ("tests/test_suites.py", "import pickle"),  # that pickled maps are refused
-    ("tests/test_suites.py", "np.save(path, content, allow_pickle=True)"),
+    ("tests/simulations/test_lightcone.py", "import pickle"),  # that records survive the way to a worker
+    ("tests/simulations/test_suites.py", "import pickle"),  # that pickled maps are refused
+    ("tests/simulations/test_suites.py", "np.save(path, content, allow_pickle=True)"),
 }
 
 
@@ -172,7 +172,7 @@ SECRETS = {
 }
 NO_SECRETS = {
     ("tests/servers.py", 'PASSWORD = "astronomer"'),  # of servers that live as long as a test
-    ("tests/test_archive.py", "https://name:secret@a.org"),  # that it does not reach the name of a file
+    ("tests/simulations/test_archive.py", "https://name:secret@a.org"),  # that it does not reach the name of a file
 }
 
 

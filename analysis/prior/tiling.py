@@ -84,7 +84,8 @@ def tiled(network: Callable, tiles: Tiles) -> Callable:
         if max(ny, nx) <= tiles.window:
             return network(inputs, training=training)
         (top, rows), (left, columns) = (_windows(side, tiles) for side in (ny, nx))
-        starts = ops.convert_to_tensor(np.array([(0, y, x, 0) for y in top for x in left], "int32"))
+        corners = np.array([(0, y, x, 0) for y in top for x in left], "int32")
+        starts = ops.convert_to_tensor(corners)
         kept = ops.convert_to_tensor(np.array([row[:, None] & column for row in rows for column in columns]))
         shape = (n, rows.shape[1], columns.shape[1], channels + 1)
 
@@ -98,7 +99,8 @@ def tiled(network: Callable, tiles: Tiles) -> Callable:
         # input and output travel in one array: each window waits for the one before, and none are held side by side
         state = ops.concatenate([maps, ops.zeros_like(maps[..., :1])], axis=-1)
         begun = (ops.convert_to_tensor(0, "int32"), state)
-        done = ops.while_loop(lambda number, _: number < len(starts), step, begun, maximum_iterations=len(starts))
+        windows = len(corners)  # a tensor of TensorFlow's graphs has no length
+        done = ops.while_loop(lambda number, _: number < windows, step, begun, maximum_iterations=windows)
         return done[1][..., channels:]
 
     return call

@@ -85,8 +85,10 @@ def main(profile: str, minutes: float, jobs: int) -> None:
     Raises
     ------
     BorderError
-        If an experiment failed, the tree lacks the profile's simulations, or it holds uncommitted changes.
+        If an experiment failed, the tree lacks the profile's simulations, holds uncommitted changes, or is no clone.
     """
+    if not (ROOT / ".git").exists():
+        raise BorderError("experiments of DVC are kept by Git, and this tree has no .git; clone the project instead")
     stale = yaml.safe_load(_heard(*DVC, "status", "--json", "simulations"))
     if load_params().profile != profile or stale:
         raise BorderError(

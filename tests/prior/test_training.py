@@ -10,8 +10,8 @@ import time
 
 import numpy as np
 import pytest
+from pipeline import PATHS
 
-from analysis.core.paths import ROOT
 from analysis.flatsky.power import gaussian_field, periodogram, wavenumbers
 from analysis.params import GridParams, load_params
 from analysis.prior.score import prior_score
@@ -145,7 +145,7 @@ numpy.savez(out, *prior.network.get_weights(), loss=history["loss"])
 
 @pytest.mark.long
 def test_a_training_killed_at_a_random_moment_ends_with_the_same_bits(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    environment = {**os.environ, "PYTHONPATH": PATHS}
 
     def train(folder, out):
         command = [sys.executable, "-W", "ignore", "-c", TRAINING, str(tmp_path / folder), str(tmp_path / out)]
@@ -218,7 +218,7 @@ def on_devices(count):
         **os.environ,
         "KERAS_BACKEND": "jax",
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+        "PYTHONPATH": PATHS,
     }
     return subprocess.run([sys.executable, "-c", DEVICES], env=environment, capture_output=True, text=True, check=False)
 

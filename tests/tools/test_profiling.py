@@ -1,7 +1,7 @@
 """The profile of a sample: its parts add up, and it names what it timed."""
 
 import numpy as np
-from test_score import POWER, SETTINGS
+from small_prior import POWER, SETTINGS
 
 from analysis.params import load_params
 from analysis.prior.network import build_network

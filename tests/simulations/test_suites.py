@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 from astropy.io import fits
-from test_archive import serving
+from range_server import serving
 
 from analysis.core.files import BorderError
 from analysis.params import (

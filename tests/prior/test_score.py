@@ -4,10 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+from small_prior import POWER, SETTINGS, shifted
 
 from analysis.core.files import BorderError
-from analysis.flatsky.power import wavenumbers
-from analysis.params import load_params
 from analysis.prior.network import build_network
 from analysis.prior.score import (
     Prior,
@@ -21,10 +20,6 @@ from analysis.prior.score import (
     prior_score,
     save_prior,
 )
-
-TRAIN = load_params().train
-SETTINGS = dataclasses.replace(TRAIN.network, widths=[4, 8, 16], blocks=1)
-POWER = 4e-3 * (np.maximum(wavenumbers((16, 16), 0.82), 500) / 500) ** -1.5
 
 
 def prior():
@@ -49,13 +44,6 @@ def test_a_new_network_leaves_the_gaussian_score():
     np.testing.assert_array_equal(
         np.asarray(prior_score(prior(), kappa, sigma)), np.asarray(gaussian_score(kappa, sigma, prior().power))
     )
-
-
-def shifted(one, by=0.1):
-    """The prior after its weights were moved, so that the network says something."""
-    rng = np.random.default_rng(3)
-    one.network.set_weights([w + by * rng.standard_normal(w.shape) for w in one.network.get_weights()])
-    return one
 
 
 def test_what_stands_out_of_the_noise_is_left_as_it_is():

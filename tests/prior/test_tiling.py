@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from test_score import POWER, SETTINGS, shifted
+from small_prior import POWER, SETTINGS, shifted
 
 from analysis.core.files import BorderError
 from analysis.flatsky.backend import compiled

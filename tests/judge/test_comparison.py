@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from astropy.table import Table
-from test_validation import GRID, MASK, mocks_and_samples
+from small_mocks import GRID, MASK, mocks_and_samples
 
 from analysis.core.files import BorderError
 from analysis.core.tables import load_table, save_table

@@ -4,6 +4,8 @@ import dataclasses
 
 import pytest
 
+from analysis.core.files import BorderError
+from analysis.tools import ablation
 from analysis.tools.ablation import LEVELS, ROWS, ablation_table, experiment_name, row_params
 
 
@@ -40,3 +42,9 @@ def test_the_best_row_is_on_top():
     table = ablation_table({"worse": reached(0.95), "better": reached(0.9)})
     assert list(table["row"]) == ["better", "worse"]
     assert table["mean_error"][0] == pytest.approx(0.9)
+
+
+def test_a_tree_without_git_is_told_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(ablation, "ROOT", tmp_path)
+    with pytest.raises(BorderError, match=r"this tree has no \.git; clone the project"):
+        ablation.main("tiny", 1, 1)

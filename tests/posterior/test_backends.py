@@ -7,9 +7,9 @@ import sys
 
 import numpy as np
 import pytest
-from test_score import POWER, SETTINGS, shifted
+from pipeline import PATHS
+from small_prior import POWER, SETTINGS, shifted
 
-from analysis.core.paths import ROOT
 from analysis.flatsky.backend import compiled
 from analysis.flatsky.power import resampled_power
 from analysis.params import load_params
@@ -53,8 +53,7 @@ def found(tmp_path_factory):
     one = Prior(POWER.astype("float32"), 0.82, network, 1.0, (0.002, 1.0), margin=2, skip=True, highest=0.5)
     save_prior(shifted(one, by=0.02), SETTINGS, folder)
     code = f"import numpy, test_backends as t; numpy.savez({str(folder / 'jax.npz')!r}, **t.results({str(folder)!r}))"
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": paths}
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": PATHS}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return results(folder), np.load(folder / "jax.npz"), results(folder, "bfloat16")
