@@ -195,7 +195,9 @@ def _allowed(tolerance: Tolerance, name: str, here: Mapping, there: Mapping) -> 
 def _agrees(value: object, expected: object, allowed: float) -> bool:
     """Whether two values lie within what is allowed of each other; text, and what is absent, must be the same."""
     if isinstance(value, int | float) and isinstance(expected, int | float):
-        rounding = 0.0 if isinstance(expected, int) else 10.0 ** (1 - DIGITS) * abs(expected)  # of the digits that are written
+        rounding = (
+            0.0 if isinstance(expected, int) else 10.0 ** (1 - DIGITS) * abs(expected)
+        )  # of the digits that are written
         return abs(value - expected) <= allowed * (1 + 1e-9) + rounding
     return value == expected
 
