@@ -136,8 +136,8 @@ def sampler_rows(params: Params) -> Iterator[Row]:
     """The sampler with the Gaussian prior, under a field's mask, against exact draws and the Wiener map."""
     from analysis.flatsky.power import binned_c_ell, crop_power
     from analysis.flatsky.statistics import multipole_edges
-    from analysis.posterior.likelihood import gaussian_posterior_draws
     from analysis.posterior.sampler import annealer
+    from analysis.posterior.wiener import gaussian_posterior_draws
     from analysis.prior.score import Prior
     from analysis.rivals.baselines import wiener_filter
     from analysis.simulations.theory import convergence_c_ell
@@ -166,8 +166,8 @@ def small_mock_rows(params: Params) -> Iterator[Row]:
     from analysis.flatsky.maps import central_crops
     from analysis.flatsky.power import binned_c_ell, crop_power, gaussian_field
     from analysis.judge.calibration import BANDS, piece_of_field
-    from analysis.posterior.likelihood import gaussian_posterior_draws
     from analysis.posterior.sampler import annealer
+    from analysis.posterior.wiener import gaussian_posterior_draws
     from analysis.prior.score import Prior
     from analysis.simulations.theory import convergence_c_ell
     from analysis.sky import load_observation

@@ -9,7 +9,8 @@ from keras import ops
 
 from analysis.flatsky.backend import compiled
 from analysis.params import SampleParams
-from analysis.posterior.sampler.gibbs import bridge, descent, renoised
+from analysis.posterior.diffusion import bridge, descent
+from analysis.posterior.likelihood import renoised
 from analysis.prior.score import Prior, shifted_mean
 
 REPEATS = 5

@@ -26,6 +26,7 @@ def theory():
     return convergence_c_ell(load_params().theory)
 
 
+@pytest.mark.long
 def test_theory_agrees_with_the_lensing_source_spectra_of_camb(theory):
     assert largest_departure(theory, *camb_source_c_ell(load_params().theory)) < 0.01
 

@@ -36,7 +36,7 @@ def _measured(path: str, show: Callable[[float, float], str] = with_error) -> tu
     return show, path, f"{path}_err"
 
 
-SKIP, SPLIT = "code/analysis/prior/score.py", "code/analysis/posterior/sampler/gibbs.py"
+SKIP, SPLIT = "code/analysis/prior/score.py", "code/analysis/posterior/likelihood.py"
 OWN, SKY = "calibration", "calibration/sky"
 NBODY = "settings/quick/simulations/nbody"
 NUMBERS = {  # macro: how it is written, and the paths of what is written

@@ -5,7 +5,7 @@ import pytest
 
 from analysis.flatsky.power import binned_c_ell
 from analysis.flatsky.statistics import multipole_edges
-from analysis.posterior.sampler import chain_statistics, convergence_table
+from analysis.posterior.diagnostics import chain_statistics, convergence_table
 
 SIDE, PIXEL = 32, 1.0
 
