@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 
 from analysis.core.files import atomic
-from analysis.core.processes import pool_of_processes
+from analysis.core.workers import pool_of_processes
 from analysis.flatsky.maps import MapSet, central_crops
 from analysis.flatsky.power import binned_c_ell, resampled_power
 from analysis.flatsky.statistics import multipole_edges

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from analysis.core.files import BorderError
 from analysis.core.paths import DATA, ROOT
-from analysis.core.processes import pool_of_processes
+from analysis.core.workers import pool_of_processes
 from analysis.core.tables import save_table
 from analysis.flatsky.maps import load_maps
 from analysis.flatsky.power import load_power, periodogram

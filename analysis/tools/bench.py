@@ -16,7 +16,7 @@ import numpy as np
 
 from analysis.core.files import BorderError, read_json, write_json
 from analysis.core.paths import DATA, ROOT
-from analysis.core.processes import pool_of_processes
+from analysis.core.workers import pool_of_processes
 from analysis.params import Params, TheoryParams, load_params, stage_rng
 from analysis.tools.survey_cost import survey_rows
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from analysis.core.download import download
 from analysis.core.files import BorderError
 from analysis.flatsky.maps import SPLITS
 from analysis.params import KappatngParams, TheoryParams
@@ -128,7 +129,7 @@ def _file(address: str, box: int, run: int) -> Path:
     name = f"LP{box:03d}/LP{box:03d}_run{run:03d}_maps.hdf5"
     if archive.is_remote(address):
         remote = f"{address.rstrip('/')}/{name}"
-        return archive.download(remote, archive.cached(remote), size=None, digest=None)
+        return download(remote, archive.cached(remote), digest=None)
     path = archive.local(address) / name
     if not path.is_file():
         raise BorderError(

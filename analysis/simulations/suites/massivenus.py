@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
+from analysis.core.download import download
 from analysis.core.files import BorderError, sha256
 from analysis.flatsky.maps import SPLITS
 from analysis.params import MassivenusParams, TheoryParams
@@ -60,7 +61,7 @@ def _at_hand(params: MassivenusParams) -> Path:
     """The suite's folder, or its archive, whose digest is right."""
     if archive.is_remote(params.address):
         path = archive.cached(params.address)
-        return archive.download(params.address, path, size=params.bytes, digest=params.sha256)
+        return download(params.address, path, size=params.bytes, digest=params.sha256)
     path = archive.local(params.address)
     if path.is_dir():
         return path
