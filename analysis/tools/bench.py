@@ -134,8 +134,7 @@ def map_rows(params: Params) -> Iterator[Row]:
 
 def sampler_rows(params: Params) -> Iterator[Row]:
     """The sampler with the Gaussian prior, under a field's mask, against exact draws and the Wiener map."""
-    from analysis.flatsky.power import binned_c_ell, crop_power
-    from analysis.flatsky.statistics import multipole_edges
+    from analysis.flatsky.power import binned_c_ell, crop_power, multipole_edges
     from analysis.posterior.likelihood import gaussian_posterior_draws
     from analysis.posterior.sampler import annealer
     from analysis.prior.score import Prior
