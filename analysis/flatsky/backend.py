@@ -111,7 +111,9 @@ def device_use() -> list[str]:
     if lines and shutil.which("nvidia-smi"):
         command = ["nvidia-smi", "--query-gpu=index,utilization.gpu,memory.used", "--format=csv,noheader"]
         with suppress(subprocess.TimeoutExpired):  # a driver that hangs must not hang the training
-            lines += subprocess.run(command, capture_output=True, text=True, check=False, timeout=10).stdout.splitlines()
+            lines += subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=10
+            ).stdout.splitlines()
     return lines
 
 

@@ -198,7 +198,7 @@ def _highest_around(maps: np.ndarray) -> np.ndarray:
 
 
 def _disc(shape: tuple[int, int], x: float, y: float, radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows, columns and distances of the pixels whose centres lie within `radius` of a place, at least its own pixel."""
+    """Rows, columns and distances of the pixels whose centres lie within `radius` of a place, or its own pixel."""
     rows, columns = np.indices(shape)
     distance = np.hypot(columns - x, rows - y)
     return (*(near := np.nonzero(distance <= max(radius, np.sqrt(0.5)))), distance[near])

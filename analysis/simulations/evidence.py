@@ -105,7 +105,7 @@ def of_pixel_scale(published: Table, pixel_arcmin: float) -> Table | None:
 
 
 def summary(table: Table) -> dict:
-    """The main numbers of an evidence table: power over halofit, and skewness, with the published map where it serves."""
+    """The main numbers of an evidence table: power over halofit and skewness, with those of the published map."""
     rows = {name: table[table["statistic"] == name] for name in ("c_ell", "skewness")}
     ratio = np.asarray(rows["c_ell"]["mean"] / rows["c_ell"]["theory"])
     first = rows["skewness"][0]

@@ -47,7 +47,7 @@ def deposit(position: Array, box: float, mesh: int) -> Array:
     return count
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)  # reordered sums are a third faster, and every run has the same order
+@numba.njit(cache=True, nogil=True, fastmath=True)  # reordered sums are a third faster, in the same order every run
 def gather(potential: Array, position: Array, box: float) -> Array:
     """Minus the gradient of `potential` at the particles, (n, 3): fourth-order differences, cloud-in-cell.
 

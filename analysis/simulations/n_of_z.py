@@ -1,4 +1,4 @@
-"""Redshift distribution of the sources (one plane, a file, or a Smail form), and the lensing efficiency that it gives."""
+"""Redshift distribution of the sources (one plane, a file, or a Smail form), and their lensing efficiency."""
 
 import numpy as np
 

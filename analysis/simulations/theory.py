@@ -10,7 +10,7 @@ SPEED_OF_LIGHT_KM_S = 299792.458
 
 
 def camb_results(params: TheoryParams, redshifts: np.ndarray, k_max: float = 100.0):
-    """Results of CAMB for a flat cosmology with massless neutrinos, with matter power at `redshifts` up to `k_max` h/Mpc."""
+    """Results of CAMB for flat space and massless neutrinos, with matter power at `redshifts` up to `k_max` h/Mpc."""
     import camb
 
     cosmology = camb.set_params(

@@ -268,9 +268,8 @@ def pipeline_rows(params: Params) -> Iterator[Row]:
 def _box(params: Params, number: int) -> tuple[float, float, list[np.ndarray]]:
     """One box: CPU seconds to evolve it, peak memory (GB), power over halofit in `K_EDGES` before and after descent."""
     from analysis.simulations.expansion import growth_factors
-    from analysis.simulations.nbody.descent import descended, descent_kernel
-    from analysis.simulations.nbody.evolve import evolve, representative_modes
-    from analysis.simulations.nbody.mesh import MeshOps
+    from analysis.simulations.mesh import MeshOps
+    from analysis.simulations.nbody import descended, descent_kernel, evolve, representative_modes
     from analysis.simulations.theory import matter_tables
     from analysis.tools.descent_fit import projected_power
 
