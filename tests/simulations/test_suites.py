@@ -309,7 +309,7 @@ def test_kappatng_from_an_address_is_fetched_map_by_map(tng, tmp_path, monkeypat
     monkeypatch.setattr(archive, "CACHE", tmp_path / "cache")
     content = (tng / "LP001" / "LP001_run001_maps.hdf5").read_bytes()
     with serving(content=content, drops=[1000]) as server:
-        monkeypatch.setattr(archive, "WAIT_S", 0.0)
+        monkeypatch.setattr("analysis.core.download.WAIT_S", 0.0)
         maps = kappatng(tng_params(server.address), theory(redshift=1.0)).read(WANTED)
         assert server.asked == []
         next(maps)

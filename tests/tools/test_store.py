@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 import servers
+from analysis.tools.store import NO_PLACE, _explain
 
 from analysis.core.files import BorderError
-from analysis.tools.store import NO_PLACE, _explain
 
 FILES = {"kappa.txt": "0.1 0.2\n" * 4000, "gamma.txt": "0.3\n"}
 INSPECT = """
