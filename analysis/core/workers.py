@@ -89,8 +89,8 @@ def scatter(task: Callable, tasks: Mapping[Path, tuple], compute: "ComputeParams
                 future.result()
             except KilledWorker:
                 raise BorderError(
-                    f"{DEATHS} workers died over one of {len(missing)} {what}, most often because memory was short; raise"
-                    f" compute.memory_gb ({compute.memory_gb:g}), or lower compute.processes"
+                    f"{DEATHS} workers died over one of {len(missing)} {what}, most often because memory was short;"
+                    f" raise compute.memory_gb ({compute.memory_gb:g}), or lower compute.processes"
                 ) from None
 
 

@@ -16,7 +16,6 @@ import pytest
 from astropy.io import fits
 from range_server import serving
 
-from analysis.core import download as core_download
 from analysis.core.files import BorderError
 from analysis.core.paths import ROOT
 from analysis.params import (
@@ -306,7 +305,7 @@ def test_kappatng_from_an_address_is_fetched_map_by_map(tng, tmp_path, monkeypat
     monkeypatch.setattr(reading, "CACHE", tmp_path / "cache")
     content = (tng / "LP001" / "LP001_run001_maps.hdf5").read_bytes()
     with serving(content=content, drops=[1000]) as server:
-        monkeypatch.setattr(core_download, "WAIT_S", 0.0)
+        monkeypatch.setattr("analysis.core.download.WAIT_S", 0.0)
         maps = kappatng.open_suite(tng_params(server.address), theory(redshift=1.0)).read(WANTED)
         assert server.asked == []
         next(maps)
