@@ -9,8 +9,7 @@ from astropy.table import Table
 
 from analysis.core.files import BorderError
 from analysis.flatsky.maps import central_crops
-from analysis.flatsky.power import binned_c_ell
-from analysis.flatsky.statistics import multipole_edges
+from analysis.flatsky.power import binned_c_ell, multipole_edges
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,7 @@ import yaml
 from analysis.core.files import BorderError, expanded
 from analysis.core.paths import ROOT
 from analysis.params import SUFFIXES, CatalogueTable, SkyUnits, TableColumns
-from analysis.params.expression import parsed
-from analysis.params.types import name_like
+from analysis.params.types import name_like, parsed
 from analysis.survey.commands import training_command
 from analysis.survey.galaxies import Opened, open_table
 from analysis.survey.galaxies.guess import credible, guessed_table, suits

@@ -8,7 +8,7 @@ from functools import reduce
 import numpy as np
 
 from analysis.core.files import BorderError
-from analysis.params.expression import joined, names, parsed
+from analysis.params.types import joined, names, parsed
 
 COMPARISONS = {
     ast.Eq: operator.eq,
@@ -60,7 +60,7 @@ def kept(cuts: str, columns: Mapping[str, np.ndarray], what: str) -> np.ndarray:
     Parameters
     ----------
     cuts : str
-        As `params.expression.parsed` takes it.
+        As `params.types.parsed` takes it.
     columns : (n,) each, numbers, truths or text
     what : str
         The file, for the error.

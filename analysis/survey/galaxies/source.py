@@ -5,10 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from requests.exceptions import RequestException
-
-from analysis.core.download import CACHE, SourceUnavailable, download, verified
-from analysis.core.files import BorderError, sha256
+from analysis.core.download import CACHE, download, verified
+from analysis.core.files import BorderError
 from analysis.core.paths import ROOT
 from analysis.params import CatalogueTable
 from analysis.survey.galaxies.fits_table import open_fits
@@ -46,16 +44,7 @@ def located(table: CatalogueTable, *, cache: Path = CACHE / "tables") -> Path:
             raise BorderError(f"the catalogue {table.path} is not at {looked}; correct `path`, or set DATA_MIRROR.")
     address = table.path if _is_address(table.path) else f"{mirror}/{table.path}"
     copy = cache / table.sha256[:16] / (Path(urlsplit(address).path).name or "table")
-    if copy.exists() and sha256(copy) == table.sha256:
-        return copy
-    try:
-        return download(address, table.sha256, copy)
-    except (RequestException, ValueError) as error:
-        if isinstance(error, BorderError):
-            raise
-        raise SourceUnavailable(
-            f"{address} does not answer ({type(error).__name__}); restore the network, or give `path` as a file."
-        ) from None
+    return download(address, copy, digest=table.sha256)
 
 
 def open_table(path: Path, table: CatalogueTable, *, suits: Callable[[Sequence[str]], bool] | None = None) -> Opened:
