@@ -18,7 +18,7 @@ from analysis.core.tables import load_table
 from analysis.judge.calibration import STATISTICS, CutOut
 from analysis.judge.injection import injection_rng, sampled_halo
 from analysis.judge.mock_runs import calibrated, mock_rng, small_mocks
-from analysis.judge.released import RELEASED
+from analysis.judge.results import RELEASED
 from analysis.judge.validation import accuracy_table
 from analysis.params import Params, checked_params, stage_rng
 from analysis.params.load import composed
