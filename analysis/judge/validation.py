@@ -40,7 +40,7 @@ CONVENTIONS = {"accuracy": (remy_rmse, remy_pearson), "accuracy_in_mask": (in_ma
 def mock_estimates(
     mocks: Sequence[Mock], samples: np.ndarray, power: np.ndarray, smoothing_arcmin: float
 ) -> dict[str, np.ndarray]:
-    """Maps of mocks by the baselines, and the posterior's mean and median, (mocks, ny, nx) each.
+    """Maps of mocks by the baselines, posterior mean and posterior median, (mocks, ny, nx) each.
 
     Parameters
     ----------
@@ -64,8 +64,8 @@ def accuracy_table(mocks: Sequence[Mock], estimates: Mapping[str, np.ndarray], s
     Returns
     -------
     Table
-        `mock`, `box`, `method`, and for either convention `rmse`, `pearson`, and what the mean of infinitely many
-        samples would have, `mse_infinite` and `pearson_infinite`: not rmse^2 and pearson for the posterior mean only.
+        `mock`, `box`, `method`, and for either convention `rmse` and `pearson`, and `mse_infinite` and
+        `pearson_infinite` of the mean of infinitely many samples; other methods than the posterior mean repeat theirs.
     """
     mask = mocks[0].observation.mask
     rows = []
@@ -186,7 +186,7 @@ def comparison_table(
 
 
 def gaussian_samples(path: Path, wiener: np.ndarray) -> np.ndarray:
-    """Samples of the Gaussian posterior of mocks of one mask, whose spread about the Wiener map no data change.
+    """Samples of the Gaussian posterior of mocks of one mask, whose scatter about the Wiener map is that of all data.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def gaussian_samples(path: Path, wiener: np.ndarray) -> np.ndarray:
 
 
 def by_multipole(mocks: Sequence[Mock], estimates: Mapping[str, np.ndarray], edges: np.ndarray) -> dict:
-    """Power of every method's maps over the truths', and their correlation, in bins of multipole, inside the mask.
+    """Power of each method's masked maps over that of the truths, and their correlation, in bins of multipole.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def by_multipole(mocks: Sequence[Mock], estimates: Mapping[str, np.ndarray], edg
 
 
 def posterior_spread(mocks: Sequence[Mock], samples: np.ndarray, edges: np.ndarray) -> dict:
-    """Whether posterior samples of mocks are as rough as the truths, as skewed, and as far from them as they should.
+    """Power, one-point distribution and mean square error of posterior samples of mocks, compared with the truths.
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ def posterior_spread(mocks: Sequence[Mock], samples: np.ndarray, edges: np.ndarr
 def sampler_health(
     folder: Path, names: Iterable[str], mocks: Sequence[Mock], mock_samples: np.ndarray, training_max: float
 ) -> dict:
-    """Cost and health of the runs of `sample.fields` whose samples a folder holds; runaways of the test mocks too."""
+    """Cost and health of the runs of `sample.fields` in a folder of samples; runaways include those of test mocks."""
     truths = np.stack([mock.truth for mock in mocks])
     samples = [load_samples(folder / f"{name}.fits") for name in names]
     chains = [load_chain(folder / f"{name}.fits") for name in names]
@@ -267,7 +267,7 @@ def sampler_health(
 
 
 def stage_metrics(data: Path, fields: Sequence[str]) -> dict:
-    """What the stages before this one measured.
+    """Metrics of the stages that run before `validate`.
 
     Parameters
     ----------
@@ -275,25 +275,12 @@ def stage_metrics(data: Path, fields: Sequence[str]) -> dict:
     fields : `catalogue.fields`
     """
     observation = {name: read_json(data / "observation" / f"{name}_metrics.json") for name in fields}
-    folders = {
-        "theory": "theory",
-        "simulations": "simulations",
-        "mocks": "mocks",
-        "train": "score",
-        "prior": "prior",
-        "rivals": "rivals",
-        "calibration": "calibration",
-    }
-    return (
-        {
-            "observation": {
-                name: {key: value for key, value in values.items() if key != "definition"}
-                for name, values in observation.items()
-            }
-        }
-        | {stage: read_json(data / folder / "metrics.json") for stage, folder in folders.items()}
-        | read_json(data / "clusters" / "metrics.json")
-    )
+    for metrics in observation.values():
+        metrics.pop("definition", None)
+    stages = ("theory", "simulations", "mocks", "train", "prior", "rivals", "calibration")
+    folders = {stage: data / ("score" if stage == "train" else stage) for stage in stages}
+    gathered = {stage: read_json(folder / "metrics.json") for stage, folder in folders.items()}
+    return {"observation": observation} | gathered | read_json(data / "clusters" / "metrics.json")
 
 
 def _with_errors(quantities: Mapping[str, tuple]) -> dict:
@@ -303,7 +290,7 @@ def _with_errors(quantities: Mapping[str, tuple]) -> dict:
 
 
 def _errors_at_peaks(mocks: Sequence[Mock], maps: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Map less truth at the truth's in-mask peaks of at least `HIGH_PEAK`, mock by mock."""
+    """Errors of maps at the in-mask peaks of the truths of at least `HIGH_PEAK`, mock by mock."""
     mask = mocks[0].observation.mask
     return [peak_errors(kappa, mock.truth, mask, lowest=HIGH_PEAK) for kappa, mock in zip(maps, mocks, strict=True)]
 
@@ -330,7 +317,7 @@ def _peak_rms(mocks: Sequence[Mock], maps: np.ndarray) -> tuple[float, float]:
 
 
 def _coverage68(mocks: Sequence[Mock], samples: np.ndarray) -> tuple[float, float]:
-    """Share of observed pixels whose truth lies in the central 68 % of its samples."""
+    """Share of observed pixels with the truth in the central 68 % of the samples."""
     mask = mocks[0].observation.mask
     shares = [
         coverage(rank(mock.truth[mask], each[:, mask]), len(each), 0.68)

@@ -6,7 +6,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +21,7 @@ from analysis.core.files import BorderError, atomic, read_json
 from analysis.core.paths import ROOT
 from analysis.judge.results import load_result, results_shown
 from analysis.params import Params, load_params
-from analysis.report.page.origin import Origin, commit_of, origin_of, recorded_stages
+from analysis.report.page.origin import commit_of, origin_of, recorded_stages
 from analysis.report.readme import tables_of
 
 if TYPE_CHECKING:
@@ -61,32 +61,6 @@ class Page:
 
     text: str
     missing: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure, embedded in the page.
-
-    Attributes
-    ----------
-    name : of the figure
-    caption : also its alternative text
-    address : `data:` URL
-    width, height : pixels
-    origin, commit : how the figure was made, and the commit that contains it
-    seconds : wall time of its stage, None if not measured
-    sources : how the data in the figure were made
-    """
-
-    name: str
-    caption: str
-    address: str
-    width: int
-    height: int
-    origin: Origin
-    commit: str
-    seconds: float | None
-    sources: Sequence[Origin]
 
 
 def main(name: str) -> None:
@@ -130,8 +104,8 @@ def build(params: Params, name: str, root: Path, tables: Callable[[], Mapping[st
         scripts=scripts,
         profile=params.profile,
         commit=commit_of(root),
-        first=next((picture for picture in pictures if picture.name == FIRST), None),
-        pictures=[picture for picture in pictures if picture.name != FIRST],
+        first=next((picture for picture in pictures if picture["name"] == FIRST), None),
+        pictures=[picture for picture in pictures if picture["name"] != FIRST],
         tables=shown,
         explorer=explored,
         missing=missing,
@@ -162,7 +136,7 @@ def figure_path(name: str, root: Path) -> str:
     return made if (root / made).is_file() else f"figures/{name}.png"
 
 
-def _pictures(root: Path, missing: list[str]) -> list[Picture]:
+def _pictures(root: Path, missing: list[str]) -> list[dict]:
     """Every figure that is there."""
     stages = recorded_stages(root)
     times = {file.stem: read_json(file) for file in sorted((results_shown(root) / "timings").glob("*.json"))}
@@ -173,25 +147,25 @@ def _pictures(root: Path, missing: list[str]) -> list[Picture]:
     return [_picture(name, stages, times, root) for name in there]
 
 
-def _picture(name: str, stages: Mapping[str, Mapping], times: Mapping[str, Mapping], root: Path) -> Picture:
-    """The figure `name` as WebP, with its origin by the records `stages` and `times`."""
+def _picture(name: str, stages: Mapping[str, Mapping], times: Mapping[str, Mapping], root: Path) -> dict:
+    """The figure `name` as WebP, the origin of figure and data by the records `stages`, the seconds of its stage."""
     path, content = figure_path(name, root), io.BytesIO()
     with PIL.Image.open(root / path) as full:
         width = min(WIDTH, full.width)
         height = round(width * full.height / full.width)
         full.convert("RGB").resize((width, height), PIL.Image.Resampling.LANCZOS).save(content, "WEBP", quality=QUALITY)
     origin = origin_of(path, stages, root, made_as=f"figures/run/{name}.png")
-    return Picture(
-        name,
-        CAPTIONS[name]["caption"],
-        f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}",
-        width,
-        height,
-        origin,
-        commit_of(root, path),
-        times.get(origin.stage.replace("@", "_"), {}).get("wall_s"),
-        [origin_of(source, stages, root) for source in CAPTIONS[name]["data"] if (root / source).exists()],
-    )
+    return {
+        "name": name,
+        "caption": CAPTIONS[name]["caption"],
+        "address": f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}",
+        "width": width,
+        "height": height,
+        "origin": origin,
+        "commit": commit_of(root, path),
+        "seconds": times.get(origin.stage.replace("@", "_"), {}).get("wall_s"),
+        "sources": [origin_of(source, stages, root) for source in CAPTIONS[name]["data"] if (root / source).exists()],
+    }
 
 
 def _tables(tables: Callable[[], Mapping[str, Callable[[], str]]], missing: list[str]) -> list[dict]:
