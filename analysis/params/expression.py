@@ -26,7 +26,7 @@ def parsed(text: str) -> ast.expr:
 
     Columns, numbers, strings, comparisons, arithmetic, parentheses, `and or not`, and `& | ~`, which mean the same and
     bind as loosely. The name of a column that is not one word stands in backticks, one within it twice. The tree is
-    never compiled: `galaxies.cuts` walks it.
+    never compiled: `survey.cuts` walks it.
 
     Raises
     ------
