@@ -115,10 +115,10 @@ def faults_table(faults: Mapping, render: Callable = markdown) -> str:
 
     Parameters
     ----------
-    faults : as `make faults` keeps it, or nothing
+    faults : counts of data/released/faults.json, or nothing
     """
     if not faults:
-        return "None are kept: `make faults` makes them."
+        return "No counts are kept."
     rows = [[kind, f"{n['faults']}", f"{n['survived']}"] for kind, n in faults["kinds"].items()]
     rows.append(["all", f"{faults['faults']}", f"{faults['survived']}"])
     return render(["what was struck", "times", "survived"], rows)

@@ -13,8 +13,7 @@ from scipy.ndimage import binary_fill_holes, label
 from analysis.core.files import BorderError, expanded
 from analysis.core.paths import ROOT
 from analysis.params import SUFFIXES, CatalogueTable, SkyUnits, TableColumns
-from analysis.params.expression import parsed
-from analysis.params.types import name_like
+from analysis.params.types import name_like, parsed
 from analysis.sky import Grid, Observation, training_command
 from analysis.sky.footprint import cell_numbers, occupied_deg2
 from analysis.survey.ellipticity_signs import SignChoice, best_signs, sign_choices

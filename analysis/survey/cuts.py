@@ -8,7 +8,7 @@ from functools import reduce
 import numpy as np
 
 from analysis.core.files import BorderError
-from analysis.params.expression import joined, names, parsed
+from analysis.params.types import joined, names, parsed
 
 COMPARISONS = {
     ast.Eq: operator.eq,
@@ -58,7 +58,7 @@ def rows_kept(cuts: str, columns: Mapping[str, np.ndarray], what: str) -> np.nda
 
     Parameters
     ----------
-    cuts : in the syntax of `params.expression.parsed`
+    cuts : in the syntax of `params.types.parsed`
     columns : (n,) each, numbers, booleans or text
     what : the file, for messages
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.flatsky.modes import e_and_b_modes
+from analysis.flatsky.kernel import e_and_b_modes
 from analysis.flatsky.power import wavenumbers
 from analysis.sky import Observation
 

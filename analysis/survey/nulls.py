@@ -19,8 +19,7 @@ from astropy.table import Table
 
 from analysis.core.files import BorderError
 from analysis.core.progress import followed
-from analysis.flatsky.kernel import kaiser_squires_kernel
-from analysis.flatsky.modes import e_and_b_modes
+from analysis.flatsky.kernel import e_and_b_modes, kaiser_squires_kernel
 from analysis.flatsky.power import ARCMIN, binned_modes, grid_power, wavenumbers
 from analysis.flatsky.statistics import holm
 from analysis.params import NullsParams

@@ -14,10 +14,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from astropy.table.meta import get_header_from_yaml
-from requests.exceptions import RequestException
 
-from analysis.core.download import CACHE, SourceUnavailable, download, verified
-from analysis.core.files import BorderError, sha256
+from analysis.core.download import CACHE, download, verified
+from analysis.core.files import BorderError
 from analysis.core.paths import ROOT
 from analysis.params import CatalogueTable
 
@@ -82,16 +81,7 @@ def table_path(entry: CatalogueTable, *, cache: Path = CACHE / "tables") -> Path
             raise BorderError(f"the catalogue {entry.path} is not at {looked}; correct `path`, or set DATA_MIRROR.")
         address = f"{mirror}/{entry.path}"
     copy = cache / entry.sha256[:16] / (Path(urlsplit(address).path).name or "table")
-    if copy.exists() and sha256(copy) == entry.sha256:
-        return copy
-    try:
-        return download(address, entry.sha256, copy)
-    except BorderError:
-        raise
-    except (RequestException, ValueError) as error:
-        raise SourceUnavailable(
-            f"{address} does not answer ({type(error).__name__}); restore the network, or give `path` as a file."
-        ) from None
+    return download(address, copy, digest=entry.sha256)
 
 
 def _is_address(text: str) -> bool:

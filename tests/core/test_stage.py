@@ -113,7 +113,7 @@ def test_bad_input_ends_in_one_sentence_and_leaves_nothing(project, definition_o
 def test_a_full_disk_ends_in_one_sentence_wherever_it_is_met(project, cell):
     write_notebook(project, "theory", [cell])
     done = shell("python -m analysis run theory", project)
-    told = "theory: the disk is full, what was finished is kept; free some space and run the stage again.\n"
+    told = "theory: the disk is full, finished parts are kept; free some space and run the stage again.\n"
     assert (done.returncode, done.stderr) == (1, told)
     assert leftovers(project) == []
 

@@ -236,7 +236,7 @@ def test_a_folder_may_lie_at_home_and_hold_others(sampled, capsys, monkeypatch):
     (sampled / "home" / "out" / "std.fits").mkdir()
     capsys.readouterr()
     assert main(["export", "cosmos", "--folder=~/out"]) == 1
-    assert "std.fits is a folder, and a file is to be written there" in capsys.readouterr().err
+    assert "std.fits is a folder, but a file must be written there" in capsys.readouterr().err
 
 
 def test_what_is_asked_for_wrongly_leaves_nothing(sampled, capsys):

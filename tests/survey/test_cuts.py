@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.core.files import BorderError
-from analysis.params.expression import parsed
+from analysis.params.types import parsed
 from analysis.survey.cuts import check_names, cut_columns, rows_kept
 
 COLUMNS = {

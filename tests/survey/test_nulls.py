@@ -8,8 +8,8 @@ from astropy.table import Table
 from scipy.stats import kstest
 
 from analysis.core.files import BorderError
+from analysis.flatsky.kernel import e_and_b_modes
 from analysis.flatsky.lensing import convergence_from_shear, shear_from_convergence
-from analysis.flatsky.modes import e_and_b_modes
 from analysis.flatsky.power import ARCMIN, gaussian_field, grid_power, wavenumbers
 from analysis.params import load_params
 from analysis.sky import Grid, Observation, rotate_shear
