@@ -11,8 +11,7 @@ from analysis.core.tables import load_table
 from analysis.flatsky.power import larger_power, resampled_power
 from analysis.params import Params, SampleParams
 from analysis.prior.score import Prior, check_grid, load_prior
-from analysis.sky import Observation, load_observation, rotate_shear
-from analysis.survey.commands import training_command
+from analysis.sky import Observation, load_observation, rotate_shear, training_command
 
 log = logging.getLogger(__name__)
 
