@@ -173,7 +173,9 @@ def _title(text: str) -> str:
 
 def _tracked(text: str) -> str:
     if text.startswith("~"):
-        raise ValueError("a ~ is not expanded in a path that DVC tracks; write it out, or give a path in the project")
+        raise ValueError(
+            "a ~ is not expanded in a path that DVC tracks; write the path out, or give one in the project"
+        )
     return text
 
 

@@ -13,7 +13,7 @@ from analysis.core.progress import followed
 from analysis.flatsky.backend import filtered
 from analysis.flatsky.lensing import convergence_from_shear
 from analysis.flatsky.power import ARCMIN, wavenumbers
-from analysis.posterior.likelihood import gaussian_posterior_mean
+from analysis.posterior.wiener import gaussian_posterior_mean
 from analysis.simulations.mocks import Mock
 from analysis.sky import Grid, image_hdu, read_image, write_fits
 

@@ -22,9 +22,10 @@ from analysis.flatsky.power import binned_c_ell, crop_power, gaussian_field, mul
 from analysis.judge.benchmark import peak_memory_gb, run_alone
 from analysis.judge.calibration import BANDS, CutOut, piece_of_field
 from analysis.params import CatalogueTable, Params, SampleParams, TableColumns, load_params, stage_rng
-from analysis.posterior.likelihood import gaussian_posterior_draws
+from analysis.posterior.diffusion import bridge, descent
+from analysis.posterior.likelihood import renoised
 from analysis.posterior.sampler import annealer
-from analysis.posterior.sampler.gibbs import bridge, descent, renoised
+from analysis.posterior.wiener import gaussian_posterior_draws
 from analysis.prior.score import Prior, load_prior, shifted_mean
 from analysis.rivals.baselines import wiener_filter
 from analysis.simulations.expansion import comoving_distance, growth_factors
@@ -33,7 +34,8 @@ from analysis.simulations.n_of_z import source_distribution
 from analysis.simulations.nbody import evolve, representative_modes
 from analysis.simulations.theory import convergence_c_ell, matter_tables
 from analysis.sky import Grid, Observation, load_observation
-from analysis.survey.galaxies import center_of, observed, open_table
+from analysis.survey.galaxies import center_of_table, shear_from_table
+from analysis.survey.table_formats import open_table
 
 Row = tuple[str, str, str]  # quantity, measured, asked
 SAMPLES = 32
@@ -167,7 +169,9 @@ def survey_cost(path: Path, pixel_arcmin: float) -> tuple[float, float]:
     entry = CatalogueTable(path=str(path), columns=TableColumns(**names), response="response", cuts="z > 0.3")
     start = time.perf_counter()
     opened = open_table(path, entry)
-    observed(opened, entry, Grid(round(60 * SIDE_DEG / pixel_arcmin), pixel_arcmin, *center_of(opened, entry)))
+    shear_from_table(
+        opened, entry, Grid(round(60 * SIDE_DEG / pixel_arcmin), pixel_arcmin, *center_of_table(opened, entry))
+    )
     return time.perf_counter() - start, peak_memory_gb() - imports_gb
 
 
