@@ -247,6 +247,6 @@ def test_home_folders_are_expanded_or_refused(changed, monkeypatch):
     assert load_params(changed("fields.cosmos", field)).fields["cosmos"].catalogue.path == "/home/someone/a~b.fits"
     assert load_params(changed("fields.cosmos.clusters", "~/x.txt")).fields["cosmos"].clusters == "/home/someone/x.txt"
     for key in ("fields.cosmos.catalogue.e1", "theory.sources.file"):
-        assert "a user who has none here" in told(changed(key, "~nobody-of-that-name/e1.fits"), key)
+        assert "an unknown user" in told(changed(key, "~nobody-of-that-name/e1.fits"), key)
     for key in ("sample.network", "train.input", "sample.fields.cosmos.observation"):  # DVC would look for a folder ~
         assert "tracked by DVC, which knows no ~" in told(changed(key, "~/x"), key)
