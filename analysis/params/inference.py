@@ -1,4 +1,4 @@
-"""Sections that say how the posterior and the prior are sampled."""
+"""Sections about sampling the posterior and the prior."""
 
 from typing import Annotated, Literal
 
@@ -9,16 +9,16 @@ from analysis.params.types import ByName, Count, Positive, Precision, TrackedPat
 
 @record
 class RunParams:
-    """One posterior to sample: its observation, its chains, and how it departs from the plain run."""
+    """One posterior to sample: its observation, its chains, and how it differs from a standard run."""
 
     observation: TrackedPath
-    """path of what is observed, as `data/observation/<field>.fits`"""
+    """path of the observation, like `data/observation/<field>.fits`"""
     chains: Annotated[int, Field(ge=2)]
-    """chains, each of which ends as one independent sample"""
+    """number of chains; each gives one independent sample"""
     rotate_deg: float = 0.0
-    """turn of every ellipticity's axis [deg]; 45 is the B-mode control"""
+    """rotation of every ellipticity [deg]; 45 is the B-mode control"""
     prior: Literal["network", "gaussian"] = "network"
-    """what the data are seen with: theory and network, or theory alone"""
+    """the prior: theory and network, or theory alone"""
 
 
 @record
@@ -115,11 +115,11 @@ class SampleParams:
 
 @record
 class PriorParams:
-    """Samples of the prior alone, the held-out maps that they should look like, and whether they may end the run."""
+    """Samples of the prior alone, compared with held-out maps."""
 
     samples: Annotated[int, Field(ge=2)]
-    """samples without data"""
+    """number of samples without data"""
     against: Literal["validation", "test"]
-    """the held-out maps that they are compared with"""
+    """the held-out maps for the comparison"""
     fatal: bool
-    """whether samples unlike the maps end the run"""
+    """whether samples that differ from the maps end the run"""

@@ -16,9 +16,8 @@ import numpy as np
 from keras import ops
 
 from analysis.core.progress import progress
-from analysis.flatsky.backend import compiled, filtered
+from analysis.flatsky.backend import compiled, conjugate_gradients, filtered, first_state, more_steps
 from analysis.flatsky.lensing import convergence_from_shear, shear_from_convergence
-from analysis.flatsky.solver import _first_direction, _more_steps, conjugate_gradients
 from analysis.prior.score import Prior, denoised, prior_score
 
 ITERATIONS, TOLERANCE = 500, 1e-8  # of conjugate gradients for the Gaussian posterior
@@ -159,11 +158,11 @@ def _compiled_solve() -> tuple[Callable, Callable, Callable]:
 
     def begin(target, weight, power):
         root = _root(power, target)
-        return _first_direction(_whitened_system(root, weight)[1], filtered(target, root))
+        return first_state(_whitened_system(root, weight)[1], filtered(target, root))
 
     def go_on(state, start, weight, power):
         system = _whitened_system(_root(power, start), weight)
-        return _more_steps(*system, state, start, iterations=STEPS_AT_ONCE, tolerance=TOLERANCE)
+        return more_steps(*system, state, start, iterations=STEPS_AT_ONCE, tolerance=TOLERANCE)
 
     return compiled(begin), compiled(go_on), compiled(lambda x, power: filtered(x, _root(power, x)))
 

@@ -5,9 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from keras import ops
 
-from analysis.flatsky.backend import compiled, filtered
+from analysis.flatsky.backend import compiled, conjugate_gradients, filtered
 from analysis.flatsky.power import gaussian_field
-from analysis.flatsky.solver import conjugate_gradients
 from analysis.prior.score import inside_margin
 
 

@@ -18,8 +18,7 @@ from analysis.core.workers import pool_of_processes
 from analysis.flatsky.backend import compiled
 from analysis.flatsky.lensing import shear_from_convergence
 from analysis.flatsky.maps import central_crops
-from analysis.flatsky.power import binned_c_ell, crop_power, gaussian_field
-from analysis.flatsky.statistics import multipole_edges
+from analysis.flatsky.power import binned_c_ell, crop_power, gaussian_field, multipole_edges
 from analysis.judge.benchmark import peak_memory_gb, run_alone
 from analysis.judge.calibration import BANDS, CutOut, piece_of_field
 from analysis.params import CatalogueTable, Params, SampleParams, TableColumns, load_params, stage_rng
@@ -31,10 +30,11 @@ from analysis.rivals.baselines import wiener_filter
 from analysis.simulations.expansion import comoving_distance, growth_factors
 from analysis.simulations.lightcone import convergence_map, simulate_box
 from analysis.simulations.n_of_z import source_distribution
-from analysis.simulations.nbody.evolve import evolve, representative_modes
+from analysis.simulations.nbody import evolve, representative_modes
 from analysis.simulations.theory import convergence_c_ell, matter_tables
 from analysis.sky import Grid, Observation, load_observation
-from analysis.survey.galaxies import center_of, observed, open_table
+from analysis.survey.galaxies import center_of_table, shear_from_table
+from analysis.survey.table_formats import open_table
 
 Row = tuple[str, str, str]  # quantity, measured, asked
 SAMPLES = 32
@@ -168,7 +168,9 @@ def survey_cost(path: Path, pixel_arcmin: float) -> tuple[float, float]:
     entry = CatalogueTable(path=str(path), columns=TableColumns(**names), response="response", cuts="z > 0.3")
     start = time.perf_counter()
     opened = open_table(path, entry)
-    observed(opened, entry, Grid(round(60 * SIDE_DEG / pixel_arcmin), pixel_arcmin, *center_of(opened, entry)))
+    shear_from_table(
+        opened, entry, Grid(round(60 * SIDE_DEG / pixel_arcmin), pixel_arcmin, *center_of_table(opened, entry))
+    )
     return time.perf_counter() - start, peak_memory_gb() - imports_gb
 
 

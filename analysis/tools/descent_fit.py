@@ -16,9 +16,8 @@ from scipy.optimize import minimize
 from analysis.params import DescentParams, NbodyParams, Params, TheoryParams, load_params, stage_rng
 from analysis.simulations.expansion import growth_factors
 from analysis.simulations.lightcone import project
-from analysis.simulations.nbody.descent import descended, descent_kernel
-from analysis.simulations.nbody.evolve import evolve, representative_modes
-from analysis.simulations.nbody.mesh import Array, deposit, mesh_ops
+from analysis.simulations.mesh import Array, deposit, mesh_ops
+from analysis.simulations.nbody import descended, descent_kernel, evolve, representative_modes
 from analysis.simulations.theory import camb_results, matter_tables
 
 REDSHIFTS = np.array([0.0, 0.25, 0.7])

@@ -15,6 +15,7 @@ from analysis.flatsky.power import (
     gaussian_field,
     grid_power,
     larger_power,
+    multipole_edges,
     periodogram,
     resampled_power,
     wavenumbers,
@@ -104,3 +105,9 @@ def test_what_a_prior_departs_from_theory_is_carried_to_a_larger_grid():
     expected = lost[80] * crop_power(ELL, c_ell, (80, 80), 0.8, pad=4)
     inside = (wavenumbers((80, 80), 0.8) > 900) & (wavenumbers((80, 80), 0.8) < 13000)
     np.testing.assert_allclose(larger_power(power, 80, ELL, c_ell, 0.8)[inside], expected[inside], rtol=0.01)
+
+
+@pytest.mark.parametrize("pixels", [16, 32, 80, 160, 360])
+def test_every_bin_of_multipole_holds_modes(pixels):
+    counts, _ = np.histogram(wavenumbers((pixels, pixels), 0.5), multipole_edges(pixels, 0.5))
+    assert counts.min() > 0

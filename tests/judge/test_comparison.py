@@ -9,8 +9,7 @@ from analysis.core.files import BorderError
 from analysis.core.tables import load_table, save_table
 from analysis.judge.comparison import comparison_table, gaussian_samples
 from analysis.judge.validation import accuracy_table
-from analysis.rivals.baselines import save_baselines
-from analysis.rivals.tuning import load_rivals, save_rivals, timed_maps
+from analysis.rivals.baselines import load_rivals, save_baselines, save_rivals, timed_maps
 
 
 def test_every_method_has_what_its_errors_make(tmp_path):

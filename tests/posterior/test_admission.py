@@ -13,8 +13,7 @@ from analysis.flatsky.power import grid_power, larger_power, resampled_power, wa
 from analysis.params import checked_params, load_params
 from analysis.posterior.sampler import check_run, check_theory, on_field, with_room
 from analysis.prior.score import Prior, theory_points
-from analysis.sky import Grid, Observation
-from analysis.survey.commands import training_command
+from analysis.sky import Grid, Observation, training_command
 
 SAMPLE = load_params().sample
 GRID = Grid(32, 0.82, 150.0, 2.0)

@@ -16,8 +16,9 @@ from analysis.params import CatalogueTable, TableColumns, sky
 from analysis.params.inference import GibbsParams, HmcParams
 from analysis.params.universe import FilesParams, MassivenusParams
 from analysis.sky import Grid
-from analysis.survey.galaxies import center_of, observed, open_table
-from analysis.survey.signs import compared_signs, verdict
+from analysis.survey.ellipticity_signs import best_signs, sign_choices
+from analysis.survey.galaxies import center_of_table, shear_from_table
+from analysis.survey.table_formats import open_table
 from analysis.tools.architecture import diagram, wing_imports
 from analysis.tools.guide import ARCHITECTURE, GUIDE, PARAMETERS, architecture_page, kind, parameters_page
 
@@ -193,8 +194,8 @@ def test_example_tells_that_its_second_component_wants_flipping(example, tmp_pat
         columns = TableColumns(ra="ALPHA", dec="DELTA", e1="eps_a", e2="eps_b", weight="w")
         entry = CatalogueTable(path=str(path), columns=columns, cuts="star == 0", flip_e2=flip)
         opened = open_table(path, entry)
-        seen.append(observed(opened, entry, Grid(96, 1.0, *center_of(opened, entry)))[0])
-    best, told = verdict(compared_signs(*seen, rng=np.random.default_rng(2)))
+        seen.append(shear_from_table(opened, entry, Grid(96, 1.0, *center_of_table(opened, entry)))[0])
+    best, told = best_signs(sign_choices(*seen, rng=np.random.default_rng(2)))
     assert (best.e1, best.e2) == (1, -1)
     assert "mass is upright" in told
 

@@ -9,8 +9,7 @@ from analysis.core.files import BorderError
 from analysis.flatsky.power import larger_power, resampled_power
 from analysis.params import SampleParams
 from analysis.prior.score import Prior, check_grid
-from analysis.sky import Observation
-from analysis.survey.commands import training_command
+from analysis.sky import Observation, training_command
 
 log = logging.getLogger(__name__)
 

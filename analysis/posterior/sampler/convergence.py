@@ -6,8 +6,7 @@ import numpy as np
 from astropy.table import Table
 
 from analysis.flatsky.maps import central_crops
-from analysis.flatsky.power import binned_c_ell
-from analysis.flatsky.statistics import multipole_edges
+from analysis.flatsky.power import binned_c_ell, multipole_edges
 
 MIN_DRAWS = 4  # of which split chains have two a half
 

@@ -1,4 +1,4 @@
-"""Making maps: boxes apart, a killed run that goes on, and suites behind the same door."""
+"""Making maps: separate boxes, a killed run that continues, and maps of a suite."""
 
 import dataclasses
 import subprocess
@@ -9,8 +9,6 @@ import time
 import numpy as np
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from analysis.core.files import BorderError
 from analysis.core.paths import ROOT
@@ -18,6 +16,7 @@ from analysis.core.progress import within
 from analysis.core.tables import load_table, save_table
 from analysis.flatsky.maps import SPLITS
 from analysis.params import SourcesParams, load_params
+from analysis.params.load import composed
 from analysis.simulations.boxes import box_maps, box_split, nbody_maps, suite_maps
 from analysis.simulations.suites import Suite
 from analysis.simulations.theory import matter_tables
@@ -27,10 +26,8 @@ PROFILES = ["tiny", "quick", "reference", "paper", "paper_cpu", "paper_gpu"]
 
 def profile(name, folder):
     """Parameters of a profile, composed from conf/, and the file that holds them."""
-    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        content = OmegaConf.to_container(compose("config", overrides=[f"profile={name}"]), resolve=True)
     path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    path.write_text(yaml.safe_dump(composed(name)), encoding="utf-8")
     return load_params(path), path
 
 
@@ -159,7 +156,7 @@ def test_a_suite_gives_every_split_its_maps_on_the_grids_pixels(tiny):
             for _ in range(wanted[split]):
                 yield split, SPLITS.index(split), native[next(numbers)]
 
-    suite = Suite(2.05, 100, {}, {}, read)
+    suite = Suite(2.05, 100, {}, read)
     maps = suite_maps(suite, dataclasses.replace(params.simulations, map_pixels=32, mock_pixels=44), params.grid)
     assert {split: m.kappa.shape for split, m in maps.items()} == {
         "train": (4, 32, 32),

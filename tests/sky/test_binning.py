@@ -5,7 +5,7 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 
-from analysis.sky import Grid, Sums, bin_catalogue, robust_center
+from analysis.sky import Grid, PixelSums, bin_catalogue, robust_center
 
 CENTERS = [(150.0, 2.0), (0.05, 30.0), (359.98, -60.0), (40.0, 89.8), (200.0, -89.9), (0.0, 90.0)]
 
@@ -26,10 +26,10 @@ def test_chunks_add_up_to_the_whole(projection):
     weight = rng.uniform(0, 2, 4000)
     weight[:50] = 0
     whole = bin_catalogue(ra_deg, dec_deg, e1, e2, weight, grid=grid)
-    sums = Sums(grid)
+    sums = PixelSums(grid)
     for part in np.array_split(np.arange(4000), [1, 700, 700, 2500]):
         sums.add(*(values[part] for values in (ra_deg, dec_deg, e1, e2, weight)))
-    added = sums.observation(np.ones(2))
+    added = sums.observation()
     np.testing.assert_allclose(added.gamma, whole.gamma, rtol=1e-9, atol=1e-13)
     np.testing.assert_allclose(added.weight, whole.weight, rtol=1e-12)
     np.testing.assert_array_equal(added.count, whole.count)

@@ -1,4 +1,4 @@
-"""Archives read member by member, and places of downloads."""
+"""Archives read member by member, and where downloads are kept."""
 
 import gzip
 import io
@@ -9,8 +9,8 @@ import pytest
 from range_server import CONTENT
 
 from analysis.core.files import BorderError
-from analysis.simulations.suites import archive
-from analysis.simulations.suites.archive import cached, members
+from analysis.simulations.suites import reading
+from analysis.simulations.suites.reading import cached, members
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def told(*parts):
 def test_downloads_of_two_addresses_do_not_meet_in_the_cache():
     places = {cached(f"https://a.org/{kind}/maps/LP001/x.hdf5") for kind in ("full", "dm")}
     assert len(places) == 2
-    assert cached("https://name:secret@a.org/../../x.tgz?token=1") == archive.CACHE / "a.org" / "x.tgz"
+    assert cached("https://name:secret@a.org/../../x.tgz?token=1") == reading.CACHE / "a.org" / "x.tgz"
 
 
 def pack(path, files, mode="w:gz"):
@@ -67,14 +67,14 @@ def test_a_cut_archive_is_told(tmp_path, length):
     packed = gzip.compress(whole)
     for name, content in (("cut.tar", whole[:length]), ("cut.tgz", packed[: len(packed) * length // len(whole)])):
         (tmp_path / name).write_bytes(content)
-        with told(name, "no whole tar archive", "fetch it again"):
+        with told(name, "not a whole tar archive", "fetch it again"):
             list(members(tmp_path / name, r"\.fits$"))
 
 
 def test_something_else_is_no_archive(tmp_path):
     for content in (b"<html>not found</html>" * 100, gzip.compress(b"<html>" * 1000)):
         (tmp_path / "a.tgz").write_bytes(content)
-        with told("no whole tar archive"):
+        with told("not a whole tar archive"):
             list(members(tmp_path / "a.tgz", "."))
 
 
@@ -104,14 +104,14 @@ def test_a_member_that_leads_out_of_the_archive_is_refused(tmp_path, member, con
 
 
 def test_a_member_larger_than_any_map_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "MEMBER_BYTES", 999)
+    monkeypatch.setattr(reading, "MEMBER_BYTES", 999)
     path = pack(tmp_path / "a.tgz", FILES)
     with told("'maps/0.fits' has 1000 bytes, and no map has more than 999"):
         list(members(path, r"\.fits$"))
 
 
 def test_an_archive_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "MEMBER_BYTES", 100_000)
+    monkeypatch.setattr(reading, "MEMBER_BYTES", 100_000)
     path = pack(tmp_path / "a.tgz", [(f"maps/{i}.txt", bytes(90_000)) for i in range(40)])
     assert path.stat().st_size < 20_000
     with told(path, "unpacks to more than 100 times its size"):
@@ -123,5 +123,5 @@ def test_a_header_that_claims_to_be_huge_is_not_taken_into_memory(tmp_path):
     info.type, info.size = tarfile.XHDTYPE, 4 * 2**30
     path = tmp_path / "a.tar"
     path.write_bytes(info.tobuf(tarfile.USTAR_FORMAT) + bytes(10 * tarfile.BLOCKSIZE))
-    with told(path, "no whole tar archive (a header of 4294967296 bytes)"):
+    with told(path, "not a whole tar archive (a header of 4294967296 bytes)"):
         list(members(path, r"\.fits$"))

@@ -1,6 +1,7 @@
-"""Between particles, mesh and Fourier space: the operations that a simulation spends its time in.
+"""Operations of an N-body run between particles, mesh and Fourier space, and matter power spectra.
 
-They come as one record, so that the same algorithm runs on NumPy arrays (numba, scipy) or on JAX's (`jax_mesh`).
+The record `MeshOps` holds the operations, so that `nbody` runs on NumPy arrays (numba, scipy) or JAX arrays
+(`jax_mesh`).
 """
 
 from collections.abc import Callable
@@ -17,16 +18,14 @@ Array = NDArray[np.floating]
 
 @numba.njit(cache=True, nogil=True)
 def deposit(position: Array, box: float, mesh: int) -> Array:
-    """Counts of particles in cells, cloud-in-cell (serial: the sums keep their order).
+    """Number of particles in each cell, cloud-in-cell, (mesh, mesh, mesh); cell centres lie at index * box / mesh.
+
+    It is serial, so that sums keep their order.
 
     Parameters
     ----------
     position : (n, 3), Mpc/h
     box : side of the periodic box, Mpc/h
-
-    Returns
-    -------
-    (mesh, mesh, mesh), particles a cell; cell centres at index * box / mesh
     """
     count = np.zeros((mesh, mesh, mesh), np.float32)
     per_length = mesh / box
@@ -48,19 +47,15 @@ def deposit(position: Array, box: float, mesh: int) -> Array:
     return count
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)  # sums in any order: a third faster, and the same on every run
+@numba.njit(cache=True, nogil=True, fastmath=True)  # reordered sums are a third faster, in the same order every run
 def gather(potential: Array, position: Array, box: float) -> Array:
-    """Minus the gradient of `potential` at the particles: fourth-order differences, cloud-in-cell.
+    """Minus the gradient of `potential` at the particles, (n, 3): fourth-order differences, cloud-in-cell.
 
     Parameters
     ----------
     potential : (mesh, mesh, mesh)
     position : (n, 3), Mpc/h
     box : side of the periodic box, Mpc/h
-
-    Returns
-    -------
-    (n, 3), unit of `potential` / (Mpc/h)
     """
     mesh = potential.shape[0]
     per_length = mesh / box
@@ -95,7 +90,7 @@ def gather(potential: Array, position: Array, box: float) -> Array:
 
 @numba.njit(cache=True, nogil=True)
 def moved(position: Array, momentum: Array, factor: float, box: float) -> Array:
-    """Positions after a drift, wrapped into the box, (n, 3), Mpc/h."""
+    """Positions after a drift by `factor` times the momentum, wrapped into the box, (n, 3), Mpc/h."""
     out = np.empty_like(position)
     for n in range(position.shape[0]):
         for axis in range(3):
@@ -103,21 +98,18 @@ def moved(position: Array, momentum: Array, factor: float, box: float) -> Array:
     return out
 
 
-def _rfftn(field: Array) -> NDArray[np.complexfloating]:
-    return scipy.fft.rfftn(field)
-
-
 def _irfftn(modes: NDArray[np.complexfloating]) -> Array:
+    """Inverse transform that may overwrite its input, to save memory."""
     return scipy.fft.irfftn(modes, overwrite_x=True)
 
 
 @dataclass(frozen=True)
 class MeshOps:
-    """Deposit, gather, both Fourier transforms, drift and cube root, on arrays that `array` makes of NumPy's."""
+    """Deposit, gather, Fourier transforms, drift and cube root on one kind of array; `array` converts from NumPy."""
 
     deposit: Callable[[Any, float, int], Any] = deposit
     gather: Callable[[Any, Any, float], Any] = gather
-    rfftn: Callable[[Any], Any] = _rfftn
+    rfftn: Callable[[Any], Any] = scipy.fft.rfftn
     irfftn: Callable[[Any], Any] = _irfftn
     moved: Callable[[Any, Any, float, float], Any] = moved
     cbrt: Callable[[Any], Any] = np.cbrt
@@ -125,23 +117,23 @@ class MeshOps:
 
 
 def mesh_ops(backend: str) -> MeshOps:
-    """The operations of a backend, `numba` or `jax`."""
+    """Operations on the arrays of a backend, `numba` or `jax`."""
     if backend == "numba":
         return MeshOps()
-    from analysis.simulations.nbody import jax_mesh
+    from analysis.simulations import jax_mesh
 
     return jax_mesh.mesh_ops()
 
 
 def wavenumbers(box: float, mesh: int) -> tuple[Array, Array, Array]:
-    """Wavenumbers along the three axes of an `rfftn`, shaped to broadcast, h/Mpc."""
+    """Wavenumbers along the three axes of an `rfftn`, h/Mpc, in shapes that broadcast."""
     full = 2 * np.pi / box * np.fft.fftfreq(mesh, 1 / mesh).astype(np.float32)
     half = 2 * np.pi / box * np.fft.rfftfreq(mesh, 1 / mesh).astype(np.float32)
     return full[:, None, None], full[None, :, None], half[None, None, :]
 
 
 def shell_average(values: Array, *, box: float, edges: Array) -> Array:
-    """Mean over all modes between `edges` (bins + 1, h/Mpc) of `values`, on the grid of an `rfftn`, (bins,)."""
+    """Mean of `values`, on the grid of an `rfftn`, over the modes between `edges` (bins + 1, h/Mpc), (bins,)."""
     k = wavenumbers(box, values.shape[0])
     magnitude = np.sqrt(k[0] ** 2 + k[1] ** 2 + k[2] ** 2)
     copies = np.broadcast_to(np.where((k[2] == 0) | (k[2] == k[2].max()), 1.0, 2.0), values.shape)
@@ -151,17 +143,13 @@ def shell_average(values: Array, *, box: float, edges: Array) -> Array:
 
 
 def matter_power(position: Array, *, box: float, mesh: int, edges: Array, subtract_shot_noise: bool = False) -> Array:
-    """Power spectrum of the particles in bins of wavenumber, the cloud-in-cell window divided out.
+    """Power spectrum of the particles in bins of wavenumber, (bins,), (Mpc/h)^3, without the cloud-in-cell window.
 
     Parameters
     ----------
     position : (n, 3), Mpc/h
     box : Mpc/h
     edges : (bins + 1,), h/Mpc
-
-    Returns
-    -------
-    (bins,), (Mpc/h)^3
     """
     density = deposit(position, box, mesh) * np.float32(mesh**3 / len(position))
     power = np.abs(scipy.fft.rfftn(density)) ** 2 * (box**3 / float(mesh) ** 6)

@@ -1,24 +1,25 @@
-"""The middle of galaxies on the sphere, wherever they lie: RA may pass 0, the field may hold a pole."""
+"""Where galaxies lie on the sphere: middle, area and cells of a field, also across RA = 0 and at a pole."""
 
 import numpy as np
 
-WIDEST_DEG = 60.0  # half of the galaxies lie within this of the middle, or there is none to speak of
+WIDEST_DEG = 60.0  # a field has a middle if half of its galaxies lie within this distance of it
 STEPS = 50
-KEPT = 3.0  # times the median distance: what lies farther is no part of the field
+KEPT = 3.0  # times the median distance: galaxies farther away do not count
 
 
 def robust_center(ra_deg: np.ndarray, dec_deg: np.ndarray) -> tuple[float, float] | None:
-    """RA and Dec (deg) amid galaxies, which stray rows do not move; None where they are all over the sky.
+    """RA and Dec (deg) of the middle of galaxies; None if they lie all over the sky.
 
-    The geometric median of the directions (Weiszfeld's iteration), and then the mean direction of those within
-    `KEPT` times the median distance from it.
+    The geometric median of the directions (Weiszfeld's iteration), then the mean direction of all galaxies within
+    `KEPT` times the median distance from it: a few rows far away do not move it.
 
     Parameters
     ----------
     ra_deg, dec_deg : (n,), deg
         At least one galaxy.
     """
-    directions = unit_vectors(ra_deg, dec_deg)
+    ra, dec = np.deg2rad(ra_deg), np.deg2rad(dec_deg)
+    directions = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
     middle = directions.mean(axis=0)
     for _ in range(STEPS):
         near = 1 / np.maximum(np.linalg.norm(directions - middle, axis=1), 1e-9)
@@ -34,19 +35,15 @@ def robust_center(ra_deg: np.ndarray, dec_deg: np.ndarray) -> tuple[float, float
     return float(np.rad2deg(np.arctan2(y, x)) % 360), float(np.rad2deg(np.arctan2(z, np.hypot(x, y))))
 
 
-def unit_vectors(ra_deg: np.ndarray, dec_deg: np.ndarray) -> np.ndarray:
-    """(n, 3), directions of places on the sky."""
-    ra, dec = np.deg2rad(ra_deg), np.deg2rad(dec_deg)
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
-
-
 def occupied_deg2(ra_deg: np.ndarray, dec_deg: np.ndarray, *, fewest: float = 12.0) -> float:
-    """About the area that galaxies cover, deg^2: cells of equal area, as fine as leaves `fewest` in each on average.
+    """Approximate area that galaxies cover, deg^2: the area of all cells of equal size that hold a galaxy.
 
     Parameters
     ----------
     ra_deg, dec_deg : (n,), deg
         At least one galaxy.
+    fewest : float
+        Cells are made smaller until fewer galaxies than this would lie in an average cell.
     """
     side, cells = 16.0, len(np.unique(cell_numbers(ra_deg, dec_deg, 16.0)))
     while side > 1e-6:
@@ -58,7 +55,7 @@ def occupied_deg2(ra_deg: np.ndarray, dec_deg: np.ndarray, *, fewest: float = 12
 
 
 def cell_numbers(ra_deg: np.ndarray, dec_deg: np.ndarray, side_deg: float) -> np.ndarray:
-    """(n,), int64: the cell that holds each place, in bands of Dec cut into cells of about `side_deg` squared."""
+    """(n,), int64: number of the cell that holds each position; bands of Dec are cut into cells of `side_deg`."""
     band = np.floor((dec_deg + 90) / side_deg)
     width = np.cos(np.deg2rad(np.clip((band + 0.5) * side_deg - 90, -90, 90)))
     along = np.floor((np.asarray(ra_deg) % 360) * np.maximum(width, 1e-6) / side_deg)

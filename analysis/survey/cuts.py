@@ -1,4 +1,4 @@
-"""Which galaxies of a chunk are kept: a condition on its columns, walked node by node and never run as code."""
+"""Cuts: which rows of a table fulfil a condition on its columns. The condition is interpreted, never run as code."""
 
 import ast
 import operator
@@ -8,7 +8,7 @@ from functools import reduce
 import numpy as np
 
 from analysis.core.files import BorderError
-from analysis.params.expression import joined, names, parsed
+from analysis.params.types import joined, names, parsed
 
 COMPARISONS = {
     ast.Eq: operator.eq,
@@ -27,16 +27,16 @@ ARITHMETIC = {
     ast.Mod: operator.mod,
     ast.Pow: operator.pow,
 }
-EXACT = 2**53  # float64 holds every whole number up to it
+EXACT = 2**53  # float64 holds every integer up to it
 
 
-def named(cuts: str | None) -> list[str]:
-    """Columns that a condition looks at; none where there is no condition."""
+def cut_columns(cuts: str | None) -> list[str]:
+    """Names of the columns that a condition uses; none without a condition."""
     return names(parsed(cuts)) if cuts is not None else []
 
 
 def check_names(cuts: str | None, have: Iterable[str], what: str) -> None:
-    """Make sure that no arithmetic of a condition is also the name of a column of the file `what`.
+    """Make sure that no arithmetic in a condition is also the name of a column of the file `what`.
 
     Raises
     ------
@@ -45,25 +45,22 @@ def check_names(cuts: str | None, have: Iterable[str], what: str) -> None:
     name = joined(cuts, have) if cuts is not None else None
     if name is not None:
         raise BorderError(
-            f"the cuts {cuts[:80]!r} may mean the column {name!r} of {what}, or reckon with several; write backticks"
-            f" around its name for the column, or a blank on each side of a sign to reckon."
+            f"the cuts {cuts[:80]!r} may mean the column {name!r} of {what}, or arithmetic with several; write"
+            f" backticks around its name for the column, or a blank on each side of a sign for arithmetic."
         )
 
 
-def kept(cuts: str, columns: Mapping[str, np.ndarray], what: str) -> np.ndarray:
-    """True for the rows that fulfil a condition; a comparison with NaN is not, but for `!=`.
+def rows_kept(cuts: str, columns: Mapping[str, np.ndarray], what: str) -> np.ndarray:
+    """True for the rows that fulfil a condition; a comparison with NaN is false, except `!=`.
 
-    A number is compared with columns in their own precision: 0.3 beside float32 is float32(0.3), and so is a quantity
-    that float32 columns make. Whole numbers of 64 bits are compared exactly. Columns are compared with each other as
-    they stand.
+    A number is compared with a column in the precision of that column: next to float32, 0.3 means float32(0.3), also
+    next to arithmetic with float32 columns. 64-bit integers are compared exactly. Two columns are compared as they are.
 
     Parameters
     ----------
-    cuts : str
-        As `params.expression.parsed` takes it.
-    columns : (n,) each, numbers, truths or text
-    what : str
-        The file, for the error.
+    cuts : in the syntax of `params.types.parsed`
+    columns : (n,) each, numbers, booleans or text
+    what : the file, for messages
 
     Returns
     -------
@@ -72,7 +69,7 @@ def kept(cuts: str, columns: Mapping[str, np.ndarray], what: str) -> np.ndarray:
     Raises
     ------
     BorderError
-        If it compares text with numbers, takes a number for a truth, or reckons with whole numbers beyond 2^53.
+        If it compares text with numbers, uses a number as a condition, or calculates with integers beyond 2^53.
     """
     try:
         with np.errstate(all="ignore"):
@@ -80,12 +77,12 @@ def kept(cuts: str, columns: Mapping[str, np.ndarray], what: str) -> np.ndarray:
     except ValueError as error:
         raise BorderError(f"the cuts {cuts[:80]!r} cannot be made on {what}: {error}") from None
     if rows.dtype != bool:
-        raise BorderError(f"the cuts {cuts[:80]!r} are no condition on {what}: compare, as in `flag == 0`.")
+        raise BorderError(f"the cuts {cuts[:80]!r} are not a condition on {what}: compare, as in `flag == 0`.")
     return rows
 
 
 def _value(node: ast.expr, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Value of a node in every row."""
+    """Value of a part of the condition in every row."""
     if isinstance(node, ast.Name):
         return columns[node.id]
     if isinstance(node, ast.Constant):
@@ -100,12 +97,12 @@ def _value(node: ast.expr, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         number = isinstance(node.operand, ast.Constant) and not isinstance(node.operand.value, str)
         return np.asarray(sign * node.operand.value) if number else sign * _number(node.operand, columns)
     if isinstance(node, ast.BinOp):
-        return _reckoned(node, columns)
+        return _calculated(node, columns)
     return _compared(node, columns)
 
 
 def _compared(node: ast.Compare, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Truth of a comparison, which may be a chain: 0.5 < z <= 0.7."""
+    """Result of a comparison, which may be a chain: 0.5 < z <= 0.7."""
     parts = [node.left, *node.comparators]
     values = [_value(part, columns) for part in parts]
     results = []
@@ -120,9 +117,9 @@ def _compared(node: ast.Compare, columns: Mapping[str, np.ndarray]) -> np.ndarra
 
 
 def _alike(left: np.ndarray, right: np.ndarray, own: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """Both sides as they are compared, where one is a number, and `own` the precision of the columns of the other.
+    """Both sides of a comparison, a lone number converted to `own`, the precision of the columns on the other side.
 
-    Numbers that `own` cannot hold stay as they are, so that none becomes 0 or infinite; 0 is 0 in all.
+    A number that would become 0 or infinite in that precision stays as it is.
     """
     if left.ndim == right.ndim or left.dtype.kind == "U":
         return left, right
@@ -135,42 +132,39 @@ def _alike(left: np.ndarray, right: np.ndarray, own: np.dtype) -> tuple[np.ndarr
     return (left.astype(own), right.astype(own)) if own.itemsize < 8 else (left, right)
 
 
-def _reckoned(node: ast.BinOp, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Value of arithmetic; of whole numbers it must be exact."""
+def _calculated(node: ast.BinOp, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Value of arithmetic; with integers it must be exact."""
     result = ARITHMETIC[type(node.op)](_number(node.left, columns), _number(node.right, columns))
-    if _is_whole(node, columns) and np.any((np.abs(result) > EXACT) & np.isfinite(result)):
+    parts = list(ast.walk(node))
+    whole = all(columns[name].dtype.kind in "biu" for name in names(node))
+    whole &= all(isinstance(part.value, int) for part in parts if isinstance(part, ast.Constant))
+    whole &= not any(isinstance(part, ast.Div) for part in parts)
+    if whole and np.any((np.abs(result) > EXACT) & np.isfinite(result)):
         raise ValueError(
-            f"{ast.unparse(node)[:60]!r} makes whole numbers beyond 2^53, which would be rounded; compare"
-            " its columns one by one"
+            f"{ast.unparse(node)[:60]!r} makes integers beyond 2^53, which would be rounded; compare its columns one by"
+            " one"
         )
     return result
 
 
-def _is_whole(node: ast.expr, columns: Mapping[str, np.ndarray]) -> bool:
-    """Whether arithmetic is of whole numbers alone, and divides none."""
-    parts = list(ast.walk(node))
-    columns_whole = all(columns[name].dtype.kind in "biu" for name in names(node))
-    numbers_whole = all(isinstance(part.value, int) for part in parts if isinstance(part, ast.Constant))
-    return columns_whole and numbers_whole and not any(isinstance(part, ast.Div) for part in parts)
-
-
 def _truth(node: ast.expr, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Value of a node that must be true or false."""
+    """Value of a part that must be true or false."""
     return _of_kind(node, columns, "b", "a quantity where a condition should stand; compare it, as in `flag == 0`")
 
 
 def _number(node: ast.expr, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Value of a node that must be a number, as float64: whole numbers would overflow unseen."""
-    value = _of_kind(node, columns, "buifO", "text, which cannot be reckoned with")
+    """Value of a part that must be a number, as float64, because integers can overflow unnoticed."""
+    value = _of_kind(node, columns, "buifO", "text, which arithmetic cannot use")
     if value.dtype.kind in "iuO" and np.any((value > EXACT) | (value < -EXACT)):
         raise ValueError(
-            f"{ast.unparse(node)[:60]!r} holds whole numbers beyond 2^53, which arithmetic would round;"
-            " compare it as it stands"
+            f"{ast.unparse(node)[:60]!r} holds integers beyond 2^53, which arithmetic would round; compare it as it"
+            " stands"
         )
     return value.astype(np.float64)
 
 
 def _of_kind(node: ast.expr, columns: Mapping[str, np.ndarray], kinds: str, fault: str) -> np.ndarray:
+    """Value of a part, if its kind of numbers is one of `kinds`."""
     value = _value(node, columns)
     if value.dtype.kind not in kinds:
         raise ValueError(f"{ast.unparse(node)[:60]!r} is {fault}")

@@ -1,12 +1,14 @@
-"""Source redshifts: one plane, files good and bad, the Smail form."""
+"""Source redshifts: one plane, files good and bad, the Smail form; lensing efficiency."""
 
 import numpy as np
 import pytest
+from astropy.cosmology import FlatLambdaCDM
 from scipy.special import gamma
 
 from analysis.core.files import BorderError
-from analysis.params import SmailParams, SourcesParams
-from analysis.simulations.n_of_z import source_distribution
+from analysis.params import SmailParams, SourcesParams, load_params
+from analysis.simulations.expansion import comoving_distance
+from analysis.simulations.n_of_z import efficiency_at, lensing_efficiency, source_distribution
 
 
 def written(tmp_path, text):
@@ -66,3 +68,26 @@ def test_a_file_that_is_no_distribution_is_told_in_a_sentence(tmp_path, text, to
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(BorderError, match="absent"):
         source_distribution(SourcesParams(file=str(tmp_path / "absent.txt")))
+
+
+def test_efficiency_of_a_single_plane_of_sources():
+    chi = np.array([0.0, 500.0, 1500.0, 2000.0, 2500.0])
+    np.testing.assert_allclose(lensing_efficiency(chi, np.array([2000.0]), np.ones(1)), [1, 0.75, 0.25, 0, 0])
+
+
+def test_a_narrow_distribution_is_a_single_plane():
+    chi = np.linspace(0, 2400, 20)
+    z = np.linspace(0.99, 1.01, 21)
+    share = np.exp(-0.5 * ((z - 1) / 0.003) ** 2)
+    single = lensing_efficiency(chi, comoving_distance(np.array([1.0]), 0.3), np.ones(1))
+    narrow = lensing_efficiency(chi, comoving_distance(z, 0.3), share / share.sum())
+    np.testing.assert_allclose(narrow, single, atol=2e-3)
+
+
+def test_lensing_efficiency_falls_from_one_to_none_at_the_sources():
+    theory = load_params().theory
+    cosmology = FlatLambdaCDM(H0=70, Om0=theory.omega_m)
+    z = np.array([1e-4, 0.3, 0.7, 1.0, 1.5])
+    far = cosmology.comoving_distance(1.0)
+    expected = np.clip([float(1 - cosmology.comoving_distance(one) / far) for one in z], 0, None)
+    np.testing.assert_allclose(efficiency_at(z, theory), expected, atol=1e-4)
