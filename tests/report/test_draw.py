@@ -93,5 +93,5 @@ def test_a_control_says_that_it_is_one(project):
 
 
 def test_only_what_a_released_network_made_is_kept():
-    with pytest.raises(BorderError, match=r"sample\.network is data/score, which is not released; keep only what"):
+    with pytest.raises(BorderError, match=r"sample\.network is data/score, which is not released; --keep needs a"):
         draw.main("cosmos", True)

@@ -11,7 +11,7 @@ from analysis.core.files import BorderError, sha256, write_json
 from analysis.core.paths import ROOT
 from analysis.core.provenance import code_hash
 from analysis.core.tables import save_table
-from analysis.judge.released import (
+from analysis.judge.results import (
     released_calibration,
     released_clusters,
     released_networks,
