@@ -1,4 +1,4 @@
-"""params.yaml: what is right is read as it stands, what is wrong is named in one sentence."""
+"""params.yaml: valid values are read unchanged, invalid ones give one sentence that names the key."""
 
 import copy
 from dataclasses import FrozenInstanceError, asdict
