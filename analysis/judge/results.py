@@ -92,7 +92,7 @@ def released_results(profile: str = "reference", folder: Path = RELEASED) -> dic
     -------
     dict
         `calibration`, `validation`, `clusters` of the profile (empty if not released); `networks` and `runs` made with
-        them, by profile; `faults`, counts of `make faults`
+        them, by profile; `faults`, counts of struck and surviving stages
     """
     runs, faults = {}, folder / "faults.json"
     for path in sorted(folder.glob("*/run_*.json")):

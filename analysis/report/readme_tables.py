@@ -223,10 +223,10 @@ def faults_table(faults: Mapping) -> str:
 
     Parameters
     ----------
-    faults : counts that `make faults` keeps; empty without them
+    faults : counts of data/released/faults.json; empty without them
     """
     if not faults:
-        return "None are kept: `make faults` makes them."
+        return "No counts are kept."
     rows = [[kind, f"{n['faults']}", f"{n['survived']}"] for kind, n in faults["kinds"].items()]
     rows.append(["all", f"{faults['faults']}", f"{faults['survived']}"])
     return markdown(["what was struck", "times", "survived"], rows)

@@ -24,11 +24,8 @@ def wing_imports(root: Path = ROOT) -> dict[str, set[str]]:
     graph = grimp.build_graph("analysis", exclude_type_checking_imports=True, cache_dir=None)
     for wing in wings:
         graph.squash_module(f"analysis.{wing}")
-    return {
-        wing: {name.removeprefix("analysis.") for name in graph.find_modules_directly_imported_by(f"analysis.{wing}")}
-        & set(wings)
-        for wing in wings
-    }
+    imported = {wing: graph.find_modules_directly_imported_by(f"analysis.{wing}") for wing in wings}
+    return {wing: {name.split(".")[1] for name in imported[wing]} & set(wings) - {wing} for wing in wings}
 
 
 def diagram(imports: Mapping[str, set[str]]) -> str:

@@ -28,11 +28,10 @@ from analysis.posterior.sampler import annealer
 from analysis.posterior.wiener import gaussian_posterior_draws
 from analysis.prior.score import Prior, load_prior, shifted_mean
 from analysis.rivals.baselines import wiener_filter
-from analysis.simulations.expansion import comoving_distance, growth_factors
 from analysis.simulations.lightcone import convergence_map, simulate_box
 from analysis.simulations.n_of_z import source_distribution
 from analysis.simulations.nbody import evolve, representative_modes
-from analysis.simulations.theory import convergence_c_ell, matter_tables
+from analysis.simulations.theory import comoving_distance, convergence_c_ell, growth_factors, matter_tables
 from analysis.sky import Grid, Observation, load_observation
 from analysis.survey.galaxies import center_of_table, shear_from_table
 from analysis.survey.table_formats import open_table

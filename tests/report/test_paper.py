@@ -187,6 +187,7 @@ def test_stage_depends_on_all_the_code_that_it_reads(tmp_path):
     paths = [entry if isinstance(entry, str) else entry[0] for entry in NUMBERS.values()]
     quoted = {f"{path.split('/')[1].replace('.', '/')}.py" for path in paths if path.startswith("code/")}
     assert all((ROOT / path).is_file() for path in quoted)
+    assert MACROS.relative_to(ROOT).as_posix() in STAGE["deps"]
     listed = {path for path in STAGE["deps"] if path.startswith("analysis/")}
     assert listed == wings([*quoted, *import_closure(tmp_path / "paper.ipynb")])
 
