@@ -65,7 +65,7 @@ def stages_table(wings: list[str]) -> str:
     """Each stage with its notebook and the wings that make its numbers, as Markdown."""
     rows = []
     for stage, entry in pipeline_stages().items():
-        folders = [path.removeprefix("analysis/") for path in entry.get("do", entry)["deps"] if "analysis/" in path]
-        used = ", ".join(wing for wing in reversed(wings) if wing in folders)
+        entry = entry.get("do", entry)  # of one item, where a stage has several
+        used = ", ".join(wing for wing in reversed(wings) if f"analysis/{wing}" in entry["deps"])
         rows.append(f"| [`{stage}`](../../notebooks/{stage}.ipynb) | {entry.get('desc', '')} | {used} |")
     return "\n".join(["| stage = notebook | makes | wings |", "| --- | --- | --- |", *rows])
