@@ -12,7 +12,8 @@ from analysis.flatsky.power import binned_c_ell, centres
 from analysis.judge.metrics import QUANTILES, RUNAWAY, runaway, share_at_bound
 from analysis.judge.ranks import bootstrap_error
 from analysis.params import Params
-from analysis.posterior.sampler import Level, annealer
+from analysis.posterior.diagnostics import Level
+from analysis.posterior.sampler import annealer
 from analysis.posterior.samples import stein_error
 from analysis.prior.score import Prior
 

@@ -22,15 +22,15 @@ from analysis.flatsky.power import binned_c_ell, crop_power, gaussian_field
 from analysis.judge.benchmark import peak_memory_gb, run_alone
 from analysis.judge.calibration import BANDS, CutOut, piece_of_field
 from analysis.params import CatalogueTable, Params, SampleParams, TableColumns, load_params, stage_rng
-from analysis.posterior.likelihood import gaussian_posterior_draws
+from analysis.posterior.diffusion import bridge, descent
+from analysis.posterior.likelihood import renoised
 from analysis.posterior.sampler import annealer
-from analysis.posterior.sampler.gibbs import bridge, descent, renoised
+from analysis.posterior.wiener import gaussian_posterior_draws
 from analysis.prior.score import Prior, load_prior, shifted_mean
-from analysis.simulations.expansion import comoving_distance, growth_factors
 from analysis.simulations.lightcone import convergence_map, simulate_box
 from analysis.simulations.n_of_z import source_distribution
 from analysis.simulations.nbody import evolve, representative_modes
-from analysis.simulations.theory import convergence_c_ell, matter_tables
+from analysis.simulations.theory import comoving_distance, convergence_c_ell, growth_factors, matter_tables
 from analysis.sky import Grid, Observation, load_observation
 from analysis.survey.galaxies import center_of_table, shear_from_table
 from analysis.survey.table_formats import open_table

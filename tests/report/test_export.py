@@ -15,7 +15,7 @@ from analysis.__main__ import main
 from analysis.core.files import BorderError
 from analysis.core.paths import ROOT
 from analysis.judge.results import DEFAULT, RELEASED
-from analysis.posterior.sampler import Level
+from analysis.posterior.diagnostics import Level
 from analysis.posterior.samples import save_samples
 from analysis.report import export
 from analysis.sky import Grid, Observation, image_hdu, load_observation, save_observation, write_fits

@@ -62,7 +62,7 @@ def is_key(word):
     ("record", "key", "words"),
     [
         (GibbsParams, "cycles", "integer ≥ 2"),
-        (HmcParams, "acceptance", "number > 0, < 1"),
+        (HmcParams, "step", "number > 0"),
         (HmcParams, "leapfrog_steps", "integer ≥ 2, a multiple of 2"),
         (FilesParams, "dataset", "text or null"),
         (MassivenusParams, "sha256", "text, of the form `^[0-9a-f]{64}$`"),
