@@ -19,8 +19,16 @@ from analysis.sky import Grid
 from analysis.survey.ellipticity_signs import best_signs, sign_choices
 from analysis.survey.galaxies import center_of_table, shear_from_table
 from analysis.survey.table_formats import open_table
-from analysis.tools.architecture import diagram, wing_imports
-from analysis.tools.guide import ARCHITECTURE, GUIDE, PARAMETERS, architecture_page, kind, parameters_page
+from analysis.tools.guide import (
+    ARCHITECTURE,
+    GUIDE,
+    PARAMETERS,
+    architecture_page,
+    diagram,
+    kind,
+    parameters_page,
+    wing_imports,
+)
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 ROWS = re.findall(r"^\| `([^`]+)` \|.*\| (.*) \|$", PARAMETERS.read_text(encoding="utf-8"), re.MULTILINE)
