@@ -251,25 +251,22 @@ def cluster_list(evidence: Table, render: Callable) -> str:
     ----------
     evidence : of `detection.run_evidence`
     """
-    rows = [
-        [
-            f"{row['id']}",
-            f"{row['ra_deg']:.3f}",
-            f"{row['dec_deg']:.3f}",
-            f"{row['z']:.2f}",
-            f"{row['m500']:.1f}",
-            f"{row['r500_arcmin']:.1f}",
-            f"{row['probability']:.2f} ± {row['probability_err']:.2f}",
-            f"{row['chance']:.2f}",
-            f"{row['p_value']:.3f}",
-            f"{row['bmode']:.2f}" if np.isfinite(row["bmode"]) else "",
-            f"{1e3 * row['mass']:.1f} ± {1e3 * row['mass_std']:.1f}",
-            f"{row['snr']:.1f}",
-        ]
-        for row in evidence[np.asarray(evidence["observed"], bool)]
-    ]
-    header = ["no.", "RA", "Dec", "z", "M500", "r500", "share", "chance", "p", "B-mode", "aperture mass", "S/N"]
-    return render(header, rows)
+    columns = {
+        "no.": lambda row: f"{row['id']}",
+        "RA": lambda row: f"{row['ra_deg']:.3f}",
+        "Dec": lambda row: f"{row['dec_deg']:.3f}",
+        "z": lambda row: f"{row['z']:.2f}",
+        "M500": lambda row: f"{row['m500']:.1f}",
+        "r500": lambda row: f"{row['r500_arcmin']:.1f}",
+        "share": lambda row: number(row["probability"], ".2f", row["probability_err"]),
+        "chance": lambda row: f"{row['chance']:.2f}",
+        "p": lambda row: f"{row['p_value']:.3f}",
+        "B-mode": lambda row: f"{row['bmode']:.2f}" if np.isfinite(row["bmode"]) else "",
+        "aperture mass": lambda row: number(1e3 * row["mass"], ".1f", 1e3 * row["mass_std"]),
+        "S/N": lambda row: f"{row['snr']:.1f}",
+    }
+    seen = evidence[np.asarray(evidence["observed"], bool)]
+    return render(list(columns), [[tell(row) for tell in columns.values()] for row in seen])
 
 
 def _share(metrics: Mapping, path: str) -> str:

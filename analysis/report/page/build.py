@@ -35,17 +35,17 @@ WIDTH = 1500  # pixels of a picture, twice its width on a laptop
 QUALITY = 82  # of WebP
 TABLES = {  # of `readme.tables`, with their titles
     "accuracy": "Errors and correlations of every method on mocks",
-    "checks": "What was asked, and what was found",
-    "clusters": "How often samples show clusters and injected halos",
+    "checks": "Checks: found and required",
+    "clusters": "Clusters and injected halos in samples",
     "detection": "Peaks found blind on mocks",
     "calibration": "Ranks of true maps among posterior samples",
     "simulations": "The simulations against theory and a public map",
-    "benchmark": "What a sample costs",
-    "survey": "What a survey would cost",
-    "ablation": "What each choice of network and training is worth",
-    "networks": "Networks that are kept",
-    "runs": "Fields sampled with these networks",
-    "stages": "The stages, and what they took",
+    "benchmark": "Cost of a sample",
+    "survey": "Cost of a survey",
+    "ablation": "Effect of each choice of network and training",
+    "networks": "Released networks",
+    "runs": "Fields sampled with released networks",
+    "stages": "Stages and their cost",
 }
 
 
