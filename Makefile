@@ -1,23 +1,20 @@
 # make help     these lines
 # make repro    every figure, from the data: environment, then `dvc repro`
-# make test     environment, then the tests, but for the long ones
+# make test     environment, then the tests without the long ones
 # make test-all every test: the whole pipeline on a small profile, servers, a browser, faults, long chains too
 # make committed  do README, paper and observations agree with the released numbers and the code?
-# make lint     style of code and notebooks
+# make lint     style of code and notebooks, order of imports, types
 # make readme   numbers of README.md from the committed metrics
 # make paper    the paper as PDF, its numbers and tables (needs LaTeX)
-# make verify   this run's metrics against the published ones
+# make verify   metrics of this run against the published ones
 # make page     figures, tables and a posterior explorer in one file, paper/site/index.html
 # make bench    table of times, memory and accuracy
-# make descent  fit of the N-body boxes' sharpening to halofit (10 minutes)
-# make published  statistics of the public MassiveNuS map (needs it)
+# make descent  fit of the sharpening of N-body boxes to halofit (10 minutes)
+# make published  statistics of the public MassiveNuS map (needs that map)
 # make ablation variants of the network, ten minutes each, and their table (three hours)
 # make release  keep the results of a long run (profile reference or paper) in data/released
-# make recheck  is the released calibration what this code makes? (samples four of its mocks and a field; 3 minutes)
-# make faults   stages killed, disk filled, network cut a hundred times: does a rerun mend it? (an hour and more)
-# make guide    reference of every parameter in paper/guide, and what its pages point to
-# make licences  of the locked packages, for paper/guide
-# make audit    locked packages with known vulnerabilities (needs a network, and uv or pip-audit)
+# make recheck  does this code make the released calibration? (samples four of its mocks and a field; 3 minutes)
+# make guide    generated parts of paper/guide: every parameter, and the plan of the code
 # make lock     newest versions that fit pyproject.toml, with hashes (needs uv)
 # Another Python: make repro PYTHON=python3.12
 
@@ -26,7 +23,7 @@ VENV := .venv
 READY := $(VENV)/ready
 NO_GIT := $(if $(wildcard .git),,no-git)
 PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps
-# uv installs in half a minute what takes pip several; pip does it where there is no uv, or where uv cannot
+# uv installs in half a minute, pip in several; pip is used where there is no uv, or where uv fails
 UV := $(shell command -v uv || { $(PYTHON) -m uv --version >/dev/null 2>&1 && echo $(PYTHON) -m uv; })
 UV_PIP := $(if $(UV),$(UV) pip install --quiet --native-tls --python $(VENV)/bin/python --no-deps,false)
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
@@ -34,7 +31,7 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 PYTEST := $(RUN) python -m pytest -n auto --dist loadfile
 
 .PHONY: help repro no-git test test-long test-all committed lint readme paper page verify bench descent published ablation \
-  release recheck faults guide licences audit lock
+  release recheck guide lock
 
 help:
 	@sed -n 's/^# //p; /^$$/q' Makefile
@@ -57,8 +54,9 @@ lint: $(READY)
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) lint-imports --no-cache
+	$(RUN) mypy
 
-readme verify page bench descent published ablation release recheck faults guide licences audit: $(READY)
+readme verify page bench descent published ablation release recheck guide: $(READY)
 	$(RUN) python -m analysis $@
 
 paper: $(READY)
@@ -70,7 +68,7 @@ lock:
 
 # DVC asks for a Git repository unless it is told that there is none
 no-git: $(READY)
-	@echo "this tree has no .git (an unpacked archive): DVC is told so; what wants history, as dvc exp, does not run here"
+	@echo "this tree has no .git (an unpacked archive): DVC is told so; commands that need history, as dvc exp, do not run"
 	@$(RUN) dvc config --local core.no_scm true
 
 $(READY): requirements.lock

@@ -1,125 +1,123 @@
-"""Command line of the project: `python -m analysis run STAGE [key=value ...]` and the tools that `--help` lists."""
+"""Command line of the project: `python -m analysis COMMAND`. Each command is a function here, or `main` of a module.
 
-import argparse
+Modules are imported as a command runs, so that `--help` and errors come at once.
+"""
+
 import os
 import re
 import sys
 import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated
+
+import typer
 
 from analysis.core.environment import settle
 from analysis.core.files import BorderError
 
+COLUMNS, UNITS = "ra=ALPHA,dec=DELTA", "ra=hourangle,dec=deg"  # examples
 # A pair of `ra=ALPHA,dec=DELTA`; a value ends where the next pair begins, or stands in double quotes
 PAIR = re.compile(r'\s*(\w+)\s*=\s*(?:"((?:[^"]|"")+)"|(.*?))\s*(?:,(?=\s*\w+\s*=)|,?\s*$)', re.DOTALL)
-COLUMNS = "ra=ALPHA,dec=DELTA"
+PLAIN = {  # commands without arguments: what they do, and the module whose `main` does it
+    "readme": ("Fill the numbers of README.md from the released metrics.", "analysis.report.readme"),
+    "paper": ("Write numbers and tables of the paper, and its PDF.", "analysis.report.paper"),
+    "verify": ("Compare the metrics of this run with the published ones of its profile.", "analysis.tools.verify"),
+    "guide": ("Write the generated parts of the guide: parameters and architecture.", "analysis.tools.guide"),
+    "bench": ("Print a table of times, memory and accuracy on this machine.", "analysis.tools.bench"),
+    "descent": ("Fit the descent that sharpens the halos of the N-body boxes.", "analysis.tools.descent_fit"),
+    "published": ("Measure the public MassiveNuS map, for the evidence.", "analysis.tools.published"),
+}
+RunName = Annotated[str, typer.Argument(help="name of a run of sample.fields")]
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Run stages of the pipeline, and the tools around them.",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; 0 if it did its work, 1 with a sentence on stderr if not."""
+    """Exit status of a command: 0; 1 with a sentence on stderr; 2 where the command line itself is wrong."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal may know fewer letters than names of columns have
             stream.reconfigure(errors="backslashreplace")
-    options = _parser().parse_args(arguments)
     try:
-        if arguments is None:  # of the command line, not of a function: this may start the process anew
+        if arguments is None:  # of the command line, not of a function: this may restart the process
             settle()
-        options.command(options)
+        try:
+            app(arguments, prog_name="python -m analysis")
+        except SystemExit as end:  # typer ends every command so
+            status = end.code
         sys.stdout.flush()
     except BorderError as error:
         print(error, file=sys.stderr)
         return 1
-    except BrokenPipeError:  # whoever read has seen enough, as `head` does
+    except BrokenPipeError:  # the reader has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
+    return status
 
 
-def _parser() -> argparse.ArgumentParser:
-    """Every command with its arguments; each sets `command`, the function that does it."""
-    parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="run the notebook of a stage")
-    run.add_argument("stage", help="name of a notebook of notebooks/")
-    run.add_argument("which", nargs="*", type=_pair, metavar="key=value", help="which field or sample")
-    run.set_defaults(command=_run)
-    check = commands.add_parser("check", help="say what a shear catalogue holds, and the entry that would use it")
-    check.add_argument("path", help="FITS, Parquet, CSV, ECSV or HDF5")
-    check.add_argument(
-        "--columns",
-        action="append",
-        default=[],
-        help=f"names by role, as in {COLUMNS}; a name may stand in double quotes; others are guessed; repeatable",
-    )
-    check.add_argument(
-        "--units", action="append", default=[], help="of positions, as in ra=hourangle,dec=deg; else guessed"
-    )
-    check.add_argument("--cuts", help="rows to keep, as in 'z_b > 0.5 & `mag-err` < 0.1'")
-    check.add_argument("--hdu", help="number or name of the HDU of a FITS file")
-    check.add_argument("--key", help="table of an HDF5 file")
-    check.add_argument("--allow-duplicates", action="store_true", help="take rows that stand twice for two galaxies")
-    check.set_defaults(command=_check)
-    readme = commands.add_parser("readme", help="fill the numbers of README.md from the metrics")
-    readme.set_defaults(command=_readme)
-    paper = commands.add_parser("paper", help="write numbers and tables of the paper, and its PDF")
-    paper.set_defaults(command=_paper)
-    bench = commands.add_parser("bench", help="print a table of times, memory and accuracy on this machine")
-    bench.set_defaults(command=_bench)
-    descent = commands.add_parser("descent", help="fit the descent that sharpens the halos of the N-body boxes")
-    descent.set_defaults(command=_descent)
-    published = commands.add_parser("published", help="measure the public MassiveNuS map, for the evidence")
-    published.set_defaults(command=_published)
-    ablation = commands.add_parser("ablation", help="train variants of the network for one budget, and compare them")
-    ablation.add_argument("--profile", default="reference", help="simulations and settings to start from")
-    ablation.add_argument("--minutes", type=float, default=10.0, help="of training a variant, on one core")
-    ablation.add_argument("--jobs", type=int, default=os.cpu_count(), help="variants at once")
-    ablation.set_defaults(command=_ablation)
-    release = commands.add_parser("release", help="keep the results of a long run in data/released")
-    release.add_argument("--network", action="store_true", help="the network alone, of a run that was not calibrated")
-    release.set_defaults(command=_release)
-    recheck = commands.add_parser("recheck", help="sample mocks of a release again, and confirm it where they agree")
-    recheck.add_argument("profile", nargs="?", default="reference")
-    recheck.set_defaults(command=_recheck)
-    draw = commands.add_parser("draw", help="draw one run of sample.fields from its samples alone")
-    draw.add_argument("name", help="of the run")
-    draw.add_argument("--keep", action="store_true", help="numbers and picture also beside the released network")
-    draw.set_defaults(command=_draw)
-    export = commands.add_parser("export", help="write a run of sample.fields as files that other tools take")
-    export.add_argument("name", help="of the run")
-    export.add_argument("--folder", help="to write into; data/export/NAME where left out")
-    export.add_argument("--healpix", type=int, metavar="NSIDE", help="the mean map as HEALPix too")
-    export.add_argument("--xarray", action="store_true", help="the samples as HDF5 too, which xarray opens")
-    export.set_defaults(command=_export)
-    page = commands.add_parser("page", help="write paper/site/index.html: figures, tables, and a field to explore")
-    page.add_argument("name", nargs="?", default="cosmos", help="of the run of sample.fields to explore")
-    page.set_defaults(command=_page)
-    verify = commands.add_parser("verify", help="compare this run's metrics with the published ones of its profile")
-    verify.set_defaults(command=_verify)
-    faults = commands.add_parser("faults", help="kill stages and what else may happen, and count what a rerun mends")
-    faults.add_argument("number", nargs="?", type=int, default=100, help="of faults")
-    faults.set_defaults(command=_faults)
-    guide = commands.add_parser("guide", help="write the reference of parameters, and check what the guide points to")
-    guide.set_defaults(command=_guide)
-    licences = commands.add_parser("licences", help="write the licences of the locked packages into the guide")
-    licences.set_defaults(command=_licences)
-    audit = commands.add_parser("audit", help="ask which locked packages have known vulnerabilities (needs a network)")
-    audit.set_defaults(command=_audit)
-    store = commands.add_parser("store", help="read all that a DVC remote should hold, and name what is not whole")
-    store.add_argument("name", nargs="?", help="of the remote; the default one where left out")
-    store.add_argument("--mend", action="store_true", help="put this machine's copies in the place of damaged objects")
-    store.set_defaults(command=_store)
-    return parser
+def _add(name: str, does: str, module: str) -> None:
+    """Add the command that calls `main` of a module."""
+
+    def command() -> None:
+        import_module(module).main()
+
+    app.command(name, help=does)(command)
 
 
-def _pair(text: str) -> tuple[str, str]:
-    """Key and value of `key=value`."""
-    key, equals, value = text.partition("=")
-    if not (key and equals and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form key=value")
-    return key, value
+for _name, (_does, _module) in PLAIN.items():
+    _add(_name, _does, _module)
 
 
-def _named(option: str, texts: list[str], example: str) -> dict[str, str]:
-    """What an option, given once or more, says by name, as in `ra=ALPHA,dec=DELTA`."""
+@app.command()
+def run(
+    stage: Annotated[str, typer.Argument(help="name of a notebook of notebooks/")],
+    which: Annotated[list[str] | None, typer.Argument(metavar="key=value", help="which field or sample")] = None,
+) -> None:
+    """Run the notebook of a stage."""
+    pairs = [text.partition("=") for text in which or []]
+    for pair in pairs:
+        if not all(pair):
+            raise typer.BadParameter(f"{''.join(pair)!r} is not of the form key=value")
+    warnings.filterwarnings("ignore", message="IProgress not found")  # no bar is shown, in a notebook or elsewhere
+    from analysis.core import stage as stages
+    from analysis.params import load_params
+
+    try:
+        stages.run(stage, {key: value for key, _, value in pairs}, profile=load_params().profile)
+    except stages.StageError as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def check(
+    path: Annotated[str, typer.Argument(help="FITS, Parquet, CSV, ECSV or HDF5")],
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"names by role, as in {COLUMNS}; a name may stand in double quotes; others are guessed; repeatable"
+        ),
+    ] = None,
+    units: Annotated[list[str] | None, typer.Option(help=f"of positions, as in {UNITS}; else guessed")] = None,
+    cuts: Annotated[str | None, typer.Option(help="rows to keep, as in 'z_b > 0.5 & `mag-err` < 0.1'")] = None,
+    hdu: Annotated[str | None, typer.Option(help="number or name of the HDU of a FITS file")] = None,
+    key: Annotated[str | None, typer.Option(help="table of an HDF5 file")] = None,
+    twice: Annotated[bool, typer.Option("--allow-duplicates", help="equal rows are different galaxies")] = False,
+) -> None:
+    """Say what a shear catalogue holds, and print the entry of conf/config.yaml that uses it."""
+    named, given = _named("--columns", columns or [], COLUMNS), _named("--units", units or [], UNITS)
+    from analysis.survey import check
+
+    check.main(path, columns=named, units=given, cuts=cuts, hdu=hdu, key=key, twice=twice)
+
+
+def _named(option: str, texts: Sequence[str], example: str) -> dict[str, str]:
+    """Values by name of an option that was given once or more, as in `ra=ALPHA,dec=DELTA`."""
     found = {}
     for text in texts:
         end = 0
@@ -132,145 +130,63 @@ def _named(option: str, texts: list[str], example: str) -> dict[str, str]:
     return found
 
 
-def _run(options: argparse.Namespace) -> None:
-    """Run a stage."""
-    warnings.filterwarnings("ignore", message="IProgress not found")  # no bar is shown, in a notebook or elsewhere
-    from analysis.core import stage
-    from analysis.params import load_params
-
-    try:
-        stage.run(options.stage, dict(options.which), profile=load_params().profile)
-    except stage.StageError as error:
-        sys.exit(str(error))
-
-
-def _check(options: argparse.Namespace) -> None:
-    """Look at a catalogue."""
-    from analysis.survey import check
-
-    columns = _named("--columns", options.columns, COLUMNS)
-    units = _named("--units", options.units, "ra=hourangle,dec=deg")
-    chosen = {"cuts": options.cuts, "hdu": options.hdu, "key": options.key, "twice": options.allow_duplicates}
-    check.main(options.path, columns=columns, units=units, **chosen)
-
-
-def _readme(options: argparse.Namespace) -> None:
-    """Fill README.md."""
-    from analysis.report import readme
-
-    readme.main()
-
-
-def _paper(options: argparse.Namespace) -> None:
-    """Make the paper."""
-    from analysis.report import paper
-
-    paper.main()
-
-
-def _bench(options: argparse.Namespace) -> None:
-    """Print the benchmark."""
-    from analysis.tools import bench
-
-    bench.main()
-
-
-def _descent(options: argparse.Namespace) -> None:
-    """Fit the descent."""
-    from analysis.tools import descent_fit
-
-    descent_fit.main()
-
-
-def _published(options: argparse.Namespace) -> None:
-    """Measure the public map."""
-    from analysis.tools import published
-
-    published.main()
-
-
-def _ablation(options: argparse.Namespace) -> None:
-    """Compare variants of the network."""
-    from analysis.tools import ablation
-
-    ablation.main(options.profile, options.minutes, options.jobs)
-
-
-def _release(options: argparse.Namespace) -> None:
-    """Keep the results of a long run."""
-    from analysis.tools import release
-
-    release.main(options.network)
-
-
-def _recheck(options: argparse.Namespace) -> None:
-    """Confirm a release."""
-    from analysis.tools import recheck
-
-    recheck.main(options.profile)
-
-
-def _draw(options: argparse.Namespace) -> None:
-    """Draw one run."""
+@app.command()
+def draw(
+    name: RunName, keep: Annotated[bool, typer.Option("--keep", help="also store the result with the network")] = False
+) -> None:
+    """Draw one run of sample.fields from its samples alone."""
     from analysis.report import draw
 
-    draw.main(options.name, options.keep)
+    draw.main(name, keep)
 
 
-def _export(options: argparse.Namespace) -> None:
-    """Write files for other tools."""
+@app.command()
+def export(
+    name: RunName,
+    folder: Annotated[str | None, typer.Option(help="to write into; data/export/NAME if left out")] = None,
+    healpix: Annotated[int | None, typer.Option(metavar="NSIDE", help="also write the mean as a HEALPix map")] = None,
+    xarray: Annotated[bool, typer.Option("--xarray", help="also write the samples as HDF5 for xarray")] = False,
+) -> None:
+    """Write a run of sample.fields as files for other tools."""
     from analysis.report import export
 
-    export.main(options.name, options.folder, options.healpix, options.xarray)
+    export.main(name, folder, healpix, xarray)
 
 
-def _page(options: argparse.Namespace) -> None:
-    """Write the results page."""
+@app.command()
+def page(name: RunName = "cosmos") -> None:
+    """Write paper/site/index.html: figures, tables, and a field to explore."""
     from analysis.report import page
 
-    page.main(options.name)
+    page.main(name)
 
 
-def _verify(options: argparse.Namespace) -> None:
-    """Compare with what was published."""
-    from analysis.tools import verify
+@app.command()
+def release(network: Annotated[bool, typer.Option("--network", help="the network alone")] = False) -> None:
+    """Keep the results of a long run in data/released."""
+    from analysis.tools import release
 
-    verify.main()
-
-
-def _faults(options: argparse.Namespace) -> None:
-    """Strike stages."""
-    from analysis.tools import faults
-
-    faults.main(options.number)
+    release.main(network)
 
 
-def _guide(options: argparse.Namespace) -> None:
-    """Write the user guide."""
-    from analysis.tools import guide
+@app.command()
+def recheck(profile: Annotated[str, typer.Argument()] = "reference") -> None:
+    """Sample some mocks of a release again, and confirm the release where they agree."""
+    from analysis.tools import release
 
-    guide.main()
-
-
-def _licences(options: argparse.Namespace) -> None:
-    """List licences."""
-    from analysis.tools import licences
-
-    licences.main()
+    release.confirm(profile)
 
 
-def _audit(options: argparse.Namespace) -> None:
-    """Ask for vulnerabilities."""
-    from analysis.tools import audit
+@app.command()
+def ablation(
+    profile: Annotated[str, typer.Option(help="simulations and settings to start from")] = "reference",
+    minutes: Annotated[float, typer.Option(help="of training for each variant, on one core")] = 10.0,
+    jobs: Annotated[int | None, typer.Option(help="variants at once; as many as cores if left out")] = None,
+) -> None:
+    """Train variants of the network for the same time, and compare them."""
+    from analysis.tools import ablation
 
-    audit.main()
-
-
-def _store(options: argparse.Namespace) -> None:
-    """Inspect a remote."""
-    from analysis.tools import store
-
-    store.main(options.name, options.mend)
+    ablation.main(profile, minutes, jobs or os.cpu_count() or 1)
 
 
 if __name__ == "__main__":

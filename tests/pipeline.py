@@ -1,8 +1,9 @@
-"""Shared by tests of the pipeline and of its stages: a command in a folder, a notebook of a few cells."""
+"""Shared by tests of the pipeline and of its stages: files of the project, a command in a folder, a small notebook."""
 
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -11,6 +12,16 @@ from analysis.core.paths import ROOT
 
 FOLDERS = (ROOT, ROOT / "tests", *sorted(path for path in (ROOT / "tests").iterdir() if path.is_dir()))
 PATHS = os.pathsep.join(map(str, FOLDERS))  # PYTHONPATH of a process that imports tests and their helpers
+
+
+def project_files(root=ROOT):
+    """Every file below `root` that .gitignore does not name, whether Git tracks it or not; no `.git` is needed."""
+    with tempfile.TemporaryDirectory() as scratch:  # a repository that tracks nothing, so that all is listed
+        git = ["git", f"--git-dir={scratch}", f"--work-tree={root}"]
+        subprocess.run([*git, "init", "--quiet"], check=True)
+        listed = [*git, "ls-files", "--others", "--exclude-standard", "-z"]
+        names = subprocess.run(listed, cwd=root, capture_output=True, check=True).stdout.decode().split("\0")
+    return [root / name for name in sorted(names) if (root / name).is_file() and not name.startswith(".git/")]
 
 
 def shell(command, folder, **environment):

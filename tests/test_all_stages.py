@@ -18,12 +18,11 @@ import pytest
 import yaml
 from astropy.io import fits
 from astropy.wcs import WCS
-from pipeline import shell
+from pipeline import project_files, shell
 from range_server import serving
 
 from analysis.core.paths import ROOT
 from analysis.core.provenance import code_hash, pipeline_stages
-from analysis.core.tree import project_files
 from analysis.flatsky.maps import load_maps
 from analysis.flatsky.power import gaussian_field, wavenumbers
 from analysis.params import load_params

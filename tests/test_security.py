@@ -2,21 +2,15 @@
 
 import ast
 import json
-import os
 import re
-import stat
-from importlib.metadata import PathDistribution
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from pipeline import project_files
 
-from analysis.core.download import REGISTRY
-from analysis.core.files import BorderError
+from analysis.core.download import LOOPBACK, REGISTRY
 from analysis.core.paths import ROOT
-from analysis.core.tree import project_files
-from analysis.simulations.suites.archive import LOOPBACK
-from analysis.tools import audit, licences
 
 TRACKED = project_files()
 CODE = [path for path in TRACKED if path.suffix == ".py"]
@@ -214,91 +208,3 @@ def test_credentials_of_remotes_stay_out_of_git():
     config = (ROOT / ".dvc" / "config").read_text(encoding="utf-8")
     assert not re.search(r"(?m)^\s*(user|password|access_key_id|secret_access_key|keyfile|token)\b", config)
     assert "config.local" in (ROOT / ".dvc" / ".gitignore").read_text(encoding="utf-8")
-
-
-# audit and licences
-
-
-@pytest.fixture
-def auditor(tmp_path, monkeypatch):
-    """Stand in for pip-audit with a script."""
-
-    def says(script):
-        path = tmp_path / "pip-audit"
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        path.chmod(path.stat().st_mode | stat.S_IEXEC)
-
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
-    return says
-
-
-def test_audit_reads_the_lock_and_passes_where_nothing_is_known(auditor, capsys):
-    auditor('echo "No known vulnerabilities found"; echo "$@"')
-    audit.main()
-    told = capsys.readouterr().out
-    assert "No known vulnerabilities found" in told
-    assert f"--requirement {audit.LOCK} --require-hashes --disable-pip" in told
-
-
-def test_audit_fails_where_something_is_known(auditor):
-    auditor('echo "a 1.0 PYSEC-1 1.1"; echo "Found 1 known vulnerability in 1 package" >&2; exit 1')
-    with pytest.raises(BorderError, match="Found 1 known vulnerability in 1 package: see above; raise"):
-        audit.main()
-
-
-def test_audit_without_a_network_is_a_sentence(auditor):
-    auditor('echo "ERROR:pip_audit._cli:Failed to connect: Name or service not known" >&2; exit 1')
-    with pytest.raises(BorderError, match="nothing was checked, pip-audit reached no data base") as caught:
-        audit.main()
-    assert "\n" not in str(caught.value)
-
-
-def test_audit_that_knew_no_package_is_no_pass(auditor):
-    told = "numpy  Dependency not found on PyPI and could not be audited: numpy (2.0)"
-    auditor(f'echo "No known vulnerabilities found"; echo "{told}"')
-    with pytest.raises(BorderError, match=r"1 of the locked packages were not checked \(the first is numpy\)"):
-        audit.main()
-
-
-def test_audit_without_an_auditor_is_a_sentence(monkeypatch):
-    monkeypatch.setattr(audit.shutil, "which", lambda _: None)
-    with pytest.raises(BorderError, match="neither pip-audit nor uvx is installed"):
-        audit.main()
-
-
-def test_licences_are_listed_of_every_locked_package():
-    found = licences.listed()
-    assert sorted(found) == licences.locked(), "run `python -m analysis licences`"
-    assert all(found.values())
-    assert licences.PAGE.read_text(encoding="utf-8") == licences.page(found)
-
-
-@pytest.mark.parametrize(
-    ("lines", "text"),
-    [
-        ("License-Expression: MIT OR Apache-2.0\nLicense: other", "MIT OR Apache-2.0"),
-        ("License: BSD\nClassifier: License :: OSI Approved :: BSD License", "BSD License"),
-        ("License: Apache 2.0", "Apache 2.0"),
-        ("License: UNKNOWN", ""),
-        (f"License: {'long text ' * 20}", ""),
-        ("Classifier: License :: OSI Approved\nLicense: MIT", "MIT"),
-    ],
-)
-def test_a_licence_is_what_the_package_says(lines, text, tmp_path):
-    (tmp_path / "METADATA").write_text(f"Metadata-Version: 2.1\nName: a\nVersion: 1\n{lines}\n")
-    assert licences.stated(PathDistribution(tmp_path)) == text
-
-
-def test_a_package_for_another_system_keeps_its_row(tmp_path, monkeypatch, capsys):
-    page, lock = tmp_path / "licences.md", tmp_path / "requirements.lock"
-    lock.write_text("numpy==2.1\nno-such-package==1.0 ; sys_platform == 'win32'\n")
-    monkeypatch.setattr(licences, "PAGE", page)
-    monkeypatch.setattr(licences, "LOCK", lock)
-    monkeypatch.setattr(licences, "ROOT", tmp_path)
-    with pytest.raises(BorderError, match="no-such-package: no licence is known"):
-        licences.main()
-    assert not page.exists()
-    page.write_text("| no-such-package | MIT |\n")
-    licences.main()
-    assert licences.listed()["no-such-package"] == "MIT"
-    assert "BSD" in licences.listed()["numpy"]

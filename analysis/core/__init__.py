@@ -1,5 +1,6 @@
-"""Plumbing that makes no number: files, downloads, processes, notebooks, and where a result comes from.
+"""Plumbing that makes no number: files, downloads, processes, running notebooks, provenance.
 
-Read `files` first (whole or absent, and errors in one sentence), then `stage` (runs a notebook), `environment` (what it
-runs in), `workers` (tasks over processes), `provenance` (digests of code and parameters).
+Read `files` first (files written whole or not at all, and `BorderError`), then `stage` (runs a notebook), `environment`
+(the settings it runs with), `workers` (tasks over processes), `provenance` (digests of code and parameters), `download`
+(verified files); `paths`, `tables` and `progress` are small.
 """

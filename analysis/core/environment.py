@@ -1,8 +1,8 @@
-"""The environment that everything runs in: the project's own settings, whatever the user's desk looks like.
+"""The environment of every command: the project's own settings in place of the user's.
 
-Stages, their kernels and workers, `draw` and `page` give the same bits for every user. So start-up files, user-wide
-packages and the settings of Matplotlib, Keras, Jupyter and Astropy are out of reach. What says where and on how much
-hardware to compute (threads, GPUs, XLA_FLAGS, folders of caches) stays the user's.
+Commands, kernels and workers must give the same bits for every user. So start-up files, user-wide packages and the
+user's settings of Matplotlib, Keras, Jupyter and Astropy are not read. Settings of the hardware (threads, GPUs,
+XLA_FLAGS, folders of caches) stay the user's.
 """
 
 import os
@@ -20,7 +20,7 @@ WORK = ROOT / ".work"
 BACKENDS = ("tensorflow", "jax")
 SET = {
     "ASTROPY_CONFIG_DIR": str(WORK / "astropy"),
-    # Workers that end before their last heartbeat is answered, as on a busy machine, tell it with a traceback
+    # On a busy machine workers end before their last heartbeat is answered, and would log a traceback for it
     "DASK_LOGGING": "{'distributed.worker': 'critical', 'distributed.worker.memory': 'warning'}",
     "IPYTHONDIR": str(WORK / "ipython"),
     "KERAS_HOME": str(WORK / "keras"),
@@ -29,35 +29,35 @@ SET = {
     "PYTHONNOUSERSITE": "1",
     "PYTHONPATH": str(ROOT),
     "PYTHONUTF8": "1",
-    "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm, on widgets that nobody would see
+    "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm's, about widgets that nobody would see
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # a GPU serves the notebook and its workers
 }
-# Settings of Python, Jupyter, Matplotlib and Keras, and switches that change what arithmetic gives
+# Settings of Python, Jupyter, Matplotlib and Keras, and switches that change the results of arithmetic
 DROPPED = re.compile(
     r"(I?PYTHON|JUPYTER|KERAS_|MPL|MATPLOTLIB|JAX_|NUMBA_).*"
     r"|TF_ENABLE_ONEDNN_OPTS|TF_USE_LEGACY_KERAS|NVIDIA_TF32_OVERRIDE"
 )
-# The user's all the same: a documented choice, the machine, and what changes no result
+# Exceptions that stay the user's: a documented choice, the machine, and settings that change no result
 KEPT = re.compile(
     r"KERAS_BACKEND|JAX_(PLATFORMS|PLATFORM_NAME|COMPILATION_CACHE_DIR|\w+_VISIBLE_DEVICES)"
     r"|NUMBA_(CACHE_DIR|NUM_THREADS|THREADING_LAYER)|PYTHON(DONTWRITEBYTECODE|PYCACHEPREFIX|UNBUFFERED)"
 )
 HANDED_DOWN = (*SET, "KERAS_BACKEND", "DATA_MIRROR")  # to workers on other machines
 STRAYS = ("matplotlibrc", "ipython_config.py", "ipython_kernel_config.py", "sitecustomize.py", "usercustomize.py")
-ONCE = "ANALYSIS_BEGUN_ANEW"  # so that a Python which changes its own environment is not started for ever
+ONCE = "ANALYSIS_BEGUN_ANEW"  # set in the restarted process, so that it is not restarted again
 
 
-def settled(desk: Mapping[str, str]) -> dict[str, str]:
-    """The environment of the project, made of the user's.
+def settled(user: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the project, made from the user's.
 
     Raises
     ------
     BorderError
         If KERAS_BACKEND names a backend that is not known or not installed.
     """
-    kept = {name: value for name, value in desk.items() if KEPT.fullmatch(name) or not DROPPED.fullmatch(name)}
-    backend = desk.get("KERAS_BACKEND") or BACKENDS[0]
+    kept = {name: value for name, value in user.items() if KEPT.fullmatch(name) or not DROPPED.fullmatch(name)}
+    backend = user.get("KERAS_BACKEND") or BACKENDS[0]
     if backend not in BACKENDS:
         raise BorderError(f"KERAS_BACKEND is {backend!r}; set it to one of {', '.join(BACKENDS)}, or unset it.")
     if find_spec(backend) is None:
@@ -68,9 +68,9 @@ def settled(desk: Mapping[str, str]) -> dict[str, str]:
 
 
 def settle() -> None:
-    """Run this process in the environment of the project: begin anew where it was started in another.
+    """Give this process the environment of the project; restart it where it was started in another one.
 
-    (Python reads some of it only as it starts: start-up files, packages of the user, the seed of hashes.)
+    Python reads some of the environment only as it starts: start-up files, packages of the user, the seed of hashes.
 
     Raises
     ------
@@ -85,15 +85,15 @@ def settle() -> None:
     if environment == dict(os.environ):
         return
     if ONCE not in os.environ:
-        _begin_anew(environment | {ONCE: "1"})
+        _restart(environment | {ONCE: "1"})
     os.environ.clear()
     os.environ.update(environment)
 
 
-def _begin_anew(environment: Mapping[str, str]) -> None:
-    """Run the same command in place of this process."""
+def _restart(environment: Mapping[str, str]) -> None:
+    """Replace this process by the same command in another environment."""
     command = [sys.executable, *sys.orig_argv[1:]]
     sys.stdout.flush()
-    if os.name == "nt":  # where the caller would think the new process to be the end of this one
+    if os.name == "nt":  # there the caller would take execve for the end of this process
         sys.exit(subprocess.run(command, env=environment, check=False).returncode)
     os.execve(sys.executable, command, environment)

@@ -1,4 +1,4 @@
-"""Files at the border: whole or absent, and one sentence for whoever meets a bad one."""
+"""Files that are written whole or not at all, JSON, digests, and `BorderError` for bad input."""
 
 import errno
 import glob
@@ -16,19 +16,19 @@ from secrets import token_hex
 import psutil
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, the largest file that a process may write
-SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # NumPy's words for it, without a number
+SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # NumPy's message, which has no error number
 HOST = re.sub(r"\W", "_", socket.gethostname())
 TEMPORARY = re.compile(r"\.(?P<host>\w+)-(?P<process>\d+)-[0-9a-f]{8}-(?P<name>.+)", re.DOTALL)
 DAY_S = 86400.0
-DIGITS = 6  # significant ones of a metric: beyond, two CPUs differ in the order of their sums
+DIGITS = 6  # significant digits of a metric: in further ones two CPUs differ by the order of their sums
 
 
 class BorderError(ValueError):
-    """Bad input at the border (a file, a key, a source), told in one sentence with its remedy."""
+    """Bad input (a file, a key, a source); its message is one sentence with value, rule and remedy."""
 
 
 def expanded(path: str) -> str:
-    """A path with the home folder for a leading `~`, as a shell has it.
+    """A path with the home folder in place of a leading `~`, as in a shell.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def expanded(path: str) -> str:
     """
     whole = os.path.expanduser(path)
     if whole.startswith("~"):
-        raise BorderError(f"{path} begins with the home folder of a user who has none here; write the path out.")
+        raise BorderError(f"{path} begins with the home folder of an unknown user; write the path out.")
     return whole
 
 
@@ -63,14 +63,14 @@ def atomic(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     temporary = None
     if path.is_dir():
-        raise BorderError(f"{path} is a folder, and a file is to be written there; move it away.")
+        raise BorderError(f"{path} is a folder, but a file must be written there; move the folder away.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path)
         temporary = temporary_beside(path)
         yield temporary
         with temporary.open("rb+") as handle:
-            os.fsync(handle.fileno())  # else a power cut may leave the new name and none of its bytes
+            os.fsync(handle.fileno())  # without this a power cut may leave the new name without its bytes
         os.replace(temporary, path)
     except OSError as error:
         if is_full(error):
@@ -84,7 +84,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
 
 
 def temporary_beside(path: Path) -> Path:
-    """A name beside `path` that nobody has, with its ending and this process in it."""
+    """An unused name beside `path`, with the same ending and the number of this process."""
     return path.with_name(f".{HOST}-{os.getpid()}-{token_hex(4)}-{path.name}")
 
 
@@ -97,7 +97,7 @@ def sweep(path: Path) -> None:
 
 
 def _left_behind(temporary: Path, name: str) -> bool:
-    """Whether a file is a temporary one of `name` whose process is gone: looked up, or on another machine a day ago."""
+    """Whether a file is a temporary one of `name` whose process has ended (on another machine: is a day old)."""
     parts = TEMPORARY.fullmatch(temporary.name)
     if parts is None or parts["name"] != name:
         return False
@@ -105,13 +105,13 @@ def _left_behind(temporary: Path, name: str) -> bool:
     if parts["host"] != HOST:
         return time.time() - written > DAY_S
     try:
-        return psutil.Process(int(parts["process"])).create_time() > written + 1  # another that has its number
+        return psutil.Process(int(parts["process"])).create_time() > written + 1  # another process with the same number
     except psutil.NoSuchProcess:
         return True
 
 
 def is_full(error: OSError) -> bool:
-    """Whether a write failed for want of space."""
+    """Whether a write failed because there was no space."""
     return error.errno in FULL or SHORT_WRITE.search(str(error)) is not None
 
 
@@ -128,7 +128,7 @@ def write_json(path: Path | str, obj: object) -> None:
     Raises
     ------
     ValueError
-        If `obj` holds NaN or infinity, which JSON does not know.
+        If `obj` holds NaN or infinity, which JSON cannot express.
     """
     text = json.dumps(obj, indent=1, sort_keys=True, allow_nan=False, default=_plain)
     with atomic(path) as temporary:

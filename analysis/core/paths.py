@@ -1,7 +1,7 @@
-"""Where the project lies, and where a run puts data and figures."""
+"""Folders of the project: its root, and where a run puts data and figures."""
 
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "data"
-FIGURES = ROOT / "figures" / "run"  # of a run; those of the release lie beside it
+FIGURES = ROOT / "figures" / "run"  # of a run; the released figures lie one folder above

@@ -1,6 +1,6 @@
-"""Progress of long steps: a line on stderr every few seconds, with the share that is done and the time left.
+"""Progress of long steps: a line on stderr every few seconds, with the share done and the time left.
 
-Stages keep stderr out of their executed notebooks. What a task on a worker tells goes to the process that gave it.
+Executed notebooks keep no stderr. The progress of a task on a worker is reported by the process that started the task.
 """
 
 import sys
@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import TypeVar
 
 INTERVAL_S = 8.0  # between two lines
-LEAST_SHARE = 0.01  # done before a time is told: what compiles at the start says nothing of the speed
+LEAST_SHARE = 0.01  # to be done before a time is told: the start compiles, and is slower than the rest
 Step = TypeVar("Step")
 
 _listener: ContextVar[Callable[[float], None] | None] = ContextVar("listener", default=None)
@@ -20,13 +20,13 @@ _listener: ContextVar[Callable[[float], None] | None] = ContextVar("listener", d
 def progress(
     what: str, total: float, *, done: float = 0.0, clock: Callable[[], float] = time.monotonic
 ) -> Callable[..., None]:
-    """A function to call with how much more is done, 1 where left out.
+    """A function to call with the amount of work just done (1 if left out); it prints a line now and then.
 
     Parameters
     ----------
-    what : told at the head of each line
-    total : of the whole
-    done : before, by a run that was cut: it says nothing of the speed
+    what : name of the work, at the head of each line
+    total : amount of the whole work
+    done : amount done by an earlier, interrupted run; it does not count for the speed
     """
     listener, begun = _listener.get(), clock()
     first, told = done, begun
@@ -45,7 +45,7 @@ def progress(
 
 
 def followed(steps: Sequence[Step], what: str) -> Iterator[Step]:
-    """The steps of a loop, whose progress is told."""
+    """The steps of a loop, with lines of progress."""
     advance = progress(what, len(steps))
     for step in steps:
         yield step
@@ -54,7 +54,7 @@ def followed(steps: Sequence[Step], what: str) -> Iterator[Step]:
 
 @contextmanager
 def within(advance: Callable[[float], None], size: float = 1.0) -> Iterator[None]:
-    """Count the block as one step of `size`; the progress told inside is a part of it, and gives no lines."""
+    """Count the block as one step of `size`; progress inside the block counts as a part of it and prints no lines."""
     seen = 0.0
 
     def heard(share: float) -> None:
@@ -72,7 +72,7 @@ def within(advance: Callable[[float], None], size: float = 1.0) -> Iterator[None
 
 
 def spoken(seconds: float) -> str:
-    """A time in the unit that people would use: `45 s`, `12 min`, `2.5 h`."""
+    """A time in a suitable unit: `45 s`, `12 min`, `2.5 h`."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

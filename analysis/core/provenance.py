@@ -1,4 +1,4 @@
-"""Where a result comes from: the code and the parameters that a stage depends on, as cards for its files."""
+"""Where a result comes from: digests of the code and parameters of a stage, and FITS cards that hold them."""
 
 import ast
 import dataclasses
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from analysis.params import Params
 
 DIGITS = 16
-PIPELINES = ("dvc.yaml", "data/benchmark/dvc.yaml")  # the second is not part of a plain `dvc repro`
+PIPELINES = ("dvc.yaml", "data/benchmark/dvc.yaml")  # a plain `dvc repro` runs the first alone
 
 
 def code_cells(notebook: Path) -> list[str]:
@@ -30,9 +30,9 @@ def code_cells(notebook: Path) -> list[str]:
 
 
 def import_closure(notebook: Path, root: Path = ROOT) -> list[str]:
-    """Files of `analysis/` that a notebook needs: its imports, theirs, and so on, those inside functions too.
+    """Files of `analysis/` that a notebook imports, directly or through other modules, also inside functions.
 
-    A data file that a module names and that lies beside it counts as one of its imports.
+    A data file counts as imported by a module in the same folder that names it.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def import_closure(notebook: Path, root: Path = ROOT) -> list[str]:
 
 
 def pipeline_stages(root: Path = ROOT) -> dict[str, dict]:
-    """Every stage by name, of those of `PIPELINES` that are there."""
+    """Every stage by name, from the files of `PIPELINES` that exist."""
     paths = [root / path for path in PIPELINES if (root / path).is_file()]
     return {
         name: stage
@@ -73,8 +73,8 @@ def pipeline_stages(root: Path = ROOT) -> dict[str, dict]:
 def stage_keys(stage: str, root: Path = ROOT) -> list[str]:
     """Keys of `params.yaml` that a pipeline file names for a stage.
 
-    For an item of a matrix (`sample@cosmos`) templates stand for that item; for all of it (`sample`)
-    they widen to the section around them.
+    For an item of a matrix (`sample@cosmos`) the keys are those of the item; for the whole matrix (`sample`) a key
+    with a template becomes the section around it.
     """
     name, _, item = stage.partition("@")
     entry = pipeline_stages(root)[name]
@@ -112,12 +112,12 @@ def code_hash(stage: str, params: "Params", root: Path = ROOT) -> str:
 
 
 def work_folder(stage: str, params: "Params", root: Path = ROOT) -> Path:
-    """Where a stage keeps what is finished of a run: another folder for other code, parameters or data.
+    """Folder where a stage keeps finished parts of a run; other code, parameters or data give another folder.
 
     Parameters
     ----------
     stage : str
-        One that is no matrix; `sample@cosmos` for one item of a `foreach`.
+        Name of a stage; `sample@cosmos` for one item of a `foreach`.
     """
     files = [
         file
@@ -131,7 +131,7 @@ def work_folder(stage: str, params: "Params", root: Path = ROOT) -> Path:
 
 
 def cards(stage: str, params: "Params", source: str) -> dict[str, str | int]:
-    """FITS cards that say how a file was made.
+    """FITS cards that record how a file was made.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def cards(stage: str, params: "Params", source: str) -> dict[str, str | int]:
     params : Params
         The parameters the stage runs with.
     source : str
-        Where the data come from, for example "COSMOS, all galaxies".
+        Origin of the data, for example "COSMOS, all galaxies".
 
     Returns
     -------
@@ -157,14 +157,14 @@ def cards(stage: str, params: "Params", source: str) -> dict[str, str | int]:
 
 @cache
 def _named_in(source: str, package: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Dotted names that the import statements of a module may load, and its strings; each source is parsed once."""
+    """Dotted names in the import statements of a module, and its strings; each source is parsed once."""
     nodes = list(ast.walk(ast.parse(source)))
     texts = (node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
     return frozenset(name for node in nodes for name in _names(node, package)), frozenset(texts)
 
 
 def _imported(source: str, package: str, root: Path) -> Iterator[Path]:
-    """Files of `analysis/` that the import statements of a module name, each package's own `__init__` included."""
+    """Files of `analysis/` named by the import statements of a module, with the `__init__` of each package."""
     for module in sorted(_named_in(source, package)[0]):
         parts = module.split(".")
         if parts[0] == "analysis":
@@ -174,13 +174,13 @@ def _imported(source: str, package: str, root: Path) -> Iterator[Path]:
 
 
 def _named(source: str, package: str, folder: Path) -> Iterator[Path]:
-    """Data files of `folder` whose name stands in a module as a string."""
+    """Data files of `folder` whose name is a string in a module."""
     files = {path.name: path for path in folder.iterdir() if path.is_file() and path.suffix != ".py"}
     return (files[name] for name in sorted(_named_in(source, package)[1] & set(files)))
 
 
 def _names(node: ast.AST, package: str) -> list[str]:
-    """Dotted names that one import statement may load; names that are no modules are dropped later."""
+    """Dotted names that one import statement may load; some are functions, which are dropped later."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if not isinstance(node, ast.ImportFrom):
@@ -191,7 +191,7 @@ def _names(node: ast.AST, package: str) -> list[str]:
 
 
 def _data(stage: str, params: "Params", root: Path) -> list[str]:
-    """What a stage depends on but for code, which `code_hash` knows."""
+    """Data files and folders that a stage depends on."""
     name, _, item = stage.partition("@")
     entry = pipeline_stages(root)[name]
     items = entry.get("foreach", "").strip("${}")

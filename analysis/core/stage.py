@@ -1,4 +1,4 @@
-"""One stage of the pipeline: its notebook, run from top to bottom and stored without anything that varies."""
+"""Running one stage: its notebook, from top to bottom, stored without times and other text that varies."""
 
 import ast
 import re
@@ -30,12 +30,12 @@ VARYING_KEYS = [
     "cell.metadata.execution",
     "metadata.language_info.version",
 ]
-# Lines of Keras and tqdm that tell progress with times ("3/9 - 1s - 20ms/step", "[00:03<00:09, 3.1it/s]").
+# Progress lines of Keras and tqdm, which hold times ("3/9 - 1s - 20ms/step", "[00:03<00:09, 3.1it/s]")
 PROGRESS = re.compile(r"\x08|\d/\d+ .*\d+m?s|\d(us|ms|s)/(step|epoch)|\d:\d\d<|\d(it|s)/(s|it)\b")
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-TABLE_NUMBER = re.compile(r' id="table\d+"')  # by which a page may find a table: its address in memory
-# What a cell prints or raises comes through the notebook; the kernel's own log would only bury it. Maps are noise,
-# which PNG cannot compress: as JPEG the executed notebooks, which Git keeps, are a sixth of the size.
+TABLE_NUMBER = re.compile(r' id="table\d+"')  # an address in memory
+# The kernel's log would only bury what a cell prints or raises. Maps are noise, which PNG cannot compress: with JPEG
+# the executed notebooks, which Git keeps, are a sixth of the size.
 KERNEL_ARGUMENTS = [
     "--log-level=CRITICAL",
     "--InlineBackend.figure_formats={'jpeg'}",
@@ -43,22 +43,22 @@ KERNEL_ARGUMENTS = [
 ]
 POLL_S = 0.2
 KERNEL_FILES = (ROOT / ".work" / "kernel.log", ROOT / ".work" / "kernel.json")
-LOG, CONNECTION = map(temporary_beside, KERNEL_FILES)  # what it writes; where it listens
+LOG, CONNECTION = map(temporary_beside, KERNEL_FILES)  # the kernel's log; the file that says where it listens
 NO_SPACE = re.compile("|".join([*(rf"\[Errno {number}\]" for number in FULL), SHORT_WRITE.pattern]))
-DEAD_AT_START = "Kernel died before"  # what jupyter_client says of a kernel that never answered
-WORKERLESS = "Nanny failed to start"  # what Dask says of a worker that never answered
+DEAD_AT_START = "Kernel died before"  # jupyter_client's message for a kernel that never answered
+WORKERLESS = "Nanny failed to start"  # Dask's message for a worker that never answered
 START_S = 600  # until a kernel answers: a busy machine takes minutes to import it
-LAST_LINES = 5  # of it, told where a kernel died
+LAST_LINES = 5  # of the kernel's log, shown where the kernel died
 
 
 class StageError(RuntimeError):
-    """A notebook that did not run to its end, with the notebook's own traceback."""
+    """A notebook that did not run to its end; the message holds its traceback."""
 
 
 class OwnKernel(AsyncKernelManager):
-    """A kernel of this Python, whatever kernels the user has installed, in the environment of the project.
+    """A kernel of this Python, not one that the user has installed, in the environment of the project.
 
-    Its process writes to `LOG`: libraries grumble there as they are shut down, after the one sentence.
+    Its process writes to `LOG`, since libraries print warnings as they are shut down.
     """
 
     def __init__(self, *arguments, **kwargs) -> None:
@@ -72,19 +72,18 @@ class OwnKernel(AsyncKernelManager):
 
 
 def run(stage: str, which: Mapping[str, str], *, profile: str) -> Path:
-    """Run a stage's notebook and store the executed copy, the same bytes for the same results.
+    """Run a stage's notebook and store the executed copy, with the same bytes for the same results.
 
-    What the notebook prints appears in the terminal as it comes. Wall time and peak memory go to
-    `data/timings/`.
+    Output of the notebook appears in the terminal as it comes. Wall time and peak memory go to `data/timings/`.
 
     Parameters
     ----------
     stage : str
         Name of a notebook of `notebooks/`.
     which : mapping of str to str
-        Its parameters: which field or sample, never how much.
+        Its parameters: which field or sample; quantities are in params.yaml.
     profile : str
-        Name of the profile, which goes beside the times.
+        Name of the profile, stored with the times.
 
     Returns
     -------
@@ -94,7 +93,7 @@ def run(stage: str, which: Mapping[str, str], *, profile: str) -> Path:
     Raises
     ------
     BorderError
-        If the stage or a parameter is unknown, or if the notebook met bad input; in one sentence.
+        If the stage or a parameter is unknown, or if the notebook met bad input.
     StageError
         If a cell raised anything else, or the kernel died.
     """
@@ -114,7 +113,7 @@ def run(stage: str, which: Mapping[str, str], *, profile: str) -> Path:
 
 
 def _notebook(stage: str, which: Mapping[str, str]) -> Path:
-    """The notebook of a stage that takes the parameters `which`."""
+    """Path of a stage's notebook, which must take the parameters `which`."""
     path = ROOT / "notebooks" / f"{stage}.ipynb"
     if not path.is_file():
         stages = ", ".join(sorted(other.stem for other in path.parent.glob("*.ipynb")))
@@ -131,7 +130,7 @@ def _notebook(stage: str, which: Mapping[str, str]) -> Path:
 
 
 def _execute(notebook: Path, draft: Path, which: Mapping[str, str]) -> None:
-    """Run every cell in this Python and this folder, or raise."""
+    """Run every cell in this Python and this folder; raise if one fails."""
     draft.parent.mkdir(parents=True, exist_ok=True)
     for path in KERNEL_FILES:
         sweep(path)
@@ -159,8 +158,8 @@ def _execute(notebook: Path, draft: Path, which: Mapping[str, str]) -> None:
         if error.ename == "RuntimeError" and WORKERLESS in error.evalue:
             draft.unlink(missing_ok=True)
             raise BorderError(
-                f"{notebook.stem}: a worker died as it started; run the stage again, which goes on with what is"
-                " missing, or lower compute.processes if memory is short."
+                f"{notebook.stem}: a worker died as it started; run the stage again, which continues with the"
+                " missing parts, or lower compute.processes if memory is short."
             ) from None
         if error.ename == "OSError" and NO_SPACE.search(error.evalue):
             raise _no_room(notebook) from None
@@ -181,14 +180,14 @@ def _execute(notebook: Path, draft: Path, which: Mapping[str, str]) -> None:
 
 
 def _no_room(notebook: Path) -> BorderError:
-    """What to tell when a file that is no result could not be written."""
+    """The error for a full disk, met outside of `atomic`."""
     return BorderError(
-        f"{notebook.stem}: the disk is full, what was finished is kept; free some space and run the stage again."
+        f"{notebook.stem}: the disk is full, finished parts are kept; free some space and run the stage again."
     )
 
 
 def _border_errors(notebook: Path) -> set[str]:
-    """Names of the special cases of bad input that a notebook's modules define."""
+    """Names of the subclasses of `BorderError` that a notebook's modules define."""
     modules = [file for file in import_closure(notebook) if file.endswith(".py")]
     trees = [ast.parse((ROOT / file).read_text(encoding="utf-8")) for file in modules]
     classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
@@ -196,19 +195,19 @@ def _border_errors(notebook: Path) -> set[str]:
 
 
 def _died(notebook: Path, draft: Path) -> str:
-    """What to tell when the kernel went away."""
+    """Message for a kernel that died."""
     last_words = LOG.read_text(errors="replace").splitlines()[-LAST_LINES:] if LOG.is_file() else []
     return "\n".join(
         [
-            f"{notebook.stem} ended before its last cell: the kernel died, most often for want of memory,"
-            f" or a cell called exit; its cells so far are in {draft}.",
+            f"{notebook.stem} ended before its last cell: the kernel died, most often because memory was"
+            f" short, or a cell called exit; its cells so far are in {draft}.",
             *last_words,
         ]
     )
 
 
 def _stable(executed: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook without what differs from run to run: ids, times, addresses, logs and progress bars."""
+    """The notebook without text that differs from run to run: ids, times, addresses, logs and progress bars."""
     for cell in executed.cells:
         if cell.cell_type == "code":
             cell.outputs = _stable_outputs(cell.outputs)
@@ -216,7 +215,7 @@ def _stable(executed: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def _stable_outputs(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
-    """Outputs of a cell without stderr; printed text is joined, and lines of progress are left out."""
+    """Outputs of a cell without stderr and lines of progress; printed text is joined."""
     kept = []
     for output in outputs:
         if output.output_type != "stream":
@@ -239,7 +238,7 @@ def _stable_outputs(outputs: list[nbformat.NotebookNode]) -> list[nbformat.Noteb
 
 @contextmanager
 def _measured() -> Iterator[dict[str, float]]:
-    """Wall time (s) and peak resident memory (GB) of this process and its children, once the block ends."""
+    """Wall time (s) and peak resident memory (GB) of this process and its children, filled in as the block ends."""
     cost, done, peak = {}, threading.Event(), [0]
 
     def watch() -> None:

@@ -1,15 +1,19 @@
-"""Work over processes, on this machine or a cluster: every task ends in a file, and what is there is not redone.
+"""Tasks over processes, on this machine or a cluster: every task writes a file, and a file that exists is not redone.
 
-A worker that dies is replaced and its task given to another; a run that was cut goes on with what is missing.
+A worker that dies is replaced and its task given to another; an interrupted run continues with the missing files.
+`pool_of_processes` is for short work that needs processes of its own.
 """
 
 import logging
 import os
 import shlex
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,19 +26,41 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEATHS = 3  # of workers over one task, before it is given up
+DEATHS = 3  # of workers over one task, before the task is given up
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 TELL_S = 2.0  # between two messages of a worker on the progress of its task
 
 
-def scatter(task: Callable, tasks: Mapping[Path, tuple], compute: "ComputeParams", *, what: str) -> None:
-    """Run `task(path, *arguments)` for every path that is not there yet, on the workers that `compute` describes.
+def pool_of_processes(processes: int, **settings: Any) -> ProcessPoolExecutor:
+    """A pool of new processes, which share nothing with this one and end when it ends, however it ends.
+
+    Without that they would go on: they wait for tasks from a pipe of which they hold both ends.
 
     Parameters
     ----------
-    task : of a module, not of a notebook; writes its path whole or not at all, and is decided by its arguments alone
+    settings : of `ProcessPoolExecutor`
+    """
+    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_end_with_parent, **settings)
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as its parent has ended."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    parent_process().join()
+    os._exit(1)
+
+
+def scatter(task: Callable, tasks: Mapping[Path, tuple], compute: "ComputeParams", *, what: str) -> None:
+    """Run `task(path, *arguments)` for every path that does not exist, on the workers that `compute` describes.
+
+    Parameters
+    ----------
+    task : function of a module, not of a notebook; it writes its path whole or not at all, from its arguments alone
     tasks : arguments by path, on a file system that every worker sees
-    what : plural, of the tasks, for the log and the lines of progress
+    what : name of the tasks in the plural, for the log and the lines of progress
 
     Raises
     ------
@@ -44,7 +70,7 @@ def scatter(task: Callable, tasks: Mapping[Path, tuple], compute: "ComputeParams
         The first that a task raised; the other tasks are finished before.
     """
     missing = {path: arguments for path, arguments in tasks.items() if not path.is_file()}
-    log.info("%d %s, %d of them at hand", len(tasks), what, len(tasks) - len(missing))
+    log.info("%d %s, %d of them done before", len(tasks), what, len(tasks) - len(missing))
     if not missing:
         return
     from dask.distributed import KilledWorker, as_completed  # seconds to import, and only here
@@ -63,15 +89,15 @@ def scatter(task: Callable, tasks: Mapping[Path, tuple], compute: "ComputeParams
                 future.result()
             except KilledWorker:
                 raise BorderError(
-                    f"{DEATHS} workers died over one of {len(missing)} {what}, most often for want of memory; raise"
-                    f" compute.memory_gb ({compute.memory_gb:g}), or lower compute.processes"
+                    f"{DEATHS} workers died over one of {len(missing)} {what}, most often because memory was short;"
+                    f" raise compute.memory_gb ({compute.memory_gb:g}), or lower compute.processes"
                 ) from None
 
 
 def _progress_of_tasks(client: Any, what: str, tasks: int) -> tuple[str, Callable[[Path], None]]:
-    """The topic on which workers tell how far their tasks are, and a function to call with the path of a finished one.
+    """The Dask topic on which workers report progress, and a function to call with the path of a finished task.
 
-    Dask hands the messages on, from whatever machine; a share counts once, also where a task begins again.
+    A share of a task counts once, also where the task begins again on another worker.
     """
     advance, shares, topic = progress(what, tasks), {}, f"progress of {what} for {client.id}"
 
@@ -86,14 +112,14 @@ def _progress_of_tasks(client: Any, what: str, tasks: int) -> tuple[str, Callabl
 
 
 def _once(task: Callable, path: Path, arguments: tuple, topic: str) -> None:
-    """Do a task unless its file is there: Dask asks again for results that died with the worker which had them."""
+    """Do a task unless its file exists: Dask repeats tasks whose results were lost with their worker."""
     if not path.is_file():
         with within(_sender(str(path), topic)):
             task(path, *arguments)
 
 
 def _sender(path: str, topic: str) -> Callable[[float], None]:
-    """A function to call with how much more of a task is done, which tells it to whoever follows the topic."""
+    """A function to call with how much more of a task is done; it sends the share done so far to the topic."""
     from dask.distributed import get_worker
 
     worker, share, told = get_worker(), 0.0, time.monotonic()
@@ -110,15 +136,15 @@ def _sender(path: str, topic: str) -> Callable[[float], None]:
 
 @contextmanager
 def _client(compute: "ComputeParams", tasks: int) -> Iterator[Any]:
-    """Workers of a scheduler that runs already, of SLURM, or of this machine; one task at a time each.
+    """A client of workers on a running scheduler, on SLURM, or on this machine; each does one task at a time.
 
-    Those that were started for this are ended with the block, whatever happened.
+    Workers that were started here end with the block, whatever happened.
     """
     import dask
     from dask.distributed import Client
 
     logging.getLogger("distributed").setLevel(logging.WARNING)
-    # Dask has workers give every freed page back at once: tensors then cost as much in page faults as in arithmetic
+    # Dask's own setting gives every freed page back at once, and page faults then cost as much as the arithmetic
     environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 1)
     dask.config.set(
         {"distributed.scheduler.allowed-failures": DEATHS - 1, "distributed.nanny.pre-spawn-environ": environment}
@@ -134,12 +160,12 @@ def _client(compute: "ComputeParams", tasks: int) -> Iterator[Any]:
 
 
 def _hand_down(client: Any) -> None:
-    """Give workers that others started the environment of this process: they are started anew where theirs differs.
+    """Give the workers of a running scheduler the environment of this process; those with another are restarted.
 
     Raises
     ------
     BorderError
-        If that is not possible.
+        If a worker keeps another environment.
     """
     from distributed.diagnostics.plugin import Environ
 
@@ -154,7 +180,7 @@ def _hand_down(client: Any) -> None:
 
 
 def _differing(client: Any, ours: Mapping[str, str]) -> dict[str, str | None]:
-    """Variables of workers that are not as ours, with one value of theirs."""
+    """Variables of which a worker has another value than ours, with that value."""
     return {
         name: theirs[name]
         for theirs in client.run(_variables, list(ours)).values()
@@ -169,12 +195,12 @@ def _variables(names: list[str]) -> dict[str, str | None]:
 
 
 def _handed_down() -> dict[str, str]:
-    """What workers on other machines need of the environment of this process."""
+    """Environment variables of this process that workers on other machines need."""
     return {name: os.environ[name] for name in HANDED_DOWN if name in os.environ}
 
 
-def _local(compute: "ComputeParams", tasks: int):
-    """One process a core, or as many as are asked for."""
+def _local(compute: "ComputeParams", tasks: int) -> Any:
+    """A cluster of one process a core, or of `compute.processes`."""
     from dask.distributed import LocalCluster
 
     return LocalCluster(
@@ -187,8 +213,8 @@ def _local(compute: "ComputeParams", tasks: int):
     )
 
 
-def _slurm(compute: "ComputeParams", tasks: int):
-    """One worker a SLURM job, with the cores, hours and directives of `compute.slurm`."""
+def _slurm(compute: "ComputeParams", tasks: int) -> Any:
+    """A cluster of one worker a SLURM job, with the cores, hours and directives of `compute.slurm`."""
     try:
         from dask_jobqueue import SLURMCluster
     except ImportError:

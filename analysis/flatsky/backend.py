@@ -1,4 +1,7 @@
-"""The one place that knows which array library Keras runs on: compilation, devices, complex Fourier transforms."""
+"""Numerical tools on Keras tensors: compilation, devices, Fourier transforms, conjugate gradients.
+
+Only this module knows whether Keras runs on TensorFlow or on JAX.
+"""
 
 import os
 import platform
@@ -10,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import ops
 
 from analysis.core.files import BorderError
@@ -18,7 +22,7 @@ from analysis.core.files import BorderError
 def compiled(function: Callable) -> Callable:
     """`function` of tensors, compiled by the active Keras backend.
 
-    TensorFlow's graph mode without XLA is the faster of its two on a CPU; JAX always goes through XLA.
+    On a CPU, TensorFlow's graph mode is faster without XLA than with it. JAX always uses XLA.
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -35,7 +39,7 @@ def compiled(function: Callable) -> Callable:
 
 
 def fit_through_xla() -> bool:
-    """Whether `fit` compiles by XLA: with JAX always, with TensorFlow on a GPU; on a CPU its own kernels are faster."""
+    """Whether `fit` should compile with XLA: always with JAX, with TensorFlow only on a GPU."""
     if keras.backend.backend() != "tensorflow":
         return True
     import tensorflow as tf
@@ -44,16 +48,11 @@ def fit_through_xla() -> bool:
 
 
 def share_devices(batches: Sequence[int]) -> int:
-    """Split every batch over all GPUs, or whatever devices JAX has; with TensorFlow, and with one, there is one.
+    """Number of devices that share each batch: all that JAX has, or 1 with TensorFlow.
 
     Parameters
     ----------
-    batches : sizes that occur
-
-    Returns
-    -------
-    int
-        number of devices
+    batches : batch sizes that occur
 
     Raises
     ------
@@ -75,7 +74,7 @@ def share_devices(batches: Sequence[int]) -> int:
 
 
 def hardware() -> str:
-    """What computes: the GPUs that Keras uses, else the cores of this process and their kind."""
+    """Description of the hardware in use: the GPUs that Keras uses, or else the CPU and its number of cores."""
     names = []
     if keras.backend.backend() == "jax":
         import jax
@@ -84,7 +83,7 @@ def hardware() -> str:
     elif keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        gpus = tf.config.list_physical_devices("GPU")[:1]  # `share_devices`: one is used
+        gpus = tf.config.list_physical_devices("GPU")[:1]  # TensorFlow uses one, see `share_devices`
         names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
     if names:
         return ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
@@ -95,7 +94,7 @@ def hardware() -> str:
 
 
 def device_use() -> list[str]:
-    """Memory that this process has used of each GPU, and how busy it is; nothing where there is none."""
+    """One line for each GPU: peak memory of this process, and the load. Empty without a GPU."""
     lines = []
     if keras.backend.backend() == "jax":
         import jax
@@ -110,23 +109,20 @@ def device_use() -> list[str]:
         for device in tf.config.list_logical_devices("GPU"):
             lines.append(f"{device.name}: {tf.config.experimental.get_memory_info(device.name)['peak'] / 1e9:.1f} GB")
     if lines and shutil.which("nvidia-smi"):
-        asked = ["nvidia-smi", "--query-gpu=index,utilization.gpu,memory.used", "--format=csv,noheader"]
+        command = ["nvidia-smi", "--query-gpu=index,utilization.gpu,memory.used", "--format=csv,noheader"]
         with suppress(subprocess.TimeoutExpired):  # a driver that hangs must not hang the training
-            lines += subprocess.run(asked, capture_output=True, text=True, check=False, timeout=10).stdout.splitlines()
+            lines += subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=10
+            ).stdout.splitlines()
     return lines
 
 
 def fourier(real, imag=None):
-    """Orthonormal 2-D Fourier transform over the last two axes.
+    """Real and imaginary part of the orthonormal 2-D Fourier transform over the last two axes.
 
     Parameters
     ----------
-    real, imag : (..., ny, nx)
-        Real and imaginary part; `imag` is zero where it is left out.
-
-    Returns
-    -------
-    (real, imag) : (..., ny, nx) each
+    real, imag : (..., ny, nx), the parts of the maps; without `imag` the maps are real
     """
     norm = _norm(real)
     real, imag = ops.fft2((real, ops.zeros_like(real) if imag is None else imag))
@@ -134,7 +130,7 @@ def fourier(real, imag=None):
 
 
 def inverse_fourier(real, imag):
-    """Inverse of `fourier`: the real and the imaginary part of the map."""
+    """Real and imaginary part of the maps whose transform `fourier` gives."""
     norm = _norm(real)
     real, imag = ops.ifft2((real, imag))
     return real * norm, imag * norm
@@ -149,3 +145,51 @@ def filtered(maps, multiplier):
 def _norm(maps) -> float:
     """Square root of the number of pixels, which makes a transform orthonormal."""
     return float(maps.shape[-1] * maps.shape[-2]) ** 0.5
+
+
+def conjugate_gradients(operator: Callable, preconditioner: Callable, target, *, iterations: int, tolerance=0.0):
+    """Solution x of operator(x) = target, for each map of a batch separately.
+
+    Parameters
+    ----------
+    operator, preconditioner : symmetric and positive on maps (n, ny, nx)
+    target : (n, ny, nx)
+    iterations : largest number of steps
+    tolerance : stop when every residual is below this fraction of its target (in the preconditioner's norm)
+
+    Source: Hestenes & Stiefel 1952.
+    """
+    state = first_state(preconditioner, target)
+    return more_steps(operator, preconditioner, state, state[-1], iterations=iterations, tolerance=tolerance)[0]
+
+
+def first_state(preconditioner: Callable, target):
+    """State of conjugate gradients at the start: x = 0, its residual, the direction, the squared residual norm."""
+    z = preconditioner(target)
+    return ops.zeros_like(target), target, z, _dot(target, z)
+
+
+def more_steps(operator: Callable, preconditioner: Callable, state, start, *, iterations: int, tolerance: float):
+    """State after `iterations` more steps of conjugate gradients, or fewer once `tolerance` is met.
+
+    `start` : squared norm of the first residual
+    """
+    tiny = np.finfo(ops.dtype(start)).tiny
+
+    def unfinished(x, residual, direction, rz):
+        return ops.any(rz > tolerance**2 * start)
+
+    def step(x, residual, direction, rz):
+        product = operator(direction)
+        length = rz / ops.maximum(_dot(direction, product), tiny)
+        residual = residual - length * product
+        z = preconditioner(residual)
+        rz_new = _dot(residual, z)
+        return x + length * direction, residual, z + rz_new / ops.maximum(rz, tiny) * direction, rz_new
+
+    return ops.while_loop(unfinished, step, state, maximum_iterations=iterations)
+
+
+def _dot(a, b):
+    """Inner product of each pair of maps, (n, 1, 1)."""
+    return ops.sum(a * b, axis=(-2, -1), keepdims=True)

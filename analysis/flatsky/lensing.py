@@ -1,7 +1,8 @@
-"""Convergence and shear on the flat sky: the Kaiser-Squires operator P and its adjoint.
+"""Shear from convergence and back on the flat sky: the operator P and its adjoint P^T.
 
-In Fourier space P is two real multipliers p1, p2 (one kernel for forward model, inversion, likelihood and Wiener
-filter). Both are even in k, so shear, a complex map gamma1 + i gamma2, is one complex transform away.
+In Fourier space P is two real multipliers p1, p2 (`kernel`). Both are even in k, so the complex shear
+gamma1 + i gamma2 needs one complex transform. Forward model, Kaiser-Squires inversion, likelihood and Wiener filter
+all use these two functions.
 """
 
 import numpy as np
@@ -12,7 +13,7 @@ from analysis.flatsky.kernel import kaiser_squires_kernel
 
 
 def shear_from_convergence(kappa):
-    """Shear of a convergence map: gamma = P kappa.
+    """Shear of a convergence map, gamma = P kappa.
 
     Parameters
     ----------
@@ -28,8 +29,26 @@ def shear_from_convergence(kappa):
     return ops.stack([gamma1, gamma2], axis=-3)
 
 
+def convergence_from_shear(gamma):
+    """E-mode convergence of a shear map, kappa = P^T gamma, with mean zero.
+
+    Parameters
+    ----------
+    gamma : (..., 2, ny, nx), dimensionless
+
+    Returns
+    -------
+    (..., ny, nx), dimensionless
+
+    Source: Kaiser & Squires 1993.
+    """
+    p1, p2 = _kernel(gamma)
+    real, imag = fourier(gamma[..., 0, :, :], gamma[..., 1, :, :])
+    return inverse_fourier(p1 * real + p2 * imag, p1 * imag - p2 * real)[0]
+
+
 def reduced_shear(gamma: np.ndarray, kappa: np.ndarray) -> np.ndarray:
-    """Mean ellipticity of sheared galaxies: g = gamma / (1 - kappa), and 1 / g* where lensing is strong, |g| > 1.
+    """Mean ellipticity of sheared galaxies: g = gamma / (1 - kappa), or 1 / g* where that exceeds 1.
 
     Parameters
     ----------
@@ -38,7 +57,7 @@ def reduced_shear(gamma: np.ndarray, kappa: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    (..., 2, ny, nx), of absolute value 1 at most
+    (..., 2, ny, nx), of absolute value at most 1
 
     Source: Seitz & Schneider 1997 (A&A 318 687).
     """
@@ -46,24 +65,6 @@ def reduced_shear(gamma: np.ndarray, kappa: np.ndarray) -> np.ndarray:
     rest = 1 - kappa[..., None, :, :]
     strong = size > np.abs(rest)
     return np.where(strong, gamma * rest / np.maximum(size, 1e-30) ** 2, gamma / np.where(strong, 1.0, rest))
-
-
-def convergence_from_shear(gamma):
-    """E-mode convergence of a shear map: kappa = P^T gamma, the adjoint of `shear_from_convergence`.
-
-    Parameters
-    ----------
-    gamma : (..., 2, ny, nx), dimensionless
-
-    Returns
-    -------
-    (..., ny, nx), dimensionless, with mean zero
-
-    Source: Kaiser & Squires 1993.
-    """
-    p1, p2 = _kernel(gamma)
-    real, imag = fourier(gamma[..., 0, :, :], gamma[..., 1, :, :])
-    return inverse_fourier(p1 * real + p2 * imag, p1 * imag - p2 * real)[0]
 
 
 def _kernel(maps):

@@ -1,33 +1,29 @@
-"""Peaks and apertures of maps: what a cluster looks like in a convergence map, and how often samples show one.
+"""Peaks and apertures of convergence maps: heights, counts, and how often posterior samples show a cluster.
 
 A peak is a pixel that none of its eight neighbours exceeds. Positions x (along columns) and y (along rows) are 0-based,
-as `Grid.pixel_positions` gives them; radii are pixels.
+as `Grid.pixel_positions` gives them; radii are in pixels.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from astropy.table import Table
 from scipy.ndimage import distance_transform_edt, maximum_filter
 from scipy.spatial import KDTree
 
-from analysis.flatsky.lensing import shear_from_convergence
-
 
 def aperture_mass(kappa: np.ndarray, x: float, y: float, radius: float) -> np.ndarray:
-    """Aperture mass around a place: convergence under a compensated filter.
+    """Aperture mass around a place: convergence under a compensated filter, (...), dimensionless.
 
-    M = sum kappa U,  U(t) = 9 / (pi R^2) (1 - t^2) (1/3 - t^2),  t = r/R < 1, made to sum to zero exactly.
+    M = sum kappa U,  U(t) = 9 / (pi R^2) (1 - t^2) (1/3 - t^2),  t = r/R < 1, corrected to sum to exactly zero.
+    A disc of convergence 1 and radius a R gives 3 a^2 (1 - a^2)^2.
 
     Parameters
     ----------
     kappa : (..., ny, nx), dimensionless
     x, y : float, pixels
     radius : float, pixels
-        Outer radius R of the filter. Near an edge the filter is cut and compensated in what remains.
-
-    Returns
-    -------
-    (...), dimensionless
-        A disc of convergence 1 and radius a R gives 3 a^2 (1 - a^2)^2.
+        Outer radius R of the filter. Near an edge the filter is cut and corrected on the pixels that are left.
 
     Source: Schneider et al. 1998, MNRAS 296, 873, eq. 3.12 with l = 1.
     """
@@ -36,15 +32,17 @@ def aperture_mass(kappa: np.ndarray, x: float, y: float, radius: float) -> np.nd
 
 
 def aperture_noise(weight: np.ndarray, x: float, y: float, radius: float) -> float:
-    """Standard deviation that the noise of the shear gives the aperture mass of the Kaiser-Squires map.
+    """Standard deviation of the aperture mass of the Kaiser-Squires map, from the noise of the shear.
 
-    M = <U, P^T gamma> = <P U, gamma> is linear in the shear:  sigma^2 = sum (P U)^2 / w over observed pixels.
+    M = <U, P^T gamma> = <P U, gamma> is linear in the shear, so  sigma^2 = sum (P U)^2 / w  over observed pixels.
 
     Parameters
     ----------
-    weight : (2, ny, nx), inverse variance of the shear; 0 = unobserved, where Kaiser-Squires takes zero shear
+    weight : (2, ny, nx), inverse variance of the shear; 0 = unobserved, where Kaiser-Squires sets the shear to zero
     x, y, radius : float, pixels
     """
+    from analysis.flatsky.lensing import shear_from_convergence  # loads TensorFlow, which peaks alone do not need
+
     rows, columns, filter_ = _aperture(weight.shape[-2:], x, y, radius)
     field = np.zeros(weight.shape[-2:])
     field[rows, columns] = filter_
@@ -53,17 +51,33 @@ def aperture_noise(weight: np.ndarray, x: float, y: float, radius: float) -> flo
     return float(np.sqrt(np.sum(response[seen] ** 2 / weight[seen])))
 
 
+def peak_heights(maps: np.ndarray) -> np.ndarray:
+    """Heights of all peaks of maps (n, ny, nx) that do not lie on an edge, (n_peaks,)."""
+    highest = maximum_filter(maps, size=(1, 3, 3))
+    inner = (slice(None), slice(1, -1), slice(1, -1))
+    return maps[inner][maps[inner] == highest[inner]]
+
+
+def peak_count_ratio(samples: np.ndarray, maps: np.ndarray, edges: Sequence[float]) -> np.ndarray:
+    """Mean number of peaks in samples over that in simulated maps, by height; NaN where the maps have none.
+
+    Parameters
+    ----------
+    samples : (n, ny, nx)
+    maps : (m, ny, nx)
+    edges : (n_bins + 1,), heights, dimensionless
+    """
+    counts = [np.histogram(peak_heights(stack), edges)[0] / len(stack) for stack in (samples, maps)]
+    return np.divide(counts[0], counts[1], out=np.full(len(counts[0]), np.nan), where=counts[1] > 0)
+
+
 def peak_height(samples: np.ndarray, x: float, y: float, radius: float) -> np.ndarray:
-    """Height of the highest peak within `radius` pixels of a place; -inf without a peak.
+    """Height of the highest peak within `radius` of a place, (...); -inf without a peak.
 
     Parameters
     ----------
     samples : (..., ny, nx), dimensionless
     x, y, radius : float, pixels
-
-    Returns
-    -------
-    (...), dimensionless
     """
     rows, columns, _ = _disc(samples.shape[-2:], x, y, radius + np.sqrt(2))
     window = samples[..., rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
@@ -80,16 +94,14 @@ def peak_places(kappa: np.ndarray, *, threshold: float) -> tuple[np.ndarray, np.
 
 
 def nearest_peak(samples: np.ndarray, x: np.ndarray, y: np.ndarray, *, threshold: float) -> np.ndarray:
-    """Distance from each place to the nearest peak of at least `threshold`; infinite in a map without any.
+    """Distance from each place to the nearest peak of at least `threshold`, (n, n_places), pixels.
+
+    Infinite in a map without such a peak.
 
     Parameters
     ----------
     samples : (n, ny, nx), dimensionless
     x, y : (n_places,), pixels
-
-    Returns
-    -------
-    (n, n_places), pixels
     """
     places = np.column_stack([x, y])
     distances = np.full((len(samples), len(places)), np.inf)
@@ -103,35 +115,22 @@ def nearest_peak(samples: np.ndarray, x: np.ndarray, y: np.ndarray, *, threshold
 def presence(
     samples: np.ndarray, x: np.ndarray, y: np.ndarray, *, radius: float | np.ndarray, threshold: float
 ) -> np.ndarray:
-    """Fraction of samples that show a cluster at each place: a peak of at least `threshold` within `radius`.
+    """Fraction of samples with a peak of at least `threshold` within `radius` of each place, (n_places,), 0 to 1.
 
-    The same at random places is the rate at which chance does so.
+    At random places it is the rate of chance detections.
 
     Parameters
     ----------
     samples : (n, ny, nx), dimensionless
     x, y : (n_places,), pixels
-    radius : pixels, of all places or of each
+    radius : pixels, one for all places or one for each
     threshold : float, dimensionless
-
-    Returns
-    -------
-    (n_places,), 0 to 1
     """
     return np.mean(nearest_peak(samples, x, y, threshold=threshold) <= radius, axis=0)
 
 
 def presence_map(samples: np.ndarray, *, radius: float, threshold: float) -> np.ndarray:
-    """`presence` at every pixel.
-
-    Parameters
-    ----------
-    samples : (n, ny, nx), dimensionless
-
-    Returns
-    -------
-    (ny, nx), 0 to 1
-    """
+    """`presence` at every pixel of samples (n, ny, nx), (ny, nx), 0 to 1."""
     total = np.zeros(samples.shape[-2:])
     for kappa in samples:
         free = np.ones(kappa.shape, bool)
@@ -145,8 +144,8 @@ def presence_map(samples: np.ndarray, *, radius: float, threshold: float) -> np.
 def blind_peaks(samples: np.ndarray, mask: np.ndarray, *, radius: float, threshold: float, lowest: float) -> Table:
     """Places where samples agree on a peak, the likeliest first, found from the samples alone.
 
-    The observed pixel of the highest `presence` (of the highest mean among equals) is the first; every next is the
-    highest of those whose discs do not overlap any disc before.
+    The first is the observed pixel of highest `presence` (among equals, of highest mean). Each next is the highest
+    pixel whose disc does not overlap the disc of a place found before.
 
     Parameters
     ----------
@@ -154,16 +153,15 @@ def blind_peaks(samples: np.ndarray, mask: np.ndarray, *, radius: float, thresho
     mask : (ny, nx), True where observed
     radius : of a disc, pixels
     threshold : height from which a peak counts
-    lowest : presence below which no place is listed
+    lowest : smallest presence of a place in the table
 
     Returns
     -------
-    Table
-        `x`, `y` (pixels), `probability`
+    Table of `x`, `y` (pixels) and `probability`
     """
     probability = presence_map(samples, radius=radius, threshold=threshold)
     mean = samples.mean(axis=0)
-    # presence comes in steps of 1/n, the mean decides within a step
+    # presence has steps of 1/n, and the mean decides within a step
     order = probability + (mean - mean.min()) / (np.ptp(mean) + 1e-9) / (2 * len(samples))
     order = np.where(mask & (probability >= lowest), order, -np.inf)
     rows, columns = np.indices(mask.shape)
@@ -176,12 +174,7 @@ def blind_peaks(samples: np.ndarray, mask: np.ndarray, *, radius: float, thresho
 
 
 def matched(x: np.ndarray, y: np.ndarray, true_x: np.ndarray, true_y: np.ndarray, *, radius: float) -> np.ndarray:
-    """For every place in turn the nearest true one within `radius` that none before has taken, by number; else -1.
-
-    Returns
-    -------
-    (n_places,), integers
-    """
+    """For each place in turn, the index of the nearest true place within `radius` that is still free, or -1."""
     free, chosen = np.ones(len(true_x), bool), np.full(len(x), -1)
     for number, place in enumerate(zip(x, y, strict=True)):
         distance = np.where(free, np.hypot(true_x - place[0], true_y - place[1]), np.inf)
@@ -200,12 +193,12 @@ def _aperture(shape: tuple[int, int], x: float, y: float, radius: float) -> tupl
 
 
 def _highest_around(maps: np.ndarray) -> np.ndarray:
-    """The highest of every pixel and its eight neighbours."""
+    """The highest value among each pixel and its eight neighbours."""
     return maximum_filter(maps, size=3, axes=(-2, -1), mode="constant", cval=-np.inf)
 
 
 def _disc(shape: tuple[int, int], x: float, y: float, radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows, columns and distances of the pixels whose centres lie within `radius` of a place (at least its own)."""
+    """Rows, columns and distances of the pixels whose centres lie within `radius` of a place, or its own pixel."""
     rows, columns = np.indices(shape)
     distance = np.hypot(columns - x, rows - y)
     return (*(near := np.nonzero(distance <= max(radius, np.sqrt(0.5)))), distance[near])

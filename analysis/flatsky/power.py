@@ -1,7 +1,7 @@
-"""Angular power spectra: theory, measured from maps, expected on a finite crop, and Gaussian fields drawn from one.
+"""Angular power spectra of maps: measured, expected for a finite map, and Gaussian fields drawn from one.
 
-`c_ell` is in sr; `power` is C_ell divided by the pixel's area, the variance of a mode of the orthonormal Fourier
-transform, on the (ny, nx) grid of modes.
+`c_ell` is in sr. `power` (ny, nx) is C_ell divided by the area of a pixel: the variance of each mode of the
+orthonormal Fourier transform.
 """
 
 from pathlib import Path
@@ -43,14 +43,14 @@ def crop_power(
 ) -> np.ndarray:
     """Expected raw periodogram of a crop of a much larger map: C_ell seen through the crop's sharp window.
 
-    The correlation function xi(r) times the overlap of the crop with itself shifted by r, transformed back. Its
-    k = 0 mode is the variance of the crop's mean (times the number of pixels).
+    It is the transform of the correlation function xi(r) times the overlap of the crop with itself shifted by r.
+    The k = 0 mode is the variance of the crop's mean, times the number of pixels.
 
     Parameters
     ----------
     ell, c_ell : (n_ell,), sr
     shape : (ny, nx) of the crop
-    pad : side of the larger map in crops
+    pad : side of the larger map, in sides of the crop
 
     Returns
     -------
@@ -74,7 +74,7 @@ def periodogram(maps: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    (ny, ny), pixel variance per mode (orthonormal FFT); at k = 0 the variance of the maps' means
+    (ny, ny), pixel variance per mode (orthonormal FFT); at k = 0 from the variance of the maps' means
     """
     power = np.zeros(maps.shape[-2:])
     for kappa in maps:
@@ -85,50 +85,37 @@ def periodogram(maps: np.ndarray) -> np.ndarray:
     return 0.5 * (power + power.T)
 
 
-def joined_power(
-    theory: np.ndarray, simulated: np.ndarray, pixel_arcmin: float, join_ell: tuple[float, float]
+def prior_power(
+    ell: np.ndarray, c_ell: np.ndarray, crops: np.ndarray, pixel_arcmin: float, join_ell: tuple[float, float]
 ) -> np.ndarray:
-    """Theory on large scales, simulations on small ones, blended in log power between two multipoles.
+    """Spectrum of the Gaussian prior on a grid: theory on large scales, simulations on small ones.
 
-    Boxes are few and finite, so theory knows the large scales better; maps have lost small-scale power that
-    theory still has. The k = 0 mode is the simulations' own: the prior's mean must lie where the network was
-    trained.
+    Theory knows the large scales better than a few finite boxes do; maps lack small-scale power that theory has.
+    Between the two multipoles `join_ell` the logarithms of both are blended. The k = 0 mode is that of the
+    simulations, because the mean of the prior must lie where the network was trained.
 
     Parameters
     ----------
-    theory, simulated : (ny, nx), pixel variance per mode
-    join_ell : multipoles below which theory, and above which the simulations, stand alone
+    ell, c_ell : (n_ell,), sr, theory
+    crops : (n, ny, ny), of simulated maps
+    join_ell : multipoles below which only theory, and above which only the simulations are used
+
+    Returns
+    -------
+    (ny, ny), pixel variance per mode (orthonormal FFT), edge effects of the crops included
     """
+    theory, simulated = crop_power(ell, c_ell, crops.shape[-2:], pixel_arcmin), periodogram(crops)
     low, high = np.log(join_ell)
-    ell = wavenumbers(theory.shape, pixel_arcmin)
-    ramp = np.clip((np.log(np.maximum(ell, 1e-3)) - low) / (high - low), 0, 1)
+    modes = wavenumbers(theory.shape, pixel_arcmin)
+    ramp = np.clip((np.log(np.maximum(modes, 1e-3)) - low) / (high - low), 0, 1)
     blend = ramp**2 * (3 - 2 * ramp)
     joined = np.exp((1 - blend) * np.log(theory) + blend * np.log(simulated))
     joined[0, 0] = simulated[0, 0]
     return joined
 
 
-def prior_power(
-    ell: np.ndarray, c_ell: np.ndarray, crops: np.ndarray, pixel_arcmin: float, join_ell: tuple[float, float]
-) -> np.ndarray:
-    """Spectrum of the Gaussian prior on a grid: the periodogram of a crop that theory and simulated maps expect.
-
-    Parameters
-    ----------
-    ell, c_ell : (n_ell,), sr, theory
-    crops : (n, ny, ny), of simulated maps
-    join_ell : as `joined_power` takes it
-
-    Returns
-    -------
-    (ny, ny), pixel variance per mode (orthonormal FFT)
-    """
-    theory = crop_power(ell, c_ell, crops.shape[-2:], pixel_arcmin)
-    return joined_power(theory, periodogram(crops), pixel_arcmin, join_ell)
-
-
 def resampled_power(power: np.ndarray, side: int) -> np.ndarray:
-    """The spectrum of a grid on another of the same pixel scale, by its mean over directions.
+    """A spectrum on a grid of another size and the same pixel scale, from its mean over directions.
 
     Parameters
     ----------
@@ -137,7 +124,7 @@ def resampled_power(power: np.ndarray, side: int) -> np.ndarray:
 
     Returns
     -------
-    (side, side); below the lowest mode of `power`, and above its highest, its value there
+    (side, side); constant below the lowest and above the highest mode of `power`
     """
     known, wanted = wavenumbers(power.shape, 1.0), wavenumbers((side, side), 1.0)
     ell, which = np.unique(np.round(known[known > 0], 6), return_inverse=True)
@@ -148,10 +135,10 @@ def resampled_power(power: np.ndarray, side: int) -> np.ndarray:
 
 
 def larger_power(power: np.ndarray, side: int, ell: np.ndarray, c_ell: np.ndarray, pixel_arcmin: float) -> np.ndarray:
-    """The spectrum of a prior on a larger grid of the same pixel scale.
+    """Spectrum of a prior on a larger grid of the same pixel scale.
 
-    Theory on the larger grid, which knows the waves that the smaller has no room for, times what the prior departs from
-    theory on its own: there simulations had lost power, or had more.
+    Theory on the larger grid, which has waves too long for the smaller one, times the ratio of the prior to theory
+    on the smaller grid, where the simulations had less power or more.
 
     Parameters
     ----------
@@ -161,10 +148,10 @@ def larger_power(power: np.ndarray, side: int, ell: np.ndarray, c_ell: np.ndarra
 
     Returns
     -------
-    (side, side), pixel variance per mode; at k = 0 theory's own, less than what the prior knows of smaller maps
+    (side, side), pixel variance per mode; at k = 0 that of theory
     """
     departure = power / crop_power(ell, c_ell, power.shape, pixel_arcmin)
-    pad = max(3, -(-8 * len(power) // side))  # as much sky around as `power` was given
+    pad = max(3, -(-8 * len(power) // side))  # as wide a sky as `power` was computed with
     theory = crop_power(ell, c_ell, (side, side), pixel_arcmin, pad=pad)
     larger = theory * resampled_power(departure, side)
     larger[0, 0] = theory[0, 0]
@@ -172,7 +159,7 @@ def larger_power(power: np.ndarray, side: int, ell: np.ndarray, c_ell: np.ndarra
 
 
 def binned_c_ell(maps: np.ndarray, pixel_arcmin: float, edges: np.ndarray) -> np.ndarray:
-    """Measured C_ell of maps in bins of ell.
+    """Measured C_ell of maps in bins of multipole.
 
     Parameters
     ----------
@@ -188,11 +175,11 @@ def binned_c_ell(maps: np.ndarray, pixel_arcmin: float, edges: np.ndarray) -> np
 
 
 def binned_modes(values: np.ndarray, pixel_arcmin: float, edges: np.ndarray) -> np.ndarray:
-    """Means over the modes of a map in bins of ell.
+    """Means over Fourier modes in bins of multipole.
 
     Parameters
     ----------
-    values : (..., ny, nx), of each mode
+    values : (..., ny, nx), a value for each mode
     edges : (n_bins + 1,), multipoles
 
     Returns
@@ -209,8 +196,23 @@ def binned_modes(values: np.ndarray, pixel_arcmin: float, edges: np.ndarray) -> 
     return (sums / modes).reshape(*values.shape[:-2], -1)
 
 
+def multipole_edges(pixels: int, pixel_arcmin: float) -> np.ndarray:
+    """Edges of logarithmic bins of multipole, from twice the fundamental mode to half the Nyquist frequency.
+
+    Eight bins, or fewer on a small grid, so that every bin holds a mode.
+    """
+    radians = np.deg2rad(pixel_arcmin / 60)
+    bins = min(8, pixels // 8)
+    return np.geomspace(4 * np.pi / (pixels * radians), 0.5 * np.pi / radians, bins + 1)
+
+
+def centres(edges: np.ndarray) -> np.ndarray:
+    """Geometric centres of bins, (n_bins,)."""
+    return np.sqrt(edges[1:] * edges[:-1])
+
+
 def gaussian_field(power: np.ndarray, n: int, *, rng: np.random.Generator) -> np.ndarray:
-    """`n` periodic Gaussian maps of a given power.
+    """Random periodic Gaussian maps of a given power.
 
     Parameters
     ----------
@@ -231,12 +233,12 @@ def save_power(power: np.ndarray, path: str | Path) -> None:
 
 
 def load_power(path: str | Path) -> np.ndarray:
-    """The power that `save_power` wrote."""
+    """Read the power that `save_power` wrote."""
     return np.load(path, allow_pickle=False)
 
 
 def noise_c_ell(weight: np.ndarray, pixel_arcmin: float) -> float:
-    """Power of the shape noise of a field, sr: pixel area over the mean inverse variance of observed pixels.
+    """Power of a field's shape noise, sr: pixel area divided by the mean inverse variance of observed pixels.
 
     Parameters
     ----------

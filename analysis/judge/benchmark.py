@@ -14,10 +14,9 @@ import numpy as np
 import psutil
 
 from analysis.core.files import atomic
-from analysis.core.processes import pool_of_processes
+from analysis.core.workers import pool_of_processes
 from analysis.flatsky.maps import MapSet, central_crops
-from analysis.flatsky.power import binned_c_ell, resampled_power
-from analysis.flatsky.statistics import multipole_edges
+from analysis.flatsky.power import binned_c_ell, multipole_edges, resampled_power
 from analysis.judge.calibration import CutOut, cut_out
 from analysis.params import Params, SampleParams, stage_rng
 from analysis.posterior.sampler import annealer

@@ -19,7 +19,7 @@ from analysis.flatsky.statistics import holm
 from analysis.judge import ranks
 from analysis.judge.metrics import NEAR_BOUND
 from analysis.params import stage_rng
-from analysis.posterior.likelihood import gaussian_posterior_draws
+from analysis.posterior.wiener import gaussian_posterior_draws
 from analysis.prior.score import Prior
 from analysis.rivals.baselines import wiener_filter
 

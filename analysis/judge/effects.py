@@ -13,7 +13,7 @@ from analysis.core.progress import progress, within
 from analysis.flatsky.power import ARCMIN
 from analysis.judge.metrics import in_mask_pearson, in_mask_rmse
 from analysis.params import stage_rng
-from analysis.posterior.likelihood import gaussian_posterior_draws
+from analysis.posterior.wiener import gaussian_posterior_draws
 from analysis.rivals.baselines import wiener_filter
 from analysis.simulations.mocks import mock_observation
 from analysis.sky import Observation

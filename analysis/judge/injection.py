@@ -21,8 +21,7 @@ from analysis.judge.calibration import CutOut
 from analysis.judge.mock_runs import run_setting, run_small_mocks
 from analysis.params import ClustersParams, Params, TheoryParams, stage_rng
 from analysis.prior.score import Prior
-from analysis.simulations.expansion import comoving_distance
-from analysis.simulations.n_of_z import source_distribution
+from analysis.simulations.n_of_z import efficiency_at
 from analysis.survey.clusters import random_places
 
 PUBLISHED = {"snr": (3.8, 5.4, 6.6), "present": (0.82, 0.94, 1.0)}  # Remy et al. 2023, with another peak finder
@@ -113,7 +112,7 @@ def nfw_convergence(mass: float, redshift: float, theory: TheoryParams) -> Calla
     halo = profile_nfw.NFWProfile(
         M=mass_h, c=concentration.concentration(mass_h, "200c", redshift, model="duffy08"), z=redshift, mdef="200c"
     )
-    efficiency = lensing_efficiency(redshift, theory)
+    efficiency = efficiency_at(redshift, theory)
     distance = universe.angularDiameterDistance(redshift) * u.Mpc / theory.h
     critical = (constants.c**2 / (4 * np.pi * constants.G * distance)).to_value(u.solMass / u.kpc**2)
     kpc_h = np.deg2rad(1 / 60) * distance.to_value(u.kpc) * theory.h
@@ -124,18 +123,6 @@ def nfw_convergence(mass: float, redshift: float, theory: TheoryParams) -> Calla
         return surface * efficiency / critical
 
     return convergence
-
-
-def lensing_efficiency(redshift: float | np.ndarray, theory: TheoryParams) -> float | np.ndarray:
-    """D_ls / D_s in a flat universe, averaged over the sources; sources in front of the lens count as zero.
-
-    Parameters
-    ----------
-    redshift : of the lens, (...)
-    """
-    sources, share = source_distribution(theory.sources)
-    near, far = (comoving_distance(np.asarray(z, float), theory.omega_m) for z in (redshift, sources))
-    return np.clip(1 - near[..., None] / far, 0, None) @ share
 
 
 def halo_map(convergence: Callable, shape: tuple[int, int], x: float, y: float, pixel_arcmin: float) -> np.ndarray:

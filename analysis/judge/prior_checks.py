@@ -7,12 +7,13 @@ from astropy.table import Table
 
 from analysis.core.files import BorderError
 from analysis.flatsky.maps import MapSet, central_crops
-from analysis.flatsky.power import binned_c_ell
-from analysis.flatsky.statistics import centres, peak_count_ratio, peak_heights
+from analysis.flatsky.peaks import peak_count_ratio, peak_heights
+from analysis.flatsky.power import binned_c_ell, centres
 from analysis.judge.metrics import QUANTILES, RUNAWAY, runaway, share_at_bound
 from analysis.judge.ranks import bootstrap_error
 from analysis.params import Params
-from analysis.posterior.sampler import Level, annealer
+from analysis.posterior.diagnostics import Level
+from analysis.posterior.sampler import annealer
 from analysis.posterior.samples import stein_error
 from analysis.prior.score import Prior
 

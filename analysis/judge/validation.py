@@ -10,8 +10,8 @@ import numpy as np
 from astropy.table import Table
 
 from analysis.core.files import read_json
-from analysis.flatsky.power import binned_c_ell
-from analysis.flatsky.statistics import centres, jackknife, mean_and_error, ratio_of_rms
+from analysis.flatsky.power import binned_c_ell, centres
+from analysis.flatsky.statistics import jackknife, mean_and_error, ratio_of_rms
 from analysis.judge.metrics import (
     QUANTILES,
     correlation_by_band,

@@ -1,38 +1,24 @@
-"""`params.yaml` as frozen, validated records: one dataclass a section, the stage's own name.
+"""`params.yaml` as frozen, checked records: one dataclass for each section, with the name of its stage.
 
-A key that is unknown, missing or out of range raises `ParamsError`, one sentence that names it.
-
-`sky` describes what is observed and `universe` what is simulated, `learning` the network, `inference` the samplers,
-`judging` everything from rivals to figures, `compute` where it is done; `load` puts the sections together. What stands
-below a field describes it, in paper/guide/parameters.md too.
+A key that is unknown, missing or out of range raises `ParamsError`, one sentence that names it. Read `load` first: it
+has all sections and the rules between them. `sky` describes the observations and `universe` the simulations, `learning`
+the network and the machines, `inference` the samplers, `judging` everything from rivals to figures; `types` has the
+kinds of values. The line below a field describes it, also in paper/guide/parameters.md.
 """
 
-from analysis.core.paths import DATA, FIGURES, ROOT
-from analysis.params.compute import ComputeParams, SlurmParams
-from analysis.params.inference import GibbsParams, HmcParams, RunParams, SampleParams
-from analysis.params.judging import (
-    BaselinesParams,
-    CalibrateParams,
-    ClustersParams,
-    DeepMassParams,
-    FiguresParams,
-    InjectionParams,
-    NullsParams,
-    RivalsParams,
-    SparseParams,
-    ValidateParams,
-)
-from analysis.params.learning import NetworkParams, TrainParams
+# ruff: noqa: F401 (other wings import the records from here)
+from analysis.params.inference import RunParams, SampleParams
+from analysis.params.judging import ClustersParams, DeepMassParams, FiguresParams, SparseParams
+from analysis.params.learning import ComputeParams, NetworkParams, TrainParams
 from analysis.params.load import Params, ParamsError, checked_params, load_params, stage_rng
 from analysis.params.sky import (
     SUFFIXES,
-    CatalogueParams,
     CatalogueTable,
     ColumnFiles,
     FieldParams,
     GriddedShear,
     GridParams,
-    MocksParams,
+    NullsParams,
     SkyUnits,
     TableColumns,
 )
@@ -50,54 +36,3 @@ from analysis.params.universe import (
     Splits,
     TheoryParams,
 )
-
-__all__ = [
-    "DATA",
-    "FIGURES",
-    "MOST_BOXES",
-    "ROOT",
-    "SUFFIXES",
-    "BaselinesParams",
-    "CalibrateParams",
-    "CatalogueParams",
-    "CatalogueTable",
-    "ClustersParams",
-    "ColumnFiles",
-    "ComputeParams",
-    "DeepMassParams",
-    "DescentParams",
-    "FieldParams",
-    "FiguresParams",
-    "FilesParams",
-    "GibbsParams",
-    "GridParams",
-    "GriddedShear",
-    "HmcParams",
-    "InjectionParams",
-    "KappatngParams",
-    "MassivenusParams",
-    "MocksParams",
-    "NbodyParams",
-    "NetworkParams",
-    "NullsParams",
-    "Params",
-    "ParamsError",
-    "Precision",
-    "RivalsParams",
-    "RunParams",
-    "SampleParams",
-    "SimulationsParams",
-    "SkyUnits",
-    "SlurmParams",
-    "SmailParams",
-    "SourcesParams",
-    "SparseParams",
-    "Splits",
-    "TableColumns",
-    "TheoryParams",
-    "TrainParams",
-    "ValidateParams",
-    "checked_params",
-    "load_params",
-    "stage_rng",
-]

@@ -1,4 +1,4 @@
-"""Sections that say how the posterior and the prior are sampled."""
+"""Sections about sampling the posterior and the prior."""
 
 from typing import Annotated, Literal
 
@@ -9,16 +9,16 @@ from analysis.params.types import ByName, Count, Positive, Precision, TrackedPat
 
 @record
 class RunParams:
-    """One posterior to sample: its observation, its chains, and how it departs from the plain run."""
+    """One posterior to sample: its observation, its chains, and how it differs from a standard run."""
 
     observation: TrackedPath
-    """path of what is observed, as `data/observation/<field>.fits`"""
+    """path of the observation, like `data/observation/<field>.fits`"""
     chains: Annotated[int, Field(ge=2)]
-    """chains, each of which ends as one independent sample"""
+    """number of chains; each gives one independent sample"""
     rotate_deg: float = 0.0
-    """turn of every ellipticity's axis [deg]; 45 is the B-mode control"""
+    """rotation of every ellipticity [deg]; 45 is the B-mode control"""
     prior: Literal["network", "gaussian"] = "network"
-    """what the data are seen with: theory and network, or theory alone"""
+    """the prior: theory and network, or theory alone"""
 
 
 @record
@@ -39,35 +39,24 @@ class GibbsParams:
 
 @record
 class HmcParams:
-    """Annealed HMC: the ladder of noise levels down to `sigma_end`, trajectories at each, and the ODE that ends it."""
+    """Annealed HMC: levels of falling noise, trajectories at each, and the steps of the reverse diffusion between."""
 
-    sigma_end: Positive
-    """noise level [convergence] at which the ladder ends"""
     levels: Annotated[int, Field(ge=2)]
-    """noise levels of the ladder"""
-    pilot_chains: Annotated[int, Field(ge=2)]
-    """chains that find the steps, and are thrown away"""
-    acceptance: Annotated[float, Field(gt=0, lt=1)]
-    """share of proposals that steps are adapted to"""
+    """noise levels from `sigma_start` down to `renoise`"""
     trajectories: Count
-    """of a chain at each level"""
+    """trajectories of a chain at each level"""
+    last_trajectories: Annotated[int, Field(ge=0)]
+    """further trajectories at the last level"""
     leapfrog_steps: Annotated[int, Field(ge=2, multiple_of=2)]
-    """of a trajectory, an even number"""
+    """steps of a trajectory, an even number"""
     step: Positive
-    """length of a leapfrog step at the start, where pi / 2 is a quarter of a Gaussian mode's period"""
-    ode_steps: Count
-    """steps of the reverse diffusion after the ladder"""
-    solver_iterations: Count
-    """of the conjugate gradients in the score of the data at a noise level"""
-    diffused_levels: Count
-    """last levels of the ladder at which the data are diffused as the map is"""
-
-    @model_validator(mode="after")
-    def shared(self) -> "HmcParams":
-        """Some of the ladder is left to the annealed posterior."""
-        if self.diffused_levels >= self.levels:
-            raise ValueError(f"diffused_levels is {self.diffused_levels}, but the ladder has only {self.levels} levels")
-        return self
+    """length of a step, radians: a trajectory of pi / 2 forgets where a Gaussian mode was"""
+    renoise: Positive
+    """noise level of the last trajectories [convergence]; the data may ask for less"""
+    sigma_end: Positive
+    """noise level [convergence] below which the rest is denoised at once"""
+    spacing: Positive
+    """step of the noise level's cube root in the reverse diffusion [convergence^(1/3)]"""
 
 
 @record
@@ -89,7 +78,7 @@ class SampleParams:
     sigma_start: Positive
     """noise level at which chains start [convergence]"""
     sigma_final: Positive
-    """noise level at which they end [convergence]; of HMC and of remy2020"""
+    """noise level at which chains of remy2020 end [convergence]"""
     further: Annotated[int, Field(ge=4)]
     """further transitions a chain, for R-hat and effective numbers alone"""
     gibbs: GibbsParams
@@ -100,26 +89,26 @@ class SampleParams:
     @model_validator(mode="after")
     def downward(self) -> "SampleParams":
         """Noise levels fall, whichever sampler walks down them."""
-        if not self.sigma_final < self.hmc.sigma_end < self.sigma_start:
+        if not self.sigma_final < self.sigma_start:
             raise ValueError(
-                f"noise levels must fall, but sigma_start, hmc.sigma_end, sigma_final are {self.sigma_start},"
-                f" {self.hmc.sigma_end}, {self.sigma_final}"
+                f"noise levels must fall, but sigma_start, sigma_final are {self.sigma_start}, {self.sigma_final}"
             )
-        if not self.sigma_final <= self.gibbs.sigma_end < self.gibbs.renoise < self.sigma_start:
-            raise ValueError(
-                f"noise levels must fall, but sigma_start, gibbs.renoise, gibbs.sigma_end, sigma_final are"
-                f" {self.sigma_start}, {self.gibbs.renoise}, {self.gibbs.sigma_end}, {self.sigma_final}"
-            )
+        for name, sampler in (("gibbs", self.gibbs), ("hmc", self.hmc)):
+            if not self.sigma_final <= sampler.sigma_end < sampler.renoise < self.sigma_start:
+                raise ValueError(
+                    f"noise levels must fall, but sigma_start, {name}.renoise, {name}.sigma_end, sigma_final are"
+                    f" {self.sigma_start}, {sampler.renoise}, {sampler.sigma_end}, {self.sigma_final}"
+                )
         return self
 
 
 @record
 class PriorParams:
-    """Samples of the prior alone, the held-out maps that they should look like, and whether they may end the run."""
+    """Samples of the prior alone, compared with held-out maps."""
 
     samples: Annotated[int, Field(ge=2)]
-    """samples without data"""
+    """number of samples without data"""
     against: Literal["validation", "test"]
-    """the held-out maps that they are compared with"""
+    """the held-out maps for the comparison"""
     fatal: bool
-    """whether samples unlike the maps end the run"""
+    """whether samples that differ from the maps end the run"""

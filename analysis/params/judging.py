@@ -1,78 +1,53 @@
-"""Sections that say how the result is judged and shown: rivals, mocks, clusters, figures."""
+"""Sections about judging and showing the result: rivals, calibration, clusters, cost, figures."""
 
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from analysis.params.learning import NetworkParams
-from analysis.params.types import Count, Positive, UserPath, record
-
-
-@record
-class NullsParams:
-    """Null tests of a field: realisations of noise, smoothing, bands of power, rings around places."""
-
-    realisations: Annotated[int, Field(ge=19)]
-    """random turns of all ellipticities, which p-values are read from"""
-    smoothing_arcmin: Positive
-    """spread of the Gaussian that smooths the maps [arcmin]"""
-    bands: Annotated[int, Field(ge=2)]
-    """bands of the spectra"""
-    rings_arcmin: Annotated[list[Positive], Field(min_length=2)]
-    """radii of the rings around places, from the inside out [arcmin]"""
-    random_sets: Annotated[int, Field(ge=19)]
-    """sets of random places that stacks are compared with"""
-    positions: dict[str, UserPath]
-    """by field, a list of places (ECSV or CSV of ra and dec) to look around besides X-ray clusters"""
-
-    @model_validator(mode="after")
-    def outward(self) -> "NullsParams":
-        """Rings follow one upon the other."""
-        if sorted(set(self.rings_arcmin)) != self.rings_arcmin:
-            raise ValueError(f"rings_arcmin is {self.rings_arcmin}: give radii from the inside out")
-        return self
+from analysis.params.types import Count, Positive, Several, record
 
 
 @record
 class BaselinesParams:
-    """Kaiser-Squires smoothing scales to try, and Gaussian realisations to draw."""
+    """Kaiser-Squires, Wiener filter and Gaussian realisations."""
 
     smoothing_arcmin: Annotated[list[Positive], Field(min_length=1)]
-    """spreads of the Gaussian that smooths Kaiser-Squires [arcmin]; validation mocks choose"""
-    realisations: Annotated[int, Field(ge=2)]
-    """constrained realisations of the Gaussian model"""
+    """standard deviations of the Gaussian that smooths Kaiser-Squires [arcmin]; validation mocks choose the best"""
+    realisations: Several
+    """number of constrained realisations of the Gaussian model"""
 
 
 @record
 class SparseParams:
-    """Mass maps with sparse halos: scales of starlets, thresholds and turns of both components to choose from."""
+    """Mass maps with sparse halos."""
 
     scales: Count
-    """of the starlets"""
+    """number of starlet scales"""
     thresholds: Annotated[list[Positive], Field(min_length=1)]
-    """of halos [noise], to choose from on the validation mocks"""
+    """thresholds of halo coefficients [standard deviations of noise]; validation mocks choose the best"""
     turns: Annotated[list[Count], Field(min_length=1)]
-    """of the halos and the Gaussian field, to choose from likewise"""
+    """numbers of updates of both components; validation mocks choose the best"""
 
 
 @record
 class DeepMassParams:
-    """A network from data to map: steps in so many rounds, each on fresh mocks; the best round is kept."""
+    """A network from data to map."""
 
     steps: Count
-    """batches in all"""
+    """number of batches in total"""
     rounds: Count
-    """rounds that share them, each on fresh mocks; the best is kept"""
+    """rounds that share the steps, each with new mocks; the best one is used"""
     batch: Count
-    """mocks of a step"""
+    """mocks in a batch"""
     learning_rate: Positive
-    """of Adam, at the start"""
+    """highest learning rate of Adam"""
     network: NetworkParams
-    """from data to map"""
+    """network from data to map"""
 
     @model_validator(mode="after")
     def even_rounds(self) -> "DeepMassParams":
-        """Every round has as many steps as the next."""
+        """The rounds share the steps equally."""
         if self.steps % self.rounds:
             raise ValueError(f"steps is {self.steps}, which {self.rounds} rounds cannot share; give a multiple")
         return self
@@ -80,110 +55,107 @@ class DeepMassParams:
 
 @record
 class RivalsParams:
-    """What the posterior mean is compared with besides the baselines, each tuned on the validation mocks."""
+    """Other methods that the posterior mean is compared with, tuned on the validation mocks."""
 
     sparse: SparseParams
-    """halos in a Gaussian field, as MCALens has them"""
+    """sparse halos in a Gaussian field, as in MCALens"""
     deepmass: DeepMassParams
-    """a network from data to map, as DeepMass"""
+    """a network from data to map, as in DeepMass"""
 
 
 @record
 class ValidateParams:
-    """Chains a mock, mocks that are sampled once more with the sampler's own shear, redshift limit of the stacks."""
+    """Accuracy on mocks, and the stack of clusters."""
 
-    chains: Annotated[int, Field(ge=2)]
-    """samples of each test mock"""
-    own: Annotated[int, Field(ge=2)]
-    """test mocks that are sampled once more with shear of the sampler's own operator"""
+    chains: Several
+    """posterior samples of each test mock"""
+    own: Several
+    """number of test mocks sampled again with the shear of the sampler's own operator"""
     cluster_redshift_max: Positive
-    """redshift beyond which clusters are not stacked"""
+    """highest redshift of clusters in the stack"""
 
 
 @record
 class CalibrateParams:
-    """Mocks with the sampler's own shear and with the sky's, and posterior samples of each."""
+    """Ranks of the truth of small mocks among their posterior samples."""
 
-    own: Annotated[int, Field(ge=2)]
-    """small mocks with shear of the sampler's own operator"""
-    sky: Annotated[int, Field(ge=2)]
-    """small mocks with the sky's shear"""
-    samples: Annotated[int, Field(ge=2)]
-    """posterior samples of each, among which the truth is ranked"""
+    own: Several
+    """number of small mocks with the shear of the sampler's own operator"""
+    sky: Several
+    """number of small mocks with shear as on the sky"""
+    samples: Several
+    """posterior samples of each mock, among which the truth is ranked"""
 
 
 @record
 class InjectionParams:
-    """NFW halos put into small mocks: `masses` M200c in solar masses, realisations of each, samples of a posterior."""
+    """NFW halos injected into small mocks."""
 
     masses: Annotated[list[Positive], Field(min_length=1)]
-    """M200c of the halos [solar masses]"""
+    """masses M200c of the halos [solar masses]"""
     redshift: Positive
-    """of the halos"""
-    realisations: Annotated[int, Field(ge=2)]
-    """mocks of each mass"""
-    samples: Annotated[int, Field(ge=2)]
-    """posterior samples of a mock"""
+    """redshift of the halos"""
+    realisations: Several
+    """number of mocks for each mass"""
+    samples: Several
+    """posterior samples of each mock"""
 
 
 @record
 class ClustersParams:
-    """When a sample shows a cluster: a peak of `threshold` within r500, or within `radius_arcmin` where that is more.
-
-    `controls` : the runs to look at, each with the B-mode run of the same field, or null
-    """
+    """Clusters in samples: a peak of `threshold` within the larger of r500 and `radius_arcmin` shows a cluster."""
 
     threshold: Positive
-    """height of a peak that shows a cluster [convergence]"""
+    """smallest height of a peak that shows a cluster [convergence]"""
     radius_arcmin: Positive
-    """least distance within which a peak counts [arcmin]"""
+    """smallest search radius for peaks [arcmin]"""
     aperture_arcmin: Positive
     """radius of the aperture mass [arcmin]"""
     random_places: Annotated[int, Field(ge=100)]
-    """places that say how often chance shows a cluster"""
+    """number of random places, for the rate of chance detections"""
     controls: Annotated[dict[str, str | None], Field(min_length=1)]
-    """runs to look at, each with the B-mode run of its field, or null"""
+    """runs to examine, each with the B-mode run of its field, or null"""
     injection: InjectionParams
-    """halos put into mocks"""
+    """halos injected into mocks"""
 
 
 @record
 class BenchmarkParams:
-    """A field for every sampler; maps of several sides and several numbers of chains for the growth of the cost."""
+    """The cost of a sample: by sampler, by map size, by number of chains."""
 
     pixels: Count
-    """side of the field that every sampler samples"""
-    chains: Annotated[int, Field(ge=2)]
-    """of each sampler there"""
+    """pixels along a side of the field for the comparison of samplers"""
+    chains: Several
+    """chains of each sampler in this comparison"""
     sides: Annotated[list[Count], Field(min_length=2)]
-    """sides of larger maps [pixels]"""
-    side_chains: Annotated[int, Field(ge=2)]
-    """chains on those"""
+    """pixels along a side of maps of other sizes"""
+    side_chains: Several
+    """chains on maps of other sizes"""
     chain_numbers: Annotated[list[Count], Field(min_length=1)]
-    """numbers of chains on the field"""
+    """numbers of chains on the field, for the cost of each"""
 
 
 @record
 class MethodParams:
-    """Figures of the method: runs whose data are shown, noise levels that are denoised, and how many maps of a kind."""
+    """Figures of the method."""
 
     runs: Annotated[list[str], Field(min_length=1, max_length=2)]
     """one or two of `sample.fields` whose data are shown"""
     sigmas: Annotated[list[Positive], Field(min_length=1)]
-    """noise levels that are denoised [convergence]"""
+    """noise levels of the denoising figure [convergence]"""
     maps: Count
-    """maps of a kind"""
+    """number of maps of each kind"""
 
 
 @record
 class FiguresParams:
-    """Colours, which clusters are marked (mass in 1e13 solar masses), and the side of cut-outs."""
+    """Figures of the results."""
 
     colormap: str
-    """Matplotlib's name of the colours of maps"""
+    """Matplotlib colour map of the maps"""
     cluster_redshift_max: Positive
-    """redshift beyond which clusters are not marked"""
+    """highest redshift of marked clusters"""
     cluster_mass_min: Positive
-    """mass M500 below which clusters are not marked [1e13 solar masses]"""
+    """lowest mass M500 of marked clusters [1e13 solar masses]"""
     cutout_arcmin: Positive
-    """side of cut-outs [arcmin]"""
+    """side of cut-out maps [arcmin]"""

@@ -1,4 +1,4 @@
-"""Sections that say how the score is learnt: the network and its training."""
+"""Sections about learning the score (network, training), and about the machines that do the work."""
 
 from typing import Annotated, Literal
 
@@ -9,77 +9,111 @@ from analysis.params.types import Count, Positive, Precision, TrackedPath, recor
 
 @record
 class NetworkParams:
-    """The residual U-Net: channels from full resolution downwards, residual blocks a scale, and the paper's guards."""
+    """The residual U-Net."""
 
     widths: Annotated[list[Count], Field(min_length=2)]
-    """channels from full resolution downwards, each scale half the size of the one before"""
+    """channels at each scale, from full resolution down; each scale has half the size of the one before"""
     blocks: Count
-    """residual blocks a scale"""
+    """residual blocks at each scale"""
     skips: Literal["sum", "concatenate"]
-    """how the way up takes in what the way down kept"""
+    """how the upward path joins the features kept from the downward path"""
     conditioning: Literal["scale_shift", "channel"]
-    """how the network is told the noise level: it scales and shifts channels, or is a channel"""
+    """how the noise level enters: by scaling and shifting the channels, or as an extra channel"""
     normalisation: Literal["none", "batch", "group"]
-    """of the activations; `batch` is the paper's"""
+    """normalisation of the activations; the paper uses `batch`"""
     spectral_norm: bool
-    """whether the largest singular value of every layer is held at 1, the paper's guard"""
+    """whether the largest singular value of every layer is fixed to 1, as in the paper"""
 
     @property
     def scales(self) -> int:
-        """How often the network halves a map."""
+        """Number of times that the network halves a map."""
         return len(self.widths) - 1
 
 
 @record
 class TrainParams:
-    """Denoising score matching of the network, on crops of the grid's side and of a smaller one, weighted by pixel."""
+    """Training of the network by denoising score matching."""
 
     input: TrackedPath
-    """folder of the maps: `data/simulations`, or a released folder of the same layout"""
+    """folder of the maps: `data/simulations`, or a released folder with the same files"""
     seed: Annotated[int, Field(ge=0)]
-    """of weights, crops and noise"""
+    """seed of weights, crops and noise"""
     epochs: Count
-    """checkpoints and validations, one after each"""
+    """number of epochs; each ends with a validation and a checkpoint"""
     steps_per_epoch: Count
-    """batches between two of them"""
+    """batches in an epoch"""
     batch: Count
-    """maps of a step"""
+    """maps in a batch"""
     precision: Precision
-    """of the layers; weights and output are float32"""
+    """number format of the layers; weights and output are float32"""
     learning_rate: Positive
-    """the highest of Adam, between its warm-up and its cosine decay"""
+    """highest learning rate of Adam, between its warm-up and its cosine decay"""
     sigma_min: Positive
     """lowest noise level [convergence]"""
     sigma_max: Positive
     """highest noise level [convergence]"""
     noise: Literal["log_uniform", "half_normal"]
-    """how levels are drawn: evenly in their logarithm, or as the paper does"""
+    """distribution of noise levels: uniform in their logarithm, or half-normal as in the paper"""
     level_unit: Literal["gaussian", "noise"]
-    """what the loss of a level is measured in: the Gaussian denoiser's error, or the noise"""
+    """unit of the loss at each noise level: the error of the Gaussian denoiser, or the noise"""
     peak_weight: Annotated[float, Field(ge=0)]
-    """how much more a pixel counts for each rms by which it exceeds three"""
+    """extra weight of a pixel for each rms above three"""
     long_weight: Annotated[float, Field(ge=0)]
-    """weight of the loss whose octaves of waves count the same; 0 leaves it out"""
+    """weight of a second loss in which every octave of wavelength counts the same; 0 for none"""
     symmetries: bool
-    """whether maps are turned and mirrored"""
+    """whether maps are rotated and reflected at random"""
     amplitude_jitter: Annotated[float, Field(ge=0)]
-    """spread of a random factor on every map; 0 for none"""
+    """standard deviation of a random factor on every map; 0 for none"""
     ema_momentum: Annotated[float, Field(ge=0, lt=1)]
-    """of the moving average of the weights, which is what is kept; 0 for no average"""
+    """momentum of the moving average of the weights, which is the result; 0 for no average"""
     gate_sigma: Positive
-    """noise level [convergence] beyond which the network's part fades, as its fourth power, and theory is left"""
+    """noise level [convergence] above which the network's part falls with its fourth power, leaving theory"""
     local_skip: bool
-    """whether a map that stands out of the noise has the network look for the noise instead"""
+    """whether the network estimates the noise instead of the map where the map exceeds the noise"""
     margin: Annotated[int, Field(ge=0)]
-    """pixels along each edge in which maps are Gaussian and nothing may be observed"""
+    """pixels along each edge where the prior is Gaussian and nothing may be observed"""
     crop_pixels: Count
-    """side of the smaller crops [pixels], those of the small mocks"""
+    """pixels along a side of the smaller crops, which is the size of the small mocks"""
     network: NetworkParams
-    """of the score"""
+    """network of the score"""
 
     @model_validator(mode="after")
     def noise_range(self) -> "TrainParams":
-        """Noise levels of the training span a range."""
+        """The noise levels are a range."""
         if self.sigma_min >= self.sigma_max:
             raise ValueError(f"sigma_min is {self.sigma_min}, which is not below sigma_max ({self.sigma_max})")
         return self
+
+
+@record
+class SlurmParams:
+    """Jobs of SLURM, one for each worker."""
+
+    jobs: Count
+    """largest number of jobs at a time"""
+    cores: Count
+    """cores of a job"""
+    hours: Annotated[float, Field(ge=0.1, allow_inf_nan=False)]
+    """time limit of a job [h]"""
+    partition: str | None
+    """partition of the jobs; null for the default"""
+    account: str | None
+    """account to charge; null for the default"""
+    directives: list[str]
+    """further `#SBATCH` lines, such as `--gres=gpu:1`"""
+
+
+@record
+class ComputeParams:
+    """Workers for boxes, mocks and chains; results do not depend on it."""
+
+    cluster: Literal["local", "slurm"]
+    """who does the tasks: processes on this machine, or SLURM jobs"""
+    processes: Count | None
+    """workers on this machine; null for one per core"""
+    memory_gb: Positive
+    """memory of a worker [GB]; a worker that exceeds it is ended and its task done again"""
+    scheduler: str | None
+    """address of a running Dask scheduler, like `tcp://host:8786`; null to start workers"""
+    slurm: SlurmParams
+    """the jobs, if `cluster` is slurm"""

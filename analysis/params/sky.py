@@ -1,41 +1,51 @@
-"""Sections that say what is observed: the grid, the fields, and the mocks of one of them."""
+"""Sections about the observed sky: the grid, the fields, null tests, and the mocks of a field."""
 
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from analysis.params.expression import parsed
-from analysis.params.types import Count, Finite, Positive, Title, UserPath, record
+from analysis.params.types import (
+    Condition,
+    Count,
+    Digest,
+    Finite,
+    Increasing,
+    Positive,
+    Several,
+    Title,
+    UserPath,
+    record,
+)
 from analysis.params.universe import SourcesParams
 
 
 @record
 class GridParams:
-    """The square pixel grid of every map: pixels a side and arcmin a pixel."""
+    """The square pixel grid of every map."""
 
     pixels: Annotated[int, Field(ge=16)]
-    """of a side of the square grid"""
+    """number of pixels along a side"""
     pixel_arcmin: Positive
     """side of a pixel [arcmin]"""
     projection: Literal["TAN", "CAR"] = "TAN"
-    """of the sky: gnomonic, or plate carree as the original's maps"""
+    """projection of the sky: gnomonic (TAN), or plate carree (CAR) as in the original's maps"""
 
 
 @record
 class ColumnFiles:
-    """A shear catalogue with one FITS file a column, as paths below the data mirror."""
+    """A shear catalogue with one FITS file for each column; paths below the data mirror."""
 
     ra: UserPath
     """right ascension [deg]"""
     dec: UserPath
     """declination [deg]"""
     e1: UserPath
-    """ellipticity along the grid's axes"""
+    """ellipticity along the axes of the grid"""
     e2: UserPath
-    """ellipticity along its diagonals"""
+    """ellipticity along the diagonals of the grid"""
     weight: UserPath
-    """weight of a galaxy, 0 for none"""
+    """lensing weight of a galaxy; 0 leaves it out"""
 
 
 SUFFIXES = {
@@ -50,7 +60,7 @@ Format = Literal["fits", "parquet", "csv", "ecsv", "hdf5"]
 
 @record
 class TableColumns:
-    """Names of the columns of a table: positions, shear estimates, and lensing weights, if it has any."""
+    """Names of the columns of a table: positions, shear estimates, and lensing weights if it has any."""
 
     ra: str
     """right ascension, in `units`"""
@@ -59,79 +69,70 @@ class TableColumns:
     e1: str
     """first component of the shear estimate"""
     e2: str
-    """second component"""
+    """second component of the shear estimate"""
     weight: str | None = None
-    """lensing weight; null for one of 1"""
+    """lensing weight; null if all weights are 1"""
 
 
 @record
 class SkyUnits:
-    """Units of RA and Dec, which win over those that the file states; null for the file's, or degrees."""
+    """Units of RA and Dec, used instead of those in the file."""
 
     ra: Literal["deg", "rad", "arcsec", "arcmin", "hourangle"] | None = None
-    """of right ascension; null for the file's, or degrees"""
+    """unit of right ascension; null for the unit in the file, or degrees without one"""
     dec: Literal["deg", "rad", "arcsec", "arcmin"] | None = None
-    """of declination; null for the file's, or degrees"""
+    """unit of declination; null for the unit in the file, or degrees without one"""
 
 
 @record
 class CatalogueTable:
-    """A shear catalogue as one table, by its own names, units and signs.
+    """A shear catalogue as one table, with its own names, units and signs.
 
-    `path` is an address, an absolute path, or one below the data mirror or the project. Shear estimates e become
-    e / (<response> (1 + <multiplicative_bias>)), both a number or a column averaged with the weights; a response of two
-    columns is one a component. `flip_e1` and `flip_e2` change signs into the frame (west, north) of `analysis.sky`.
+    Shear estimates e become e / (<response> (1 + <multiplicative_bias>)), where < > is the mean with the weights.
     """
 
     path: UserPath
-    """an address, an absolute path, or one below the data mirror or the project"""
+    """an address, an absolute path, or a path below the data mirror or the project"""
     columns: TableColumns
     """names of its columns"""
     format: Format | None = None
-    """null where the suffix of `path` tells"""
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    """SHA-256 digest of the file; an address needs it"""
+    """format of the file; null to take it from the suffix of `path`"""
+    sha256: Digest | None = None
+    """SHA-256 digest of the file; required for an address"""
     units: SkyUnits = SkyUnits()
-    """of positions, which win over those that the file states"""
+    """units of positions, used instead of those in the file"""
     flip_e1: bool = False
-    """whether e1 changes sign, into the frame (west, north)"""
+    """whether to change the sign of e1, so that it refers to axes (west, north)"""
     flip_e2: bool = False
-    """whether e2 changes sign, into the frame (west, north)"""
+    """whether to change the sign of e2, so that it refers to axes (west, north)"""
     response: Finite | str | Annotated[list[str], Field(min_length=2, max_length=2)] | None = None
-    """response to shear, which divides: a number, a column, or two, one a component"""
+    """response to shear, a divisor: a number, a column, or two columns, one for each component"""
     multiplicative_bias: Finite | str | None = None
-    """m, where 1 + m divides: a number or a column"""
-    cuts: str | None = None
-    """condition on columns that galaxies meet, as `z_b > 0.5 & flag == 0`; it is read, never executed"""
+    """multiplicative bias m, with divisor 1 + m: a number or a column"""
+    cuts: Condition | None = None
+    """condition on columns for galaxies to keep, like `z_b > 0.5 & flag == 0`; it is parsed, never executed"""
     hdu: Annotated[int, Field(ge=0)] | str | None = None
-    """HDU of FITS, by number or name; null for the first table that has the columns"""
+    """HDU of a FITS file, by number or name; null for the first table that has the columns"""
     key: str | None = None
-    """group of HDF5 that holds the columns"""
+    """HDF5 group with the columns"""
     allow_duplicates: bool = False
-    """whether the same galaxy may stand in it twice"""
+    """whether the same galaxy may be in the table twice"""
 
     @property
     def kind(self) -> Format | None:
-        """The format: as given, or by the suffix; None where neither tells."""
+        """The format, given or taken from the suffix; None if neither is known."""
         suffix = PurePath(self.path).suffix.lower()
         return self.format or next((name for name, known in SUFFIXES.items() if suffix in known), None)
 
     @model_validator(mode="after")
     def readable(self) -> "CatalogueTable":
-        """The cuts are a condition, the format is known, the calibration can be divided by, downloads are verified."""
+        """The format is known, the calibration can be divided by, and downloads can be verified."""
         if not self.path:
             raise ValueError("path is empty; name a file")
         if self.kind is None:
-            raise ValueError(
-                f"path is {self.path!r}, whose suffix tells no format; give `format`, one of {[*SUFFIXES]}"
-            )
-        if self.cuts is not None:
-            try:
-                parsed(self.cuts)
-            except ValueError as error:
-                raise ValueError(f"cuts is {self.cuts[:60]!r}: {error}") from None
+            raise ValueError(f"path is {self.path!r}, without a known suffix; give `format`, one of {[*SUFFIXES]}")
         if isinstance(self.response, float) and not abs(self.response) > 0.01:
-            raise ValueError(f"response is {self.response}, which nothing can be divided by; give null for none")
+            raise ValueError(f"response is {self.response}, which is too small to divide by; give null for none")
         if isinstance(self.multiplicative_bias, float) and not abs(self.multiplicative_bias) < 0.9:
             raise ValueError(f"multiplicative_bias is {self.multiplicative_bias}; give m of (1 + m), a small number")
         if self.path.startswith(("http://", "https://")) and self.sha256 is None:
@@ -140,7 +141,7 @@ class CatalogueTable:
 
 
 def _catalogue_tag(value: Any) -> str:
-    """Which record describes a catalogue: a table has a path."""
+    """Tag of the record that describes a catalogue; a table has a path."""
     table = isinstance(value, CatalogueTable) or (isinstance(value, dict) and "path" in value)
     return "<table>" if table else "<files>"
 
@@ -152,20 +153,19 @@ Catalogue = Annotated[
 
 @record
 class GriddedShear:
-    """Shear that is already on the grid: FITS images, and their noise.
+    """Shear that is already on the grid, as FITS images, with its noise: `weight`, or `mask` and `sigma`.
 
-    Either a `mask` and `sigma`, the noise of each pixel in it, or `weight`, an image of inverse variances, 0 where
-    nothing is observed. `truth` is the convergence of a mock. Names are those of the registry, or paths.
+    Names are those of the registry, or paths.
     """
 
     shear: UserPath | Annotated[list[UserPath], Field(min_length=2, max_length=2)]
-    """image of both components, first or last of its axes, or two images, one a component"""
+    """one image with both components as its first or last axis, or two images, one for each component"""
     mask: UserPath | None = None
-    """image, more than 0 where observed"""
+    """image that is positive where the shear is observed"""
     truth: UserPath | None = None
-    """image of the true convergence, of a mock"""
+    """image of the true convergence, for a mock"""
     sigma: Positive | None = None
-    """standard deviation of a pixel's shear, for each component, in `mask`"""
+    """standard deviation of the shear of a pixel, for each component, inside `mask`"""
     weight: UserPath | None = None
     """image of inverse variances, 0 where nothing is observed"""
 
@@ -179,52 +179,70 @@ class GriddedShear:
 
 @record
 class FieldParams:
-    """A field of the sky: where its galaxies come from, where it lies (null: amid them), and how far they are."""
+    """A field of the sky: its galaxies or gridded shear, its position, and its clusters."""
 
     title: Title
-    """of the field, in figures and files"""
+    """title of the field in figures and files"""
     center_deg: Annotated[list[Finite], Field(min_length=2, max_length=2)] | None
-    """right ascension and declination of the grid's centre [deg]; null for amid the galaxies of a table"""
+    """right ascension and declination of the grid's centre [deg]; null for the middle of a table's galaxies"""
     catalogue: Catalogue | None = None
-    """its galaxies: one table, or a FITS file a column"""
+    """its galaxies: one table, or one FITS file for each column"""
     gridded: GriddedShear | None = None
-    """its shear, where it is on the grid already"""
+    """its shear, if it is already on the grid"""
     rows: Count | None = None
-    """how many rows from the top are taken; null for all"""
+    """number of rows to use from the top; null for all"""
     clusters: UserPath | None = None
     """list of X-ray clusters, in the layout of Finoguenov et al. 2007; null for none"""
     sources: SourcesParams | None = None
-    """redshifts of its galaxies, where they are not those of `theory`"""
+    """redshifts of its galaxies, if they are not those of `theory`"""
 
     @model_validator(mode="after")
     def one_source(self) -> "FieldParams":
-        """A field comes from a catalogue or from gridded shear, and lies on the sky."""
+        """A field has either a catalogue or gridded shear, and its centre is on the sky."""
         if (self.catalogue is None) == (self.gridded is None):
-            raise ValueError("give either `catalogue` or `gridded`, not both and not neither")
+            raise ValueError("give exactly one of `catalogue` and `gridded`")
         if self.center_deg is None and not isinstance(self.catalogue, CatalogueTable):
             raise ValueError("center_deg is null, which only a table may have; give RA and Dec of the centre")
         if self.center_deg is not None and not abs(self.center_deg[1]) <= 90:
-            raise ValueError(f"center_deg is {self.center_deg}, whose Dec leaves -90 to 90; give RA and Dec in degrees")
+            raise ValueError(f"center_deg is {self.center_deg}, with Dec outside -90 to 90; give RA and Dec in degrees")
         return self
 
 
 @record
 class CatalogueParams:
-    """Which entries of `fields` are put on the grid."""
+    """The fields whose galaxies are averaged on the grid."""
 
     fields: Annotated[list[str], Field(min_length=1)]
     """entries of `fields` to put on the grid"""
 
 
 @record
+class NullsParams:
+    """Null tests of a field."""
+
+    realisations: Annotated[int, Field(ge=19)]
+    """realisations of the noise, from which p-values are computed"""
+    smoothing_arcmin: Positive
+    """standard deviation of the Gaussian that smooths the maps [arcmin]"""
+    bands: Several
+    """number of multipole bands of the spectra"""
+    rings_arcmin: Increasing
+    """radii of the rings around places, from the inside out [arcmin]"""
+    random_sets: Annotated[int, Field(ge=19)]
+    """sets of random places to compare stacks with"""
+    positions: dict[str, UserPath]
+    """by field, a list of places (ECSV or CSV with ra and dec) to stack around besides X-ray clusters"""
+
+
+@record
 class MocksParams:
-    """Mock observations: how many, the field whose mask and noise they copy, and whether shear is reduced."""
+    """Mock observations of simulated maps with the mask and noise of a field."""
 
     field: str
-    """whose mask and noise mocks have"""
+    """field whose mask and noise the mocks have"""
     validation: Count
-    """mocks that settings are chosen on"""
-    test: Annotated[int, Field(ge=2)]
-    """mocks that nothing but reports see"""
+    """number of mocks to choose settings with"""
+    test: Several
+    """number of mocks used only to report results"""
     reduced_shear: bool
-    """whether shear is divided by 1 - kappa, as the sky's is"""
+    """whether the shear is divided by 1 - kappa, as on the sky"""

@@ -1,24 +1,25 @@
-"""Sections that say what is simulated: cosmology and sources, and where maps of it come from."""
+"""Sections about the simulated universe: cosmology, sources, and where the maps come from."""
 
+from dataclasses import asdict
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from analysis.params.types import Count, Positive, UserPath, record
+from analysis.params.types import Count, Digest, Positive, UserPath, increasing, record
 
-MOST_BOXES = 1000  # of a split: its numbers are its own
+MOST_BOXES = 1000  # of a split; their numbers identify the split
 
 
 @record
 class SmailParams:
-    """Sources that follow n(z) ~ z^alpha exp(-(z / z0)^beta)."""
+    """Smail distribution of source redshifts, n(z) ~ z^alpha exp(-(z / z0)^beta)."""
 
     alpha: Positive
-    """power of z"""
+    """alpha of the distribution"""
     beta: Positive
-    """power of z within the exponential"""
+    """beta of the distribution"""
     z0: Positive
-    """scale of z"""
+    """redshift scale z0 of the distribution"""
 
 
 @record
@@ -26,15 +27,15 @@ class SourcesParams:
     """Redshifts of the sources: one plane, a two-column file (z, n), or a Smail distribution."""
 
     redshift: Positive | None = None
-    """of one plane of sources"""
+    """redshift of a single plane of sources"""
     file: UserPath | None = None
-    """path of a two-column file (z, n), below `data/sources` for it to be watched"""
+    """two-column file (z, n); changes are noticed if it is in `data/sources`"""
     smail: SmailParams | None = None
-    """n(z) by formula"""
+    """Smail distribution n(z)"""
 
     @model_validator(mode="after")
     def one_form(self) -> "SourcesParams":
-        """Sources take one of the three forms."""
+        """The sources have exactly one of the three forms."""
         if sum(form is not None for form in (self.redshift, self.file, self.smail)) != 1:
             raise ValueError("give one of `redshift`, `file` and `smail`, and make the others null")
         return self
@@ -47,13 +48,13 @@ class TheoryParams:
     h: Positive
     """Hubble constant [100 km/s/Mpc]"""
     omega_m: Positive
-    """all matter"""
+    """matter density parameter"""
     omega_b: Positive
-    """baryons"""
+    """baryon density parameter"""
     a_s: Positive
     """amplitude of the primordial spectrum at 0.05 / Mpc"""
     n_s: Positive
-    """its slope"""
+    """slope of the primordial spectrum"""
     sources: SourcesParams
     """redshifts of the galaxies whose shapes are measured"""
     ell_max: Annotated[int, Field(ge=1000)]
@@ -62,56 +63,56 @@ class TheoryParams:
 
 @record
 class Splits:
-    """A number for the maps that train, the maps that validate, and the maps that nothing but reports see."""
+    """A number for each split: training, validation and test."""
 
     train: Count
     """for training"""
     validation: Count
-    """to choose settings on"""
+    """for choosing settings"""
     test: Count
-    """that nothing but reports see"""
+    """for reporting results only"""
 
 
 @record
 class DescentParams:
-    """Displacement that sharpens halos (`nbody.descent`): amplitude a^growth, on scales below 1 / k_long (h/Mpc)."""
+    """Displacement of the particles that sharpens halos, amplitude a^growth, on scales below 1 / k_long."""
 
     amplitude: Positive
-    """of the displacement, today"""
+    """amplitude of the displacement today"""
     growth: float
-    """power of the scale factor that it grows as"""
+    """exponent of the scale factor in the amplitude"""
     k_long: Positive
-    """wavenumber [h/Mpc] above which it acts"""
+    """wavenumber above which it acts [h/Mpc]"""
 
 
 @record
 class NbodyParams:
-    """Boxes of the particle-mesh N-body and how finely they are resolved; lengths in comoving Mpc/h."""
+    """Boxes of the particle-mesh N-body simulation, and their resolution."""
 
     boxes: Splits
-    """boxes of each split, which share its maps"""
+    """number of boxes; the maps of a split are shared equally among its boxes"""
     box_mpc_h: Positive
     """side of a box [comoving Mpc/h]"""
     particles: Annotated[int, Field(ge=16)]
-    """particles a side"""
+    """particles along a side"""
     mesh: Annotated[int, Field(ge=16)]
-    """cells a side of the mesh of forces"""
+    """cells along a side of the force mesh"""
     steps: Annotated[int, Field(ge=4)]
-    """of time"""
+    """time steps"""
     start_redshift: Positive
-    """at which boxes start"""
+    """redshift of the initial conditions"""
     candidates: Count
-    """random phases of which the one closest to halofit is taken"""
+    """random phases tried; the box whose power is closest to halofit is used"""
     plane_pixels: Annotated[int, Field(ge=16)]
-    """pixels a side of a density plane"""
+    """pixels along a side of a density plane"""
     backend: Literal["numba", "jax"]
-    """`numba` on the CPU, or `jax`, on a GPU where there is one"""
+    """`numba` for the CPU, or `jax`, which uses a GPU if there is one"""
     descent: DescentParams | None
     """displacement that sharpens halos (`make descent` fits it); null for none"""
 
     @model_validator(mode="after")
     def resolved(self) -> "NbodyParams":
-        """The force mesh is no coarser than the particles."""
+        """The force mesh is at least as fine as the particles."""
         if self.mesh < self.particles:
             raise ValueError(f"mesh is {self.mesh}, less than particles ({self.particles}): forces would be too coarse")
         return self
@@ -119,76 +120,73 @@ class NbodyParams:
 
 @record
 class MassivenusParams:
-    """MassiveNuS maps: an address, an archive or a folder, and what the archive must be."""
+    """MassiveNuS maps, from an address, an archive or a folder."""
 
     address: UserPath
-    """https address of the archive, its path, or a folder that holds what it holds"""
+    """https address or path of the archive, or a folder with its content"""
     bytes: Count
-    """length of the archive"""
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """size of the archive [bytes]"""
+    sha256: Digest
     """SHA-256 digest of the archive"""
 
 
 @record
 class KappatngParams:
-    """kappaTNG maps: an address or a folder that holds `LP001/LP001_run001_maps.hdf5`, and LP numbers a split."""
+    """kappaTNG maps, from an address or a folder."""
 
     address: UserPath
-    """https address or folder that holds `LP001/LP001_run001_maps.hdf5` and so on"""
+    """https address or folder that has `LP001/LP001_run001_maps.hdf5` and so on"""
     realisations: Splits
-    """LP numbers of each split"""
+    """number of realisations (LP numbers) of each split"""
 
 
 @record
 class FilesParams:
-    """Any folder of convergence maps (FITS, NPY, HDF5) of one pixel scale; `dataset` names the map in HDF5."""
+    """Convergence maps of one size and pixel scale in any folder."""
 
     folder: UserPath
-    """of FITS, NPY or HDF5 maps"""
+    """folder with FITS, NPY or HDF5 maps"""
     pixel_arcmin: Positive
-    """their pixel [arcmin]"""
+    """pixel scale of the maps [arcmin]"""
     dataset: str | None = None
-    """name of the map in HDF5; null for the only one"""
+    """name of the map in HDF5 files"""
 
 
 @record
 class SimulationsParams:
-    """Where the maps come from that the prior learns from, how many, and how wide: `source` names the section used."""
+    """Simulated maps that the prior learns from: their source, number and width."""
 
     source: Literal["nbody", "massivenus", "kappatng", "files"]
-    """the section that is used"""
+    """the section below that describes the maps"""
     maps: Splits
-    """maps of each split"""
+    """number of maps of each split"""
     map_pixels: Annotated[int, Field(ge=16)]
-    """side of a training map, of which crops are taken"""
+    """pixels along a side of a training map; crops are taken from it"""
     mock_pixels: Annotated[int, Field(ge=16)]
-    """side of a validation or test map; wider than the grid, as the sky is"""
-    join_ell: Annotated[list[Positive], Field(min_length=2, max_length=2)]
-    """multipoles between which the prior's spectrum goes from theory to the maps' own"""
+    """pixels along a side of a validation or test map; wider than the grid, because the sky does not end there"""
+    join_ell: Annotated[list[Positive], Field(min_length=2, max_length=2), AfterValidator(increasing)]
+    """multipoles between which the prior's spectrum changes from theory to the simulated maps"""
     nbody: NbodyParams | None = None
     """our own particle-mesh boxes"""
     massivenus: MassivenusParams | None = None
-    """MassiveNuS"""
+    """the published suite MassiveNuS"""
     kappatng: KappatngParams | None = None
-    """kappaTNG"""
+    """the published suite kappaTNG"""
     files: FilesParams | None = None
     """a folder of maps"""
 
     @model_validator(mode="after")
     def consistent(self) -> "SimulationsParams":
-        """The source is described, every box has as many maps as the next, and the join goes upward."""
+        """The source has its section, and the maps of a split can be shared equally among its boxes."""
         if getattr(self, self.source) is None:
             raise ValueError(
-                f"source is {self.source}, but the section {self.source} is not there; choose it with"
+                f"source is {self.source}, but the section {self.source} is missing; choose it with"
                 f" `-S simulations={self.source}`"
             )
-        if self.source == "nbody":
-            for split in ("train", "validation", "test"):
-                maps, boxes = getattr(self.maps, split), getattr(self.nbody.boxes, split)
-                if boxes > MOST_BOXES:
-                    raise ValueError(f"nbody.boxes.{split} is {boxes}; give at most {MOST_BOXES}")
-                if maps % boxes:
-                    raise ValueError(f"maps.{split} is {maps}, which {boxes} boxes cannot share; give a multiple")
-        if self.join_ell[0] >= self.join_ell[1]:
-            raise ValueError(f"join_ell is {self.join_ell}: give the lower multipole first")
+        for split, maps in asdict(self.maps).items() if self.source == "nbody" else ():
+            boxes = getattr(self.nbody.boxes, split)
+            if boxes > MOST_BOXES:
+                raise ValueError(f"nbody.boxes.{split} is {boxes}; give at most {MOST_BOXES}")
+            if maps % boxes:
+                raise ValueError(f"maps.{split} is {maps}, which {boxes} boxes cannot share; give a multiple")
         return self

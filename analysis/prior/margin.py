@@ -1,21 +1,20 @@
-"""The margin of a map, where nothing may be observed: Gaussian, given what lies inside."""
+"""The margin of a map, where nothing may be observed: a Gaussian field given the pixels inside."""
 
 from collections.abc import Callable
 
 import numpy as np
 from keras import ops
 
-from analysis.flatsky.backend import compiled, filtered
+from analysis.flatsky.backend import compiled, conjugate_gradients, filtered
 from analysis.flatsky.power import gaussian_field
-from analysis.flatsky.solver import conjugate_gradients
 from analysis.prior.score import inside_margin
 
 
 def gaussian_margin(power: np.ndarray, margin: int) -> Callable:
-    """A function (maps, rng) that draws the margin of maps anew: Gaussian, given the pixels inside, which stay.
+    """A function (maps, rng) that draws a new Gaussian margin given the pixels inside, which stay as they are.
 
     The constrained realisation  g + S R^T (R S R^T)^-1 R (kappa - g)  of a Gaussian field g of power S, R the pixels
-    inside. Where the maps have the power S, the outcome has it too, and it is periodic.
+    inside. Maps of power S keep that power and become periodic.
 
     Parameters
     ----------
@@ -37,7 +36,7 @@ def gaussian_margin(power: np.ndarray, margin: int) -> Callable:
 
 
 def with_margin(kappa, field, power, margin: int):
-    """Maps whose margin is that of the realisation of Gaussian fields constrained by their pixels inside.
+    """Maps with the margin of a Gaussian field that is constrained by their pixels inside.
 
     Parameters
     ----------

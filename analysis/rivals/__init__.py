@@ -1,4 +1,4 @@
-"""Other ways to a map, on equal terms: Kaiser-Squires, Wiener filter, sparse halos, a direct network.
+"""Other methods of mass mapping, with the same prior knowledge: Kaiser-Squires, Wiener filter, sparse halos, DeepMass.
 
-Read `baselines` first, then `sparse` and `deepmass`; `tuning` sets both on the validation mocks.
+Read `baselines` first, then `sparse` and `deepmass`, which are tuned on the validation mocks.
 """

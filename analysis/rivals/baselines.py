@@ -1,9 +1,10 @@
-"""What the posterior is measured against: smoothed Kaiser-Squires, Wiener filter, Gaussian constrained realisations.
+"""Smoothed Kaiser-Squires and Wiener filter maps; error and time of any method; files of maps.
 
-The Wiener filter and the realisations know the same spectrum as the score's Gaussian part.
+The Wiener filter uses the same spectrum as the Gaussian part of the score.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +13,20 @@ from analysis.core.progress import followed
 from analysis.flatsky.backend import filtered
 from analysis.flatsky.lensing import convergence_from_shear
 from analysis.flatsky.power import ARCMIN, wavenumbers
-from analysis.posterior.likelihood import gaussian_posterior_mean
+from analysis.posterior.wiener import gaussian_posterior_mean
 from analysis.simulations.mocks import Mock
 from analysis.sky import Grid, image_hdu, read_image, write_fits
 
+RIVALS = ("sparse", "deepmass")
+
 
 def smoothed_kaiser_squires(gamma: np.ndarray, smoothing_arcmin: float, pixel_arcmin: float) -> np.ndarray:
-    """E-mode of the shear, seen through a Gaussian; unobserved pixels count as zero shear.
+    """E-mode convergence of the shear, smoothed with a Gaussian, (..., ny, nx); unobserved pixels have zero shear.
 
     Parameters
     ----------
     gamma : (..., 2, ny, nx), dimensionless
     smoothing_arcmin : standard deviation of the Gaussian, arcmin
-
-    Returns
-    -------
-    (..., ny, nx), dimensionless
 
     Source: Kaiser & Squires 1993.
     """
@@ -36,37 +35,13 @@ def smoothed_kaiser_squires(gamma: np.ndarray, smoothing_arcmin: float, pixel_ar
     return np.asarray(filtered(convergence_from_shear(np.asarray(gamma, float)), beam))
 
 
-def best_smoothing(mocks: Sequence[Mock], scales_arcmin: Sequence[float]) -> float:
-    """The smoothing of Kaiser-Squires, arcmin, of the smallest mean square error over mocks.
-
-    Parameters
-    ----------
-    mocks : of one mask
-    scales_arcmin : those to choose from
-    """
-    mask, pixel_arcmin = mocks[0].observation.mask, mocks[0].observation.grid.pixel_arcmin
-    gammas, truths = np.stack([m.observation.gamma for m in mocks]), np.stack([m.truth for m in mocks])
-
-    def error(scale: float) -> float:
-        # a variance: the mean of a map is what shear does not know
-        return np.mean(np.var((smoothed_kaiser_squires(gammas, scale, pixel_arcmin) - truths)[..., mask], axis=-1))
-
-    return min(scales_arcmin, key=error)
-
-
 def wiener_filter(gamma: np.ndarray, weight: np.ndarray, power: np.ndarray) -> np.ndarray:
-    """Posterior mean under the Gaussian prior, by conjugate gradients to 1e-8.
-
-    (S^-1 + P^T w P)^-1 P^T w gamma
+    """Posterior mean under the Gaussian prior, (S^-1 + P^T w P)^-1 P^T w gamma, (ny, nx), dimensionless.
 
     Parameters
     ----------
     gamma, weight : (2, ny, nx); weights of zero are unobserved
     power : (ny, nx), pixel variance per mode (orthonormal FFT)
-
-    Returns
-    -------
-    (ny, nx), dimensionless
 
     Source: Wiener 1949; Remy et al. 2020, section 2.
     """
@@ -74,28 +49,62 @@ def wiener_filter(gamma: np.ndarray, weight: np.ndarray, power: np.ndarray) -> n
     return gaussian_posterior_mean(convergence_from_shear(weight * gamma)[None], weight, power)[0]
 
 
+def mean_square_error(maps: np.ndarray, truths: np.ndarray, mask: np.ndarray) -> float:
+    """Mean square error of maps (n, ny, nx) over the pixels of a mask, without the mean, which shear does not show."""
+    return float(np.mean(np.var((maps - truths)[..., mask], axis=-1)))
+
+
+def best_smoothing(mocks: Sequence[Mock], scales_arcmin: Sequence[float]) -> float:
+    """The smoothing of Kaiser-Squires, arcmin, with the smallest mean square error over mocks of one mask.
+
+    Parameters
+    ----------
+    scales_arcmin : the smoothings to choose from
+    """
+    mask, pixel_arcmin = mocks[0].observation.mask, mocks[0].observation.grid.pixel_arcmin
+    gamma, truths = np.stack([m.observation.gamma for m in mocks]), np.stack([m.truth for m in mocks])
+
+    def error(scale: float) -> float:
+        return mean_square_error(smoothed_kaiser_squires(gamma, scale, pixel_arcmin), truths, mask)
+
+    return min(scales_arcmin, key=error)
+
+
 def mock_baselines(mocks: Sequence[Mock], power: np.ndarray, smoothing_arcmin: float) -> dict[str, np.ndarray]:
     """Kaiser-Squires and Wiener maps of mocks, (mocks, ny, nx) each."""
-    return {
-        "kaiser_squires": np.stack(
-            [
-                smoothed_kaiser_squires(m.observation.gamma, smoothing_arcmin, m.observation.grid.pixel_arcmin)
-                for m in mocks
-            ]
-        ),
-        "wiener": np.stack(
-            [
-                wiener_filter(m.observation.gamma, m.observation.weight, power)
-                for m in followed(mocks, "Wiener maps of mocks")
-            ]
-        ),
-    }
+    seen = [mock.observation for mock in mocks]
+    smoothed = [smoothed_kaiser_squires(o.gamma, smoothing_arcmin, o.grid.pixel_arcmin) for o in seen]
+    wiener = [wiener_filter(o.gamma, o.weight, power) for o in followed(seen, "Wiener maps of mocks")]
+    return {"kaiser_squires": np.stack(smoothed), "wiener": np.stack(wiener)}
+
+
+def timed_maps(
+    methods: Mapping[str, Callable], shears: Sequence[np.ndarray]
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Maps of several shears by every method, (n, ny, nx) each, and the shortest time of one map in seconds.
+
+    The shortest time leaves out compilation, which the first map needs, and the load of other programs.
+
+    Parameters
+    ----------
+    methods : functions from the shear of one map (2, ny, nx) to its convergence (ny, nx), by name
+    """
+    maps, seconds = {}, {}
+    for name, method in methods.items():
+        results, times = [], []
+        for gamma in followed(shears, f"maps of {name}"):
+            start = time.perf_counter()
+            results.append(method(gamma))
+            times.append(time.perf_counter() - start)
+        maps[name] = np.stack(results)
+        seconds[name] = min(times)
+    return maps, seconds
 
 
 def save_baselines(
     path: str | Path, maps: Mapping[str, np.ndarray], grid: Grid, *, cards: Mapping[str, object]
 ) -> None:
-    """Write baselines as FITS: an image HDU each, named in capitals; stacks (n, ny, nx) are stacks of samples."""
+    """Write maps (ny, nx), or stacks of samples (n, ny, nx), as FITS: one image HDU each, with the name in capitals."""
     hdus = [
         image_hdu(values, grid, name.upper(), axis="SAMPLE" if np.ndim(values) == 3 else "")
         for name, values in maps.items()
@@ -104,11 +113,37 @@ def save_baselines(
 
 
 def load_baseline(path: str | Path, name: str) -> np.ndarray:
-    """One map that `save_baselines` wrote: `kaiser_squires`, `wiener`, `gaussian_std` or `realisations`.
+    """One map that `save_baselines` wrote, such as `wiener` or `realisations`.
 
     Raises
     ------
     BorderError
-        If the file is missing, cut short, or holds no such map.
+        If the file is missing, cut short, or has no such map.
     """
     return read_image(path, name.upper())[0]
+
+
+def save_rivals(
+    folder: str | Path,
+    maps: Mapping[str, np.ndarray],
+    names: Iterable[str],
+    grid: Grid,
+    *,
+    cards: Mapping[str, object],
+) -> None:
+    """Write the maps of every rival, (n, ny, nx) each, as one FITS file for each observation, by its name."""
+    for i, name in enumerate(names):
+        chosen = {rival: stack[i] for rival, stack in maps.items()}
+        save_baselines(Path(folder) / f"{name}.fits", chosen, grid, cards=cards)
+
+
+def load_rivals(folder: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The maps that `save_rivals` wrote for these observations, (n, ny, nx) for each rival.
+
+    Raises
+    ------
+    BorderError
+        If a file is missing or damaged.
+    """
+    paths = [Path(folder) / f"{name}.fits" for name in names]
+    return {rival: np.stack([load_baseline(path, rival) for path in paths]) for rival in RIVALS}

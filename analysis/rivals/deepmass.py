@@ -1,8 +1,8 @@
-"""DeepMass: a network that maps filtered data to the mean of the posterior, trained on mocks of one mask and noise.
+"""DeepMass: a network from filtered data to the posterior mean, trained on mocks of one mask and noise.
 
-It starts at the Wiener map and adds to it: in the box around the observed pixels the network sees the Wiener map, the
-Kaiser-Squires E-mode and the relative depth, and the mean square error over true maps is least where its output is the
-posterior mean. It gives one map, without an error, and knows one field alone: another mask is another training.
+The network sees the Wiener map, the Kaiser-Squires E-mode and the relative depth in the box around the observed pixels,
+and its output is added to the Wiener map. The mean square error over true maps is smallest for the posterior mean. The
+result is one map without an error, and every field needs its own training.
 
 Source: Jeffrey et al. 2020 (MNRAS 492 5023).
 """
@@ -19,15 +19,16 @@ from analysis.flatsky.backend import compiled, fit_through_xla
 from analysis.flatsky.lensing import convergence_from_shear
 from analysis.flatsky.maps import crops
 from analysis.params import DeepMassParams
-from analysis.posterior.likelihood import gaussian_posterior_solve
+from analysis.posterior.wiener import gaussian_posterior_solve
 from analysis.prior.network import build_network
+from analysis.rivals.baselines import mean_square_error
 from analysis.simulations.mocks import Mock, mock_observation
 from analysis.sky import Observation
 
 log = logging.getLogger(__name__)
 
-BORDER = 8  # pixels of the box beyond the observed ones
-TOLERANCE = 1e-4  # of Wiener maps, which noise exceeds by far
+BORDER = 8  # pixels of the box around the observed ones
+TOLERANCE = 1e-4  # of Wiener maps; noise is far larger
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +37,11 @@ class DeepMass:
 
     Attributes
     ----------
-    network : (inputs (n, side, side, 3), a constant (n, 1)) -> what to add to the Wiener map, in units of `scale`
-    weight : (2, ny, nx), inverse variance of the field that it was made for
+    network : (inputs (n, side, side, 3), a constant (n, 1)) -> correction of the Wiener map, in units of `scale`
+    weight : (2, ny, nx), inverse variance of the field
     power : (ny, nx), pixel variance per mode, of the Wiener filter
     box : rows and columns that the network sees
-    scale : rms of the maps that `power` expects
+    scale : rms of maps with this power
     """
 
     network: keras.Model
@@ -51,7 +52,7 @@ class DeepMass:
 
 
 def untrained(observation: Observation, power: np.ndarray, params: DeepMassParams, *, seed: int) -> DeepMass:
-    """A new network for a field: its maps are Wiener maps."""
+    """A new network for a field; until it is trained, its maps are Wiener maps."""
     keras.utils.set_random_seed(seed)
     return DeepMass(
         network=build_network(params.network),
@@ -63,12 +64,11 @@ def untrained(observation: Observation, power: np.ndarray, params: DeepMassParam
 
 
 def observed_box(mask: np.ndarray, multiple: int) -> tuple[slice, slice]:
-    """Rows and columns around the observed pixels, as many as the network can halve.
+    """Rows and columns of a box around the observed pixels, with sides that are multiples of `multiple`.
 
     Parameters
     ----------
-    mask : (ny, nx), True where observed; its sides are multiples of `multiple`
-    multiple : of which the sides of the box are
+    mask : (ny, nx), True where observed; its sides are multiples of `multiple` too
     """
     box = []
     for axis in (1, 0):
@@ -81,16 +81,7 @@ def observed_box(mask: np.ndarray, multiple: int) -> tuple[slice, slice]:
 
 
 def deepmass_maps(deepmass: DeepMass, gamma: np.ndarray, *, batch: int = 8) -> np.ndarray:
-    """Maps of shears of the field that the network was made for.
-
-    Parameters
-    ----------
-    gamma : (n, 2, ny, nx), dimensionless; 0 where unobserved
-
-    Returns
-    -------
-    (n, ny, nx), dimensionless
-    """
+    """Maps (n, ny, nx) from shears of the network's field, (n, 2, ny, nx), 0 where unobserved; dimensionless."""
     maps, inputs = _inputs(deepmass, gamma)
     added = deepmass.network.predict([inputs, np.zeros((len(inputs), 1))], batch_size=batch, verbose=0)[..., 0]
     maps = maps.astype(float)
@@ -98,35 +89,18 @@ def deepmass_maps(deepmass: DeepMass, gamma: np.ndarray, *, batch: int = 8) -> n
     return maps
 
 
-def mean_square_error(deepmass: DeepMass, gamma: np.ndarray, truths: np.ndarray) -> float:
-    """Error of maps over observed pixels, less the mean of each, which shear does not know.
-
-    Parameters
-    ----------
-    gamma : (n, 2, ny, nx)
-    truths : (n, ny, nx)
-    """
-    mask = (deepmass.weight > 0).all(axis=0)
-    return float(np.mean(np.var((deepmass_maps(deepmass, gamma) - truths)[..., mask], axis=-1)))
-
-
 def mock_shears(
     maps: np.ndarray, observation: Observation, n: int, *, rng: np.random.Generator, reduced: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Shears and truths of maps drawn at random, each under a symmetry of the square and noise of its own.
+    """Shears (n, 2, ny, nx) and truths (n, ny, nx) of random maps, each with its own noise and symmetry of the square.
 
-    The crops are half-way between maps and grid: what places they have, and how far the sky goes on, both vary.
+    Crops have a width half-way between maps and grid, so that their position and the sky around the grid vary.
 
     Parameters
     ----------
     maps : (m, side, side), at least as wide as the grid
-    observation : whose weights give mask and noise
+    observation : its weights give mask and noise
     reduced : whether galaxies show gamma / (1 - kappa)
-
-    Returns
-    -------
-    gamma : (n, 2, ny, nx)
-    truths : (n, ny, nx)
     """
     chosen = maps[rng.integers(len(maps), size=n)]
     wide = crops(chosen, (maps.shape[-1] + observation.grid.pixels) // 2, rng=rng)
@@ -144,35 +118,32 @@ def train_deepmass(
     reduced: bool,
     seed: int,
 ) -> tuple[DeepMass, list[float]]:
-    """A network trained on mocks that are made as it goes on, as it was after its best round.
+    """A network with the weights of its best round, and its rms errors on the validation mocks.
+
+    Every round trains on new mocks. The first error is that of the Wiener map, the others are those after each round.
 
     Parameters
     ----------
     maps : (m, side, side), clean training maps
     observation : of the field
     power : (ny, nx), pixel variance per mode
-    validation : mocks of the field that decide which round is best
-    reduced : whether shears are
-
-    Returns
-    -------
-    deepmass : with the weights of the round of the smallest error
-    errors : rms error on the validation mocks, of the Wiener map and after every round
+    validation : mocks of the field, on which the best round has the smallest error
+    reduced : whether galaxies show gamma / (1 - kappa)
     """
-    deepmass = untrained(observation, power, params, seed=seed)
+    deepmass, mask = untrained(observation, power, params, seed=seed), observation.mask
     gamma, truths = np.stack([m.observation.gamma for m in validation]), np.stack([m.truth for m in validation])
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, params.steps, warmup_target=params.learning_rate, warmup_steps=max(params.steps // 20, 1)
     )
     optimizer = keras.optimizers.Adam(rate, global_clipnorm=1.0)
     deepmass.network.compile(optimizer, loss="mse", jit_compile=fit_through_xla())
-    errors, best = [mean_square_error(deepmass, gamma, truths)], deepmass.network.get_weights()
+    errors, best = [mean_square_error(deepmass_maps(deepmass, gamma), truths, mask)], deepmass.network.get_weights()
     for round_number in followed(range(params.rounds), "training of DeepMass"):
         rng = np.random.default_rng([seed, round_number])
         fresh = mock_shears(maps, observation, params.steps // params.rounds * params.batch, rng=rng, reduced=reduced)
         _fit(deepmass, *fresh, params.batch)
-        errors.append(mean_square_error(deepmass, gamma, truths))
-        log.info("round %d: rms error over the Wiener filter's %.4f", round_number + 1, (errors[-1] / errors[0]) ** 0.5)
+        errors.append(mean_square_error(deepmass_maps(deepmass, gamma), truths, mask))
+        log.info("round %d: rms error / that of Wiener = %.4f", round_number + 1, (errors[-1] / errors[0]) ** 0.5)
         if errors[-1] == min(errors):
             best = deepmass.network.get_weights()
     deepmass.network.set_weights(best)
@@ -180,7 +151,7 @@ def train_deepmass(
 
 
 def _fit(deepmass: DeepMass, gamma: np.ndarray, truths: np.ndarray, batch: int) -> None:
-    """One pass over mocks."""
+    """Train for one pass over mocks."""
     wiener, inputs = _inputs(deepmass, gamma)
     target = (truths - wiener)[:, *deepmass.box, None] / deepmass.scale
     constant = np.zeros((len(inputs), 1))
@@ -188,7 +159,7 @@ def _fit(deepmass: DeepMass, gamma: np.ndarray, truths: np.ndarray, batch: int) 
 
 
 def _inputs(deepmass: DeepMass, gamma: np.ndarray, chunk: int = 16) -> tuple[np.ndarray, np.ndarray]:
-    """Wiener maps (n, ny, nx), and what the network sees of the box, (n, side, side, 3), of order one."""
+    """Wiener maps (n, ny, nx), and the inputs of the network in the box, (n, side, side, 3), of order 1."""
     gamma = gamma.astype("float32")
     filtered = [_filtered(gamma[i : i + chunk], deepmass.weight, deepmass.power) for i in range(0, len(gamma), chunk)]
     wiener, e_mode = (np.concatenate([np.asarray(maps) for maps in both]) for both in zip(*filtered, strict=True))

@@ -2,8 +2,8 @@
 
     kappa = kappa_S + kappa_G,   min  (gamma - P kappa)^T w (gamma - P kappa) + kappa_G^T S^-1 kappa_G,
 
-kappa_S made of those starlet coefficients alone that stand out of the noise, and nowhere negative. Starlets, being
-isotropic wavelets with a peak, are near to halos; what is left of the data is filtered as a Gaussian field is.
+where kappa_S is nowhere negative and uses only starlet coefficients above the noise. Starlets are isotropic wavelets
+with a central peak, similar to halos. The rest of the data gets a Wiener filter.
 
 Source: Starck et al. 2021 (A&A 649 A99, MCALens), section 3.
 """
@@ -20,14 +20,15 @@ from analysis.flatsky.backend import compiled, filtered
 from analysis.flatsky.kernel import kaiser_squires_kernel
 from analysis.flatsky.lensing import convergence_from_shear, shear_from_convergence
 from analysis.params import SparseParams
-from analysis.posterior.likelihood import gaussian_posterior_solve
+from analysis.posterior.wiener import gaussian_posterior_solve
+from analysis.rivals.baselines import mean_square_error
 from analysis.simulations.mocks import Mock
 
-TOLERANCE = 1e-6  # of the Wiener filter that ends a map
+TOLERANCE = 1e-6  # of the final Wiener filter
 
 
 def starlet_filters(shape: tuple[int, int], scales: int) -> np.ndarray:
-    """Multipliers of the isotropic undecimated starlet transform of periodic maps.
+    """Fourier multipliers of the isotropic undecimated starlet transform of periodic maps, (scales + 1, ny, nx).
 
     Scale j is the difference of two smoothings, c_(j-1) - c_j, each by the B3 spline (1, 4, 6, 4, 1) / 16 with 2^j - 1
     holes along both axes: c_j = c_(j-1) cos^4(2^(j-1) theta_x / 2) cos^4(2^(j-1) theta_y / 2). They add up to 1.
@@ -35,11 +36,7 @@ def starlet_filters(shape: tuple[int, int], scales: int) -> np.ndarray:
     Parameters
     ----------
     shape : (ny, nx) of the maps
-    scales : of detail, the finest first; the smooth rest is one more
-
-    Returns
-    -------
-    (scales + 1, ny, nx), dimensionless
+    scales : number of detail scales, the finest first; the smooth rest comes last
 
     Source: Starck, Fadili & Murtagh 2007, section 3.
     """
@@ -53,23 +50,19 @@ def starlet_filters(shape: tuple[int, int], scales: int) -> np.ndarray:
 
 
 def starlet(maps, filters):
-    """Starlet coefficients of maps (..., ny, nx), one map a scale, (..., scales, ny, nx); their sum is the map."""
+    """Starlet coefficients of maps (..., ny, nx), (..., scales, ny, nx); the scales add up to the map."""
     return filtered(ops.expand_dims(maps, -3), ops.cast(filters, ops.dtype(maps)))
 
 
 def coefficient_noise(weight: np.ndarray, filters: np.ndarray) -> np.ndarray:
-    """Standard deviation of the starlet coefficients of what pure noise pulls a map to, P^T w n.
+    """Standard deviation of the starlet coefficients of P^T w n, n the noise, (scales, ny, nx), unit of weight^(1/2).
 
-    A coefficient sums the noise of every pixel, w n of variance w, through a kernel g: its variance is w * g^2.
+    A coefficient is the sum over pixels of w n, which has variance w, times a kernel g, so its variance is w * g^2.
 
     Parameters
     ----------
     weight : (2, ny, nx), inverse variance; 0 where nothing was observed
     filters : (scales, ny, nx), as `starlet_filters` gives them
-
-    Returns
-    -------
-    (scales, ny, nx), as the square root of `weight`
     """
     variance = np.zeros(filters.shape)
     for component, multiplier in zip(weight, kaiser_squires_kernel(*weight.shape[-2:]), strict=True):
@@ -79,7 +72,9 @@ def coefficient_noise(weight: np.ndarray, filters: np.ndarray) -> np.ndarray:
 
 
 def active_coefficients(gamma: np.ndarray, weight: np.ndarray, filters: np.ndarray, threshold: float) -> np.ndarray:
-    """Which starlet coefficients of the data's pull P^T w gamma stand out of their noise; never those of the rest.
+    """Whether each starlet coefficient of P^T w gamma exceeds its noise, (n, scales, ny, nx); False where unobserved.
+
+    The coefficients of the smooth rest are left out.
 
     Parameters
     ----------
@@ -87,10 +82,6 @@ def active_coefficients(gamma: np.ndarray, weight: np.ndarray, filters: np.ndarr
     weight : (2, ny, nx), inverse variance
     filters : (scales + 1, ny, nx)
     threshold : in standard deviations of the noise of each coefficient
-
-    Returns
-    -------
-    (n, scales, ny, nx), True where active; only where something was observed
     """
     details = filters[:-1]
     noise = coefficient_noise(weight, details)
@@ -101,24 +92,20 @@ def active_coefficients(gamma: np.ndarray, weight: np.ndarray, filters: np.ndarr
 def sparse_components(
     gamma: np.ndarray, weight: np.ndarray, power: np.ndarray, *, scales: int, threshold: float, turns: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The sparse and the Gaussian component of maps of one mask.
+    """The sparse and the Gaussian component of maps of one mask, (n, ny, nx) each, dimensionless; their sum is the map.
 
-    In turns, the sparse component follows the residual through the active coefficients and stays positive, and the
-    Gaussian one takes a step of the proximal Wiener filter; at the end that is solved for exactly, so that without
-    an active coefficient the map is the Wiener map.
+    In each turn the sparse component moves along the active coefficients of the residual and stays positive, then the
+    Gaussian one makes a step of the proximal Wiener filter. In the end the Wiener filter is solved exactly, so that
+    without an active coefficient the map is the Wiener map.
 
     Parameters
     ----------
     gamma : (n, 2, ny, nx), dimensionless
     weight : (2, ny, nx), inverse variance; 0 where nothing was observed
     power : (ny, nx), pixel variance per mode, of the Gaussian component
-    scales : of starlets, the finest of about 2 pixels, each twice as wide as the one before
+    scales : number of starlet scales, the finest about 2 pixels, each twice as wide as the one before
     threshold : of active coefficients, in standard deviations of their noise
-    turns : of both components; nothing but their number holds the sparse one back from the noise of its coefficients
-
-    Returns
-    -------
-    sparse, gaussian : (n, ny, nx) each, dimensionless; the map is their sum
+    turns : number of updates of both components; the fewer, the less noise the sparse component fits
 
     Source: Starck et al. 2021, section 3.3.
     """
@@ -134,7 +121,7 @@ def sparse_components(
 
 @compiled
 def _alternated(gamma, active, weight, power, filters, turns):
-    """The sparse component after so many turns of both."""
+    """The sparse component after `turns` updates of both components."""
     step = 1.0 / ops.max(weight)  # P^T w P has no eigenvalue above max(w)
 
     def residual(kappa):
@@ -151,29 +138,26 @@ def _alternated(gamma, active, weight, power, filters, turns):
 
 @compiled
 def _wiener(pull, weight, power):
-    """Wiener maps of what shears pull to."""
+    """Wiener maps, for `pull` = P^T w gamma."""
     return gaussian_posterior_solve(pull, weight, power, tolerance=TOLERANCE)
 
 
 def sparse_maps(gamma: np.ndarray, weight: np.ndarray, power: np.ndarray, **settings) -> np.ndarray:
-    """Sum of both components, (n, ny, nx); the arguments are those of `sparse_components`."""
+    """The maps, (n, ny, nx): the sum of both components, with the arguments of `sparse_components`."""
     return np.sum(sparse_components(gamma, weight, power, **settings), axis=0)
 
 
 def tuned(mocks: Sequence[Mock], power: np.ndarray, params: SparseParams) -> tuple[dict[str, float], Table]:
-    """The threshold and the number of turns of the smallest mean square error over mocks of one mask.
+    """The keywords of `sparse_maps` with the smallest error over mocks of one mask, and a table of all that were tried.
 
-    Returns
-    -------
-    settings : keywords of `sparse_maps`
-    tried : Table of every `threshold` and `turns` with its `rmse`, over observed pixels less the mean of each map
+    The table has the columns `scales`, `threshold`, `turns` and `rmse` (square root of `mean_square_error`).
     """
     observation = mocks[0].observation
     gamma, truths = np.stack([mock.observation.gamma for mock in mocks]), np.stack([mock.truth for mock in mocks])
     rows = []
     for threshold, turns in followed([*product(params.thresholds, params.turns)], "settings of sparse maps"):
         settings = {"scales": params.scales, "threshold": threshold, "turns": turns}
-        errors = (sparse_maps(gamma, observation.weight, power, **settings) - truths)[..., observation.mask]
-        rows.append(settings | {"rmse": float(np.sqrt(np.mean(np.var(errors, axis=-1))))})
+        maps = sparse_maps(gamma, observation.weight, power, **settings)
+        rows.append(settings | {"rmse": float(np.sqrt(mean_square_error(maps, truths, observation.mask)))})
     best = min(rows, key=lambda row: row["rmse"])
     return {name: value for name, value in best.items() if name != "rmse"}, Table(rows)

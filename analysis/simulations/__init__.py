@@ -1,5 +1,7 @@
-"""Simulated maps and mocks: theory, N-body boxes, light cones, published suites, and the evidence for them.
+"""Simulated maps and mocks: theory, N-body boxes, light cones, published suites.
 
-Read `boxes` first (the stage, box by box), then `nbody` and `lightcone`; `theory` (CAMB) and `n_of_z` give the spectra,
-`suites` the published maps, `mocks` what would be observed, `evidence` how maps compare with theory.
+Read `boxes` first (the stage, box by box), then `nbody` (particles; `mesh` and `jax_mesh` have its array operations)
+and `lightcone` (planes and maps). `expansion` has distances and growth, `theory` the spectra from CAMB, `n_of_z` the
+sources and their lensing efficiency, `suites` the published maps. `mocks` makes observations of maps, and `evidence`
+compares maps with theory.
 """

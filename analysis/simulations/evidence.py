@@ -1,4 +1,4 @@
-"""What convergence maps look like in numbers, and how simulated maps compare with theory and with a published map."""
+"""Statistics of convergence maps, and how simulated maps compare with theory and with a published map."""
 
 from collections.abc import Mapping
 
@@ -8,8 +8,8 @@ from scipy.ndimage import gaussian_filter
 
 from analysis.core.paths import DATA
 from analysis.flatsky.maps import central_crops
-from analysis.flatsky.power import ARCMIN, binned_c_ell, binned_modes, crop_power
-from analysis.flatsky.statistics import peak_heights
+from analysis.flatsky.peaks import peak_heights
+from analysis.flatsky.power import ARCMIN, binned_c_ell, binned_modes, centres, crop_power
 
 ELL_EDGES = np.array([200, 300, 420, 590, 830, 1160, 1630, 2280, 3000, 4000, 5300, 6800, 9000])
 KAPPA_EDGES = np.linspace(-0.06, 0.16, 45)
@@ -17,23 +17,19 @@ PEAK_EDGES = np.array([-0.02, 0.0, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.2
 MINIMUM_EDGES = np.array([-0.05, -0.03, -0.025, -0.02, -0.015, -0.01, -0.005, 0.0, 0.01])
 SMOOTHING_ARCMIN = np.array([1.0, 1.5, 2.0, 3.0, 5.0, 8.0])  # standard deviations of Gaussians
 PUBLISHED_PIXEL_ARCMIN = 0.41016  # of the one public map of MassiveNuS
-PUBLISHED = DATA / "released" / "massivenus.ecsv"  # what was measured of it
+PUBLISHED = DATA / "released" / "massivenus.ecsv"  # statistics of that map
 
 
 def map_statistics(kappa: np.ndarray, pixel_arcmin: float) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Statistics of each map: where they are taken, and their values, by name.
+    """Statistics of each map, by name: x (bins,) and values (n, bins).
 
-    `c_ell` (sr) by multipole; `one_point`, density of pixels by convergence; `skewness` by smoothing scale (arcmin);
-    `peaks` and `minima`, counts a square degree by height; the last four of maps less their mean, smoothed with
-    a Gaussian of 1 arcmin (`skewness` with its own).
+    `c_ell` (sr) by multipole; `skewness` by smoothing scale (arcmin); `one_point`, the distribution of pixels, by
+    convergence; `peaks` and `minima`, counts per square degree, by height. The maps have their mean subtracted, and
+    for the last three they are smoothed with a Gaussian of 1 arcmin.
 
     Parameters
     ----------
     kappa : (n, ny, nx)
-
-    Returns
-    -------
-    x (bins,), values (n, bins) of each
     """
     kappa = kappa - kappa.mean(axis=(-2, -1), keepdims=True)
     smooth = {arcmin: _smoothed(kappa, arcmin / pixel_arcmin) for arcmin in SMOOTHING_ARCMIN}
@@ -45,7 +41,7 @@ def map_statistics(kappa: np.ndarray, pixel_arcmin: float) -> dict[str, tuple[np
         "minima": (MINIMUM_EDGES, lambda m: -peak_heights(-m[None]), degrees2),
     }
     edges = multipoles(pixel_arcmin)
-    out = {"c_ell": (np.sqrt(edges[1:] * edges[:-1]), binned_c_ell(kappa, pixel_arcmin, edges))}
+    out = {"c_ell": (centres(edges), binned_c_ell(kappa, pixel_arcmin, edges))}
     out["skewness"] = (SMOOTHING_ARCMIN, np.stack([_skewness(smooth[arcmin]) for arcmin in SMOOTHING_ARCMIN], axis=1))
     for name, (edges, values, norm) in counted.items():
         histograms = np.stack([np.histogram(values(m), edges)[0] / norm for m in smooth[1.0]])
@@ -54,15 +50,15 @@ def map_statistics(kappa: np.ndarray, pixel_arcmin: float) -> dict[str, tuple[np
 
 
 def multipoles(pixel_arcmin: float) -> np.ndarray:
-    """Edges of the bins of multipole that maps of a pixel scale reach, up to 0.7 of their Nyquist frequency."""
+    """Edges of the bins of multipole below 0.7 of the Nyquist frequency of maps of a pixel scale."""
     reached = ELL_EDGES[0.7 * np.pi / np.radians(pixel_arcmin / 60) >= ELL_EDGES]
     return reached if len(reached) > 2 else ELL_EDGES[:3]
 
 
 def expected_c_ell(theory: Table, shape: tuple[int, int], pixel_arcmin: float) -> np.ndarray:
-    """C_ell that maps of a shape would show, cut from a sky of the theory's, in the bins of `multipoles`, sr.
+    """C_ell expected by theory for maps of a shape, cut from a larger sky, in the bins of `multipoles`, sr.
 
-    What leaks across the edges of a map that is not periodic is in it; the mean over a pixel is not.
+    It includes the leakage at the edges of a map that is not periodic, but not the average over a pixel.
     """
     power = crop_power(np.asarray(theory["ell"]), np.asarray(theory["c_ell"]), shape, pixel_arcmin)
     return binned_modes(power, pixel_arcmin, multipoles(pixel_arcmin)) * (pixel_arcmin * ARCMIN) ** 2
@@ -71,18 +67,16 @@ def expected_c_ell(theory: Table, shape: tuple[int, int], pixel_arcmin: float) -
 def evidence_table(
     kappa: np.ndarray, boxes: np.ndarray, theory: Table, published: Table | None, pixel_arcmin: float
 ) -> Table:
-    """Mean and scatter of every statistic of simulated maps, beside theory and the published map.
+    """Table of every statistic of simulated maps, with theory and the published map.
+
+    Its columns are `statistic`, `x`, `mean`, `scatter` between maps, `error` of the mean (between boxes), `theory`
+    and `published` (NaN where there is no value).
 
     Parameters
     ----------
     kappa : (n, side, side), maps of the grid's size
     boxes : (n,), box of each
-    published : of `of_pixel_scale`, or None where there is none for this pixel scale
-
-    Returns
-    -------
-    Table of `statistic`, `x`, `mean`, `scatter` between maps, `error` of the mean (between boxes), `theory` and
-    `published` (NaN where there is none)
+    published : from `of_pixel_scale`
     """
     rows = []
     groups = np.unique(boxes)
@@ -104,14 +98,14 @@ def evidence_table(
 
 
 def of_pixel_scale(published: Table, pixel_arcmin: float) -> Table | None:
-    """The published statistics for a pixel scale, or None where the published map has none like it."""
+    """The published statistics for a pixel scale, or None if the published map was not measured at it."""
     rebin = round(pixel_arcmin / PUBLISHED_PIXEL_ARCMIN)
     same = abs(rebin * PUBLISHED_PIXEL_ARCMIN / pixel_arcmin - 1) < 0.005 and rebin in set(published["rebin"])
     return published[published["rebin"] == rebin] if same else None
 
 
 def summary(table: Table) -> dict:
-    """The numbers of an evidence table that decide whether maps are to be trusted."""
+    """The main numbers of an evidence table: power over halofit and skewness, with those of the published map."""
     rows = {name: table[table["statistic"] == name] for name in ("c_ell", "skewness")}
     ratio = np.asarray(rows["c_ell"]["mean"] / rows["c_ell"]["theory"])
     first = rows["skewness"][0]
@@ -130,26 +124,26 @@ def summary(table: Table) -> dict:
 
 
 def sample_of_maps(kappa: np.ndarray, boxes: np.ndarray, pixels: int, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """At most `most` maps, spread evenly, cut to the grid's size, and their boxes."""
+    """At most `most` maps, evenly spread and cut to the grid's size, and their boxes."""
     chosen = np.unique(np.linspace(0, len(kappa) - 1, min(most, len(kappa))).round().astype(int))
     return central_crops(kappa[chosen], pixels), boxes[chosen]
 
 
 def _smoothed(kappa: np.ndarray, sigma_pixels: float) -> np.ndarray:
-    """Maps smoothed with a Gaussian, without the rim that their edges have touched."""
+    """Maps smoothed with a Gaussian, without the rim that edge effects reach."""
     rim = min(round(2 * sigma_pixels), kappa.shape[-1] // 4)
     smooth = gaussian_filter(kappa, (0, sigma_pixels, sigma_pixels))
     return smooth[:, rim : kappa.shape[-2] - rim, rim : kappa.shape[-1] - rim]
 
 
 def _skewness(kappa: np.ndarray) -> np.ndarray:
-    """<d^3> / <d^2>^(3/2) of each map, d = kappa - its mean, (n,)."""
+    """Skewness <d^3> / <d^2>^(3/2) of each map, where d is kappa less its mean, (n,)."""
     d = kappa - kappa.mean(axis=(-2, -1), keepdims=True)
     return np.mean(d**3, axis=(-2, -1)) / np.mean(d**2, axis=(-2, -1)) ** 1.5
 
 
 def _values(published: Mapping | None, name: str, bins: int) -> np.ndarray:
-    """Values of one statistic of the published map, NaN where there is none."""
+    """Values of one statistic of the published map, or NaN without it."""
     if published is None:
         return np.full(bins, np.nan)
     return np.asarray(published["value"][published["statistic"] == name], float)

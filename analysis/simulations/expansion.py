@@ -16,12 +16,12 @@ HUBBLE_DISTANCE_MPC_H = 2997.92458
 
 
 def expansion_rate(a: float | Array, omega_m: float) -> float | Array:
-    """H(a)/H0 of a flat universe of matter and a cosmological constant."""
+    """Expansion rate H(a)/H0."""
     return np.sqrt(omega_m / a**3 + 1.0 - omega_m)
 
 
 def comoving_distance(redshift: Array, omega_m: float) -> Array:
-    """Comoving distance in a flat universe of matter and a cosmological constant, Mpc/h."""
+    """Comoving distance, Mpc/h."""
     z = np.linspace(0.0, max(float(np.max(redshift)), 1e-3), 2001)
     chi = HUBBLE_DISTANCE_MPC_H * cumulative_simpson(1 / expansion_rate(1 / (1 + z), omega_m), x=z, initial=0)
     return np.interp(redshift, z, chi)
@@ -29,10 +29,10 @@ def comoving_distance(redshift: Array, omega_m: float) -> Array:
 
 @dataclass(frozen=True)
 class Growth:
-    """Growth factors of a flat universe of matter and a cosmological constant, as functions of ln a.
+    """Growth factors as functions of ln a.
 
     `first`, `second` : D1 (1 today) and D2 (3/7 D1^2 in an Einstein-de Sitter universe);
-    `first_momentum`, `second_momentum` : a^3 E dD/da of either.
+    `first_momentum`, `second_momentum` : a^3 E dD/da of each.
     """
 
     omega_m: float
@@ -43,10 +43,10 @@ class Growth:
 
 
 def growth_factors(omega_m: float, *, a_early: float = 1e-4, nodes: int = 400) -> Growth:
-    """First and second order growth from the early, matter-dominated universe to today.
+    """Growth at first and second order, from the early, matter-dominated universe to today.
 
     With G = a^3 E dD/da:  dD/dln a = G / (a^2 E),  dG/dln a = 3/2 Omega_m S / (a E),
-    S = D1 at first and D2 + D1^2 at second order.
+    where S is D1 at first and D2 + D1^2 at second order.
 
     Source: Bouchet et al. 1995 (A&A 296 575), eqs. 6 and 7.
     """
@@ -72,7 +72,7 @@ def growth_factors(omega_m: float, *, a_early: float = 1e-4, nodes: int = 400) -
 
 
 def drift_factor(growth: Growth, a_from: float, a_to: float, a_momentum: float) -> float:
-    """Displacement a unit of momentum held at `a_momentum`, exact for a Zel'dovich trajectory.
+    """Displacement per unit of momentum at `a_momentum`, exact for a Zel'dovich trajectory.
 
     Source: Feng et al. 2016 (FastPM), eq. 22.
     """
@@ -81,7 +81,7 @@ def drift_factor(growth: Growth, a_from: float, a_to: float, a_momentum: float) 
 
 
 def kick_factor(growth: Growth, a_from: float, a_to: float, a_force: float) -> float:
-    """Momentum a unit of force held at `a_force`, exact for a Zel'dovich trajectory.
+    """Change of momentum per unit of force at `a_force`, exact for a Zel'dovich trajectory.
 
     Source: Feng et al. 2016 (FastPM), eq. 23.
     """

@@ -1,11 +1,10 @@
-"""Density planes of an N-body box and convergence maps made of them, in the Born approximation.
+"""Density planes of an N-body box, and convergence maps through them in the Born approximation.
 
-The light cone is paved with the one periodic box, seen at each distance at the age it had, and turned,
-mirrored and shifted at random plane by plane.
+The light cone is filled with copies of one periodic box. At each distance it has the age that light from there shows,
+and each plane is rotated, reflected and shifted at random.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numba
 import numpy as np
@@ -13,39 +12,26 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from analysis.core.progress import progress, within
+from analysis.flatsky.power import ARCMIN
+from analysis.params import NbodyParams
 from analysis.simulations.expansion import HUBBLE_DISTANCE_MPC_H, comoving_distance, growth_factors
-from analysis.simulations.nbody.descent import DescentSettings, descended, descent_kernel
-from analysis.simulations.nbody.evolve import evolve, representative_modes
-from analysis.simulations.nbody.mesh import mesh_ops
+from analysis.simulations.mesh import mesh_ops
+from analysis.simulations.n_of_z import lensing_efficiency
+from analysis.simulations.nbody import descended, descent_kernel, evolve, representative_modes
 
 Array = NDArray[np.floating]
 
-RADIANS_PER_ARCMIN = np.pi / 180 / 60
-PHASES_SHARE = 0.15  # of the time of a box, for the choice of its phases
-
-
-class BoxSettings(Protocol):
-    """What `simulate_box` wants to know of a simulation: `simulations.nbody` of params.yaml has it."""
-
-    box_mpc_h: float
-    particles: int
-    mesh: int
-    steps: int
-    start_redshift: float
-    candidates: int
-    plane_pixels: int
-    backend: str
-    descent: DescentSettings | None
+PHASES_SHARE = 0.15  # of the time of a box, spent on choosing its phases
 
 
 @dataclass(frozen=True)
 class Planes:
-    """Projected density contrast of a box along its three axes, at the distances that pave a light cone.
+    """Projected density contrast of a box along its three axes, at the distances of the planes of a light cone.
 
     `delta` : (axes, planes, pixels, pixels), density contrast averaged over the thickness of a plane;
     `chi_mpc_h` : (planes,), comoving distance of the middle of each plane;
     `a` : (planes,), scale factor there;
-    `box_mpc_h` : side of a plane, and its thickness;
+    `box_mpc_h` : side and thickness of a plane;
     `omega_m` : matter density.
     """
 
@@ -56,24 +42,8 @@ class Planes:
     omega_m: float
 
 
-def lensing_efficiency(chi: Array, source_chi: Array, source_weight: Array) -> Array:
-    """Mean over the sources of (chi_s - chi) / chi_s, counting those in front as zero.
-
-    Parameters
-    ----------
-    chi : (n,), Mpc/h
-    source_chi : (sources,), Mpc/h
-    source_weight : (sources,), fraction of the sources at each distance; sums to 1
-
-    Returns
-    -------
-    (n,)
-    """
-    return np.maximum(1 - np.asarray(chi)[:, None] / source_chi, 0) @ source_weight
-
-
 def plane_distances(redshift_max: float, box: float, omega_m: float) -> tuple[Array, Array]:
-    """Distance (Mpc/h) and scale factor of the middle of each plane in front of `redshift_max`, nearest first."""
+    """Distances (Mpc/h) and scale factors of the middle of each plane up to `redshift_max`, nearest first."""
     planes = max(1, round(comoving_distance(redshift_max, omega_m) / box))
     chi = (np.arange(planes) + 0.5) * box
     redshift = np.linspace(0, 2 * redshift_max + 1, 20001)
@@ -82,18 +52,14 @@ def plane_distances(redshift_max: float, box: float, omega_m: float) -> tuple[Ar
 
 @numba.njit(cache=True, nogil=True)
 def project(position: Array, axis: int, box: float, pixels: int) -> Array:
-    """Density contrast of the particles averaged along an axis of the box, cloud-in-cell.
+    """Density contrast of the particles averaged along an axis of the box, (pixels, pixels), cloud-in-cell.
 
     Parameters
     ----------
     position : (n, 3), Mpc/h
     axis : 0, 1 or 2; the other two, in cyclic order, become rows and columns
     box : Mpc/h
-    pixels : of the plane, a side
-
-    Returns
-    -------
-    (pixels, pixels)
+    pixels : a side
     """
     plane = np.zeros((pixels, pixels), np.float32)
     per_length = pixels / box
@@ -113,17 +79,10 @@ def project(position: Array, axis: int, box: float, pixels: int) -> Array:
 
 
 def compensated(plane: Array) -> Array:
-    """A plane without the smoothing of `project` and of the bilinear interpolation in `add_plane`.
+    """A plane (pixels, pixels) without the smoothing of `project` and of the interpolation in `add_plane`, float32.
 
-    Both have the window sinc^2 along each axis; they are divided out, up to where exp(-(k / k_Nyquist)^8) ends it.
-
-    Parameters
-    ----------
-    plane : (pixels, pixels)
-
-    Returns
-    -------
-    (pixels, pixels), float32
+    Both have the window sinc^2 along each axis. It is divided out, and exp(-(k / k_Nyquist)^8) cuts off the smallest
+    scales.
     """
     modes = scipy.fft.rfft2(plane)
     rows, columns = scipy.fft.fftfreq(len(plane))[:, None], scipy.fft.rfftfreq(len(plane))
@@ -136,46 +95,29 @@ def simulate_box(
     omega_m: float,
     wavenumber: Array,
     power: Array,
-    settings: BoxSettings,
+    settings: NbodyParams,
     redshift_max: float,
     rng: np.random.Generator,
     *,
     nonlinear_power: Array,
 ) -> Planes:
-    """Density planes of one N-body box, from today to `redshift_max`.
+    """Density planes of one N-body box, from today to `redshift_max`, that of the most distant source.
 
     Parameters
     ----------
     wavenumber : (n,), h/Mpc
     power, nonlinear_power : (n,), (Mpc/h)^3, matter power spectra today
-    redshift_max : of the most distant source
     """
     growth, ops = growth_factors(omega_m), mesh_ops(settings.backend)
     box, mesh, pixels, descent = settings.box_mpc_h, settings.mesh, settings.plane_pixels, settings.descent
     chi, times = plane_distances(redshift_max, box, omega_m)
     advance = progress("N-body box", 1.0)
     with within(advance, PHASES_SHARE):
-        modes = representative_modes(
-            wavenumber,
-            power,
-            nonlinear_power,
-            box=box,
-            mesh=settings.particles,
-            growth=growth,
-            candidates=settings.candidates,
-            rng=rng,
-        )
+        phases = {"box": box, "mesh": settings.particles, "growth": growth, "candidates": settings.candidates}
+        modes = representative_modes(wavenumber, power, nonlinear_power, **phases, rng=rng)
     kernel = descent and ops.array(descent_kernel(box, mesh, settings=descent))
-    snapshots = evolve(
-        modes,
-        box=box,
-        growth=growth,
-        scale_factors=times[::-1],
-        mesh=mesh,
-        steps=settings.steps,
-        start_redshift=settings.start_redshift,
-        ops=ops,
-    )
+    run = {"scale_factors": times[::-1], "steps": settings.steps, "start_redshift": settings.start_redshift}
+    snapshots = evolve(modes, box=box, growth=growth, mesh=mesh, **run, ops=ops)
     delta = np.empty((3, len(chi), pixels, pixels), np.float32)
     with within(advance, 1 - PHASES_SHARE):
         for index, (a, position) in enumerate(snapshots):
@@ -194,10 +136,10 @@ def add_plane(kappa: Array, plane: Array, step: Array, corner: Array, points: in
     Parameters
     ----------
     kappa : (ny, nx), changed in place
-    plane : (pixels, pixels), already in units of `kappa`
-    step : (2, 2), move on the plane (rows, columns; in its cells) for one map pixel along rows, columns
-    corner : (2,), place of the corner of pixel (0, 0) on the plane, in its cells
-    points : samples a side of a map pixel
+    plane : (pixels, pixels), in units of `kappa`
+    step : (2, 2), displacement on the plane (rows, columns; in cells) for one map pixel along rows, columns
+    corner : (2,), where the corner of pixel (0, 0) lies on the plane, in cells
+    points : samples along a side of a map pixel
     """
     pixels = plane.shape[0]
     weight = np.float32(1 / points**2)
@@ -222,7 +164,9 @@ def add_plane(kappa: Array, plane: Array, step: Array, corner: Array, points: in
 
 
 def lensing_weights(planes: Planes, source_chi: Array, source_weight: Array) -> Array:
-    """Convergence of unit density contrast in each plane: 3/2 Omega_m (H0/c)^2 chi W(chi) / a dchi, (planes,).
+    """Convergence per unit density contrast in each plane, 3/2 Omega_m (H0/c)^2 chi W(chi) / a dchi, (planes,).
+
+    W is the lensing efficiency.
 
     Source: Bartelmann & Schneider 2001 (Phys. Rep. 340 291), eq. 6.16.
     """
@@ -242,21 +186,17 @@ def convergence_map(
     pixel_arcmin: float,
     rng: np.random.Generator,
 ) -> Array:
-    """A convergence map of one random walk through the planes.
+    """A convergence map through the planes, (pixels, pixels), float32, dimensionless.
 
-    kappa(theta) = 3/2 Omega_m (H0/c)^2 sum_j chi_j W(chi_j) / a_j delta_j(chi_j R_j theta + shift_j) dchi, with an
-    axis, a shift, a rotation and a reflection of their own for every plane. A pixel is the mean of as
-    many samples as it takes for them to lie closer together than the cells of the plane.
+    kappa(theta) = 3/2 Omega_m (H0/c)^2 sum_j chi_j W(chi_j) / a_j delta_j(chi_j R_j theta + shift_j) dchi, with a
+    random axis, shift, rotation and reflection for every plane. A pixel is the mean of samples that lie closer
+    together than the cells of the plane.
 
     Parameters
     ----------
     source_chi : (sources,), Mpc/h
     source_weight : (sources,), fraction of the sources at each distance; sums to 1
     pixels : a side
-
-    Returns
-    -------
-    (pixels, pixels), float32, dimensionless
     """
     kappa = np.zeros((pixels, pixels), np.float32)
     axes, count, cells, _ = planes.delta.shape
@@ -266,7 +206,7 @@ def convergence_map(
         mirror, corner = rng.choice([-1.0, 1.0]), rng.uniform(0, cells, 2)
         if weights[index] == 0:
             continue
-        scale = planes.chi_mpc_h[index] * pixel_arcmin * RADIANS_PER_ARCMIN * cells / planes.box_mpc_h
+        scale = planes.chi_mpc_h[index] * pixel_arcmin * ARCMIN * cells / planes.box_mpc_h
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         step = scale * turn * np.array([mirror, 1.0])
         part = np.zeros_like(kappa)

@@ -15,7 +15,7 @@ from analysis.sky import Observation, load_observation, load_truth
 
 @dataclass(frozen=True, eq=False)
 class Mock:
-    """A mock of a field: its name, the truth (ny, nx), what is observed of it, and the N-body box of the truth."""
+    """A mock of a field: name, true convergence (ny, nx), observation, and number of the N-body box of the truth."""
 
     name: str
     truth: np.ndarray
@@ -31,22 +31,18 @@ def mock_observation(
     wide: bool = True,
     reduced: bool = True,
 ) -> tuple[np.ndarray, Observation]:
-    """Truth and mock observation of a map that is wider than the grid.
+    """Truth (ny, nx) and mock observation from a map that is wider than the grid.
 
-    Shear is made on the whole map and cropped with it, so that the mock, like the sky, does not end where the grid
-    does: the sampler's periodic operator meets data that it did not make itself.
+    The mock shear has Gaussian noise of variance 1 / weight, and is zero where nothing was observed. It is computed on
+    the whole map and then cropped: as on the sky, matter outside the grid contributes, which the sampler's periodic
+    operator does not model.
 
     Parameters
     ----------
     kappa : (side, side), dimensionless, at the grid's pixel scale
     observation : its weights give the mask and the noise of every pixel
-    wide : False makes the shear of the cropped truth with the sampler's own periodic operator
-    reduced : what galaxies show, gamma / (1 - kappa); False leaves the shear itself
-
-    Returns
-    -------
-    truth : (ny, nx)
-    mock : shear with Gaussian noise of variance 1 / weight, zero where nothing was observed
+    wide : False computes the shear of the cropped truth with the sampler's own periodic operator
+    reduced : True gives the shear that galaxies show, gamma / (1 - kappa), False the shear gamma itself
     """
     pixels = observation.grid.pixels
     truth = central_crops(kappa, pixels)
@@ -61,14 +57,14 @@ def mock_observation(
 
 
 def own_mock(mock: Mock, *, seed: int) -> Mock:
-    """The same truth and noise level, with noise of its own and the shear of the sampler's periodic operator."""
+    """A mock of the same truth and noise level, with new noise and the shear of the sampler's own operator."""
     rng = stage_rng(seed, "validate", "own", mock.name)
     observed = mock_observation(mock.truth, mock.observation, rng=rng, wide=False, reduced=False)[1]
     return replace(mock, name=f"own_{mock.name}", observation=observed)
 
 
 def spread_indices(maps: int, chosen: int) -> list[int]:
-    """Numbers of `chosen` maps out of `maps`, evenly spread, so that every box has its share."""
+    """Indices of `chosen` out of `maps` maps, evenly spread, so that every box is used."""
     return [i * maps // chosen for i in range(chosen)]
 
 
@@ -82,7 +78,7 @@ def load_mocks(folder: str | Path, split: str) -> list[Mock]:
     """
     paths = sorted(Path(folder).glob(f"{split}_*.fits"))
     if not paths:
-        raise BorderError(f"{folder} holds no {split} mocks; run `dvc repro mocks`")
+        raise BorderError(f"{folder} has no {split} mocks; run `dvc repro mocks`")
     return [
         Mock(path.stem, load_truth(path), load_observation(path), int(fits.getheader(path)["BOX"])) for path in paths
     ]

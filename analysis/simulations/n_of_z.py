@@ -1,19 +1,16 @@
-"""Redshift distribution of the sources, one for theory, light cone and readers: one plane, a file, or a Smail form."""
+"""Redshift distribution of the sources (one plane, a file, or a Smail form), and their lensing efficiency."""
 
 import numpy as np
 
 from analysis.core.files import BorderError
-from analysis.params import SmailParams, SourcesParams
+from analysis.params import SmailParams, SourcesParams, TheoryParams
+from analysis.simulations.expansion import comoving_distance
 
 REDSHIFT_MAX = 20.0
 
 
 def source_distribution(params: SourcesParams) -> tuple[np.ndarray, np.ndarray]:
-    """Redshifts of the sources and the share of them at each.
-
-    Returns
-    -------
-    redshift, share : (n,), (n,); redshifts increase and are above 0, shares sum to 1
+    """Redshifts of the sources, increasing and above 0, and the fraction of the sources at each, (n,) each.
 
     Raises
     ------
@@ -28,8 +25,27 @@ def source_distribution(params: SourcesParams) -> tuple[np.ndarray, np.ndarray]:
     return redshift[used], share[used] / share[used].sum()
 
 
+def lensing_efficiency(chi: np.ndarray, source_chi: np.ndarray, source_share: np.ndarray) -> np.ndarray:
+    """Mean over the sources of (chi_s - chi) / chi_s, with 0 for sources in front, (...).
+
+    Parameters
+    ----------
+    chi : (...), comoving distance in a flat universe, any unit
+    source_chi : (sources,), the same of the sources
+    source_share : (sources,), fraction of the sources at each distance; sums to 1
+    """
+    return np.maximum(1 - np.asarray(chi)[..., None] / source_chi, 0) @ source_share
+
+
+def efficiency_at(redshift: float | np.ndarray, theory: TheoryParams) -> float | np.ndarray:
+    """Lensing efficiency D_ls / D_s of a lens at `redshift` (...), averaged over the sources of `theory`."""
+    sources, share = source_distribution(theory.sources)
+    near, far = (comoving_distance(np.asarray(z, float), theory.omega_m) for z in (redshift, sources))
+    return lensing_efficiency(near, far, share)
+
+
 def smail(params: SmailParams, *, points: int = 200) -> tuple[np.ndarray, np.ndarray]:
-    """Redshifts, and n(z) = z^alpha exp(-(z / z0)^beta) there, not normalised; all but 1e-4 of the sources.
+    """Redshifts that hold all but 1e-4 of the sources, and n(z) = z^alpha exp(-(z / z0)^beta), not normalised.
 
     Source: Smail et al. 1995 (MNRAS 273 277), in the form of Kilbinger 2015, eq. 55.
     """
@@ -42,7 +58,7 @@ def smail(params: SmailParams, *, points: int = 200) -> tuple[np.ndarray, np.nda
 
 
 def read_distribution(path: str) -> tuple[np.ndarray, np.ndarray]:
-    """Redshifts and n(z) of a text file of two columns; `#` starts a comment.
+    """Redshifts and n(z) from a text file of two columns; `#` starts a comment.
 
     Raises
     ------
@@ -52,16 +68,16 @@ def read_distribution(path: str) -> tuple[np.ndarray, np.ndarray]:
     remedy = "give two columns, increasing redshifts and non-negative n(z), or set theory.sources.redshift"
     try:
         table = np.loadtxt(path, ndmin=2)
+        fault = _fault(table)
     except (OSError, ValueError) as error:
-        raise BorderError(f"{path} is no source distribution ({' '.join(str(error).split())}); {remedy}") from None
-    fault = _fault(table)
+        fault = " ".join(str(error).split()) or "it cannot be read"
     if fault:
-        raise BorderError(f"{path} is no source distribution: {fault}; {remedy}")
+        raise BorderError(f"{path} is not a source distribution: {fault}; {remedy}")
     return table[:, 0], table[:, 1]
 
 
 def _fault(table: np.ndarray) -> str | None:
-    """What keeps a table (rows, columns) from being a source distribution."""
+    """Why a table (rows, columns) is not a source distribution, or None."""
     if table.shape[1] != 2 or len(table) < 2:
         return f"it has {len(table)} rows and {table.shape[1]} columns"
     redshift, density = table.T
@@ -73,7 +89,7 @@ def _fault(table: np.ndarray) -> str | None:
     if redshift[0] < 0:
         return f"the first redshift is {redshift[0]:g}"
     if redshift[-1] > REDSHIFT_MAX:
-        return f"it reaches to {redshift[-1]:g}, no redshift but another unit"
+        return f"its last redshift is {redshift[-1]:g}, more than {REDSHIFT_MAX:g}: it seems to have another unit"
     if np.any(density < 0):
         return f"n(z) is {density.min():g} at redshift {redshift[np.argmin(density)]:g}"
     if not np.sum(density[redshift > 0]) > 0:

@@ -1,22 +1,16 @@
-"""Spectra of theory: matter power by CAMB, and the convergence spectrum of a source distribution (Limber)."""
+"""Theory spectra: matter power from CAMB, and the convergence spectrum of a source distribution (Limber)."""
 
 import numpy as np
 from astropy.table import Table
 
 from analysis.params import TheoryParams
-from analysis.simulations.n_of_z import source_distribution
+from analysis.simulations.n_of_z import lensing_efficiency, source_distribution
 
 SPEED_OF_LIGHT_KM_S = 299792.458
 
 
 def camb_results(params: TheoryParams, redshifts: np.ndarray, k_max: float = 100.0):
-    """CAMB's results for a flat cosmology with massless neutrinos, matter power at `redshifts`.
-
-    Parameters
-    ----------
-    redshifts : (n,), at which the matter power spectrum is tabulated
-    k_max : h/Mpc
-    """
+    """Results of CAMB for flat space and massless neutrinos, with matter power at `redshifts` up to `k_max` h/Mpc."""
     import camb
 
     cosmology = camb.set_params(
@@ -34,19 +28,15 @@ def camb_results(params: TheoryParams, redshifts: np.ndarray, k_max: float = 100
 
 
 def convergence_c_ell(params: TheoryParams, *, points: int = 200) -> tuple[np.ndarray, np.ndarray]:
-    """Angular power spectrum of the convergence: halofit matter power in Limber's approximation.
+    """Multipoles, and the angular power spectrum of the convergence in sr, (n_ell,) each.
 
-    C_ell = int dchi q(chi)^2 / chi^2 P((ell + 1/2) / chi, z),
-    q = 3/2 omega_m (H0/c)^2 chi / a  sum_s n_s (1 - chi / chi_s)_+.
+    C_ell = int dchi q(chi)^2 / chi^2 P((ell + 1/2) / chi, z),  q = 3/2 omega_m (H0/c)^2 chi / a  g(chi),
+
+    with the halofit matter power P and the lensing efficiency g, in Limber's approximation.
 
     Parameters
     ----------
     points : Gauss-Legendre nodes along the line of sight
-
-    Returns
-    -------
-    ell : (n_ell,)
-    c_ell : (n_ell,), sr
 
     Source: Kilbinger 2015, eqs. 29-31; Takahashi et al. 2012 for the matter power.
     """
@@ -59,7 +49,7 @@ def convergence_c_ell(params: TheoryParams, *, points: int = 200) -> tuple[np.nd
     chi = 0.5 * chi_source.max() * (nodes + 1)
     dchi = 0.5 * chi_source.max() * weights
     z = results.redshift_at_comoving_radial_distance(chi)
-    efficiency = np.sum(share * np.clip(1 - chi[:, None] / chi_source, 0, None), axis=1)
+    efficiency = lensing_efficiency(chi, chi_source, share)
     hubble = 100 * params.h / SPEED_OF_LIGHT_KM_S
     q = 1.5 * params.omega_m * hubble**2 * chi * (1 + z) * efficiency
 
@@ -72,12 +62,7 @@ def convergence_c_ell(params: TheoryParams, *, points: int = 200) -> tuple[np.nd
 
 
 def matter_tables(params: TheoryParams) -> Table:
-    """Linear and halofit matter power at z = 0, for the N-body simulation and its test.
-
-    Returns
-    -------
-    Table with k in h/Mpc, linear and halofit in (Mpc/h)^3
-    """
+    """Table of matter power today: `k` in h/Mpc, `linear` and `halofit` in (Mpc/h)^3."""
     results = camb_results(params, np.array([0.0]))
     k = np.geomspace(1e-4, 50, 500)
     linear = results.get_matter_power_interpolator(nonlinear=False).P(0.0, k)

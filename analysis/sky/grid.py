@@ -9,6 +9,10 @@ from astropy.wcs import WCS
 
 from analysis.params import FieldParams, GridParams
 
+COMMITTED_PIXELS = 160  # simulated maps of the committed params.yaml are wide enough for such a grid
+SKY_AROUND = 64  # pixels by which simulated maps are larger than the grid
+COMMITTED_CROP = 80  # pixels of the crops that the network of the committed params.yaml is trained on
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -59,7 +63,7 @@ class Grid:
         """
         step_deg = self.pixel_arcmin / 60
         middle = (self.pixels + 1) / 2
-        oblique = self.projection != "CAR"  # CAR stays linear in RA and Dec only around the equator
+        oblique = self.projection != "CAR"  # CAR is linear in RA and Dec only if its reference is on the equator
         cards = {
             "WCSAXES": 3 if axis else 2,
             "CTYPE1": f"RA---{self.projection}",
@@ -79,7 +83,7 @@ class Grid:
         return fits.Header(cards)
 
     def pixel_positions(self, ra_deg: np.ndarray, dec_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """0-based positions (x along columns, y along rows) of places on the sky; pixel centres are whole."""
+        """0-based positions (x along columns, y along rows) of places on the sky; pixel centres are whole numbers."""
         return tuple(self.wcs.wcs_world2pix(ra_deg, dec_deg, 0))
 
     def offsets_arcmin(self, ra_deg: np.ndarray, dec_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -89,15 +93,39 @@ class Grid:
         return left + (x + 0.5) / self.pixels * (right - left), bottom + (y + 0.5) / self.pixels * (top - bottom)
 
     def pixel_indices(self, ra_deg: np.ndarray, dec_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Row and column of the pixel that holds each place, and whether it lies on the grid at all."""
+        """Row and column of the pixel that holds each place, and whether the place lies on the grid."""
         x, y = self.pixel_positions(ra_deg, dec_deg)
-        column, row = (np.floor(position + 0.5) for position in (x, y))  # NaN behind the tangent plane
+        row, column = pixels_at(x, y)  # NaN for the half of the sky that a tangent plane does not show
         inside = (column >= 0) & (column < self.pixels) & (row >= 0) & (row < self.pixels)
         row, column = (np.where(inside, index, 0).astype(np.int64) for index in (row, column))
         return row, column, inside
+
+
+def pixels_at(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column, as floats, of the pixels that hold 0-based positions."""
+    return np.floor(np.asarray(y) + 0.5), np.floor(np.asarray(x) + 0.5)
 
 
 def field_grid(params: GridParams, field: FieldParams) -> Grid:
     """The grid of `params` around the centre of a field."""
     ra_deg, dec_deg = field.center_deg
     return Grid(params.pixels, params.pixel_arcmin, ra_deg, dec_deg, params.projection)
+
+
+def training_command(pixels: int, pixel_arcmin: float, run: str, *settings: str) -> str:
+    """The command that makes maps for a grid, trains a network on them and samples a run with it, for messages.
+
+    Parameters
+    ----------
+    pixels, pixel_arcmin : of the grid
+    run : str
+        Name in `sample.fields`.
+    settings : str
+        Further keys and values, such as `train.sigma_min=0.001`.
+    """
+    chosen = ["sample.network=data/score", f"grid.pixels={pixels}", f"grid.pixel_arcmin={pixel_arcmin:g}"]
+    if pixels > COMMITTED_PIXELS:
+        chosen += [f"simulations.{key}_pixels={pixels + SKY_AROUND}" for key in ("map", "mock")]
+    if pixels < COMMITTED_CROP:
+        chosen.append(f"train.crop_pixels={pixels}")
+    return " ".join(["dvc exp run", *(f"-S {each}" for each in (*chosen, *settings)), f"sample@{run}"])

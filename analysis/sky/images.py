@@ -16,7 +16,7 @@ from analysis.sky.observation import Observation
 
 
 def read_image(path: Path | str, hdu: int | str = 0) -> tuple[np.ndarray, fits.Header]:
-    """One image of a FITS file and its header; pixels that it calls missing (BLANK) are NaN.
+    """One image of a FITS file, and its header; pixels marked as missing (BLANK) are NaN.
 
     Raises
     ------
@@ -25,7 +25,7 @@ def read_image(path: Path | str, hdu: int | str = 0) -> tuple[np.ndarray, fits.H
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)  # of odd cards, or bytes behind the last HDU
+            warnings.simplefilter("ignore", AstropyWarning)  # about odd cards, or bytes after the last HDU
             with open(path, "rb") as handle, fits.open(handle, memmap=False, do_not_scale_image_data=True) as file:
                 data, header = file[hdu].data, file[hdu].header
                 blank = header.get("BLANK") if data is not None and data.dtype.kind in "iu" else None
@@ -38,39 +38,36 @@ def read_image(path: Path | str, hdu: int | str = 0) -> tuple[np.ndarray, fits.H
     except (OSError, TypeError, ValueError, IndexError, fits.VerifyError) as error:
         reason = " ".join(str(error).split())
         raise BorderError(
-            f"{path} cannot be read as FITS, it is cut short or damaged ({reason});"
-            " delete it and fetch or make it again."
+            f"{path} cannot be read as FITS, it is cut short or damaged ({reason}); delete it, and fetch or make it"
+            " again."
         ) from error
     if data is None:
         raise BorderError(f"{path} has no image in HDU {hdu!r}; give a file whose HDU {hdu!r} is an image.")
-    values = scaled(data, scale=scale, zero=zero, missing=[] if blank is None else [blank])  # astropy misses BLANK = 0
+    values = scaled(data, scale=scale, zero=zero, missing=[] if blank is None else [blank])  # astropy ignores BLANK = 0
     if np.ma.is_masked(values):
         values = values.astype(np.float64).filled(np.nan)
     return np.asarray(values, values.dtype.newbyteorder("=")), header
 
 
 def _check_end(hdu: fits.PrimaryHDU | fits.ImageHDU, size: int) -> None:
-    """Raise where a file of `size` bytes is cut short in the padding of an HDU; some writers never pad."""
+    """Raise if a file of `size` bytes ends within the padding of an HDU; no padding at all is allowed."""
     where = hdu.fileinfo()
     if size < where["datLoc"] + where["datSpan"] and size != where["datLoc"] + hdu.size:
         raise OSError(f"{size} bytes, of {where['datLoc'] + where['datSpan']}")
 
 
 def scaled(raw: np.ndarray, *, scale: float = 1, zero: float = 0, missing: Sequence[object] = ()) -> np.ndarray:
-    """Numbers as a file means them: scale x raw + zero, and masked where raw is one that the file calls missing.
+    """Stored numbers turned into values: scale x raw + zero, masked where `raw` is one of the codes for missing.
 
     Parameters
     ----------
-    raw : array of any shape
-        As it lies on disk; what is no number comes back as it is.
-    scale, zero : float
-        TSCAL and TZERO, BSCALE and BZERO of FITS, `scale_factor` and `add_offset` of others.
-    missing : sequence
-        TNULL or BLANK of FITS, `_FillValue` and `missing_value` of others.
+    raw : as stored in the file; anything but numbers is returned unchanged
+    scale, zero : TSCAL and TZERO or BSCALE and BZERO of FITS, `scale_factor` and `add_offset` of HDF5
+    missing : TNULL or BLANK of FITS, `_FillValue` and `missing_value` of HDF5
     """
     if raw.dtype.kind not in "iuf":
         return raw
-    codes = [code if isinstance(code, int) else float(code) for code in missing]  # Python's, so that float32 compares
+    codes = [code if isinstance(code, int) else float(code) for code in missing]  # Python numbers compare as float32
     values = np.ma.masked_array(raw, np.any([raw == code for code in codes], axis=0)) if codes else raw
     scale, zero = float(scale), float(zero)
     return values if (scale, zero) == (1, 0) else values.astype(np.float64) * scale + zero
@@ -82,13 +79,9 @@ def image_hdu(data: np.ndarray, grid: Grid, name: str, *, axis: str = "", unit: 
     Parameters
     ----------
     data : (ny, nx) or (n, ny, nx)
-    grid : Grid
-    name : str
-        EXTNAME.
-    axis : str
-        Name of the first of three dimensions (`COMPONENT`, `SAMPLE`).
-    unit : str
-        BUNIT; empty where dimensionless.
+    name : EXTNAME
+    axis : name of the first of three dimensions (`COMPONENT`, `SAMPLE`)
+    unit : BUNIT; empty if dimensionless
     """
     header = grid.header(axis)
     header["BUNIT"] = (unit, "" if unit else "dimensionless")
@@ -96,16 +89,16 @@ def image_hdu(data: np.ndarray, grid: Grid, name: str, *, axis: str = "", unit: 
 
 
 def card_text(text: str) -> str:
-    """Free text as a FITS card may hold it: one line of ASCII that no & ends (it would go on).
+    """Free text as a FITS card can hold it: one line of ASCII without & at its end, which would continue the card.
 
-    Letters lose their accents, other signs become `?`.
+    Letters lose their accents, other characters become `?`.
     """
     letters = unicodedata.normalize("NFKD", " ".join(text.split()))
     return re.sub("[^ -~]", "?", "".join(each for each in letters if not unicodedata.combining(each))).rstrip("& ")
 
 
 def write_fits(path: Path | str, hdus: Sequence[fits.ImageHDU | fits.BinTableHDU], cards: Mapping[str, object]) -> None:
-    """Write HDUs behind a primary one that holds `cards`, text as `card_text` has it: the whole file or none."""
+    """Write HDUs after a primary HDU with `cards` (text through `card_text`): the whole file or nothing."""
     plain = {key: card_text(value) if isinstance(value, str) else value for key, value in cards.items()}
     primary = fits.PrimaryHDU(header=fits.Header(plain))
     with atomic(path) as temporary:
@@ -115,16 +108,12 @@ def write_fits(path: Path | str, hdus: Sequence[fits.ImageHDU | fits.BinTableHDU
 def save_observation(
     path: Path | str, observation: Observation, *, cards: Mapping[str, object], truth: np.ndarray | None = None
 ) -> None:
-    """Write an observation as FITS: HDUs SHEAR, WEIGHT, COUNT, and TRUTH where it is known.
+    """Write an observation as FITS: HDUs SHEAR, WEIGHT, COUNT, and TRUTH if it is given.
 
     Parameters
     ----------
-    path : Path or str
-    observation : Observation
-    cards : mapping
-        PROFILE, SOURCE, SEED and CODEHASH of the primary header.
-    truth : (ny, nx), dimensionless
-        True convergence of a mock.
+    cards : PROFILE, SOURCE, SEED and CODEHASH, for the primary header
+    truth : (ny, nx), true convergence of a mock
     """
     grid = observation.grid
     hdus = [
@@ -157,13 +146,13 @@ def load_truth(path: Path | str) -> np.ndarray:
     Raises
     ------
     BorderError
-        If the file is missing, cut short, or knows no truth.
+        If the file is missing, cut short, or has no truth.
     """
     return read_image(path, "TRUTH")[0]
 
 
 def grid_from_header(header: fits.Header) -> Grid:
-    """The grid whose WCS cards a header holds."""
+    """The grid that the WCS cards of a header describe."""
     step_deg = header["CDELT2"]
     projection = header["CTYPE1"][-3:]
     dec_deg = header["CRVAL2"]

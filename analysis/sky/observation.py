@@ -1,6 +1,6 @@
-"""Galaxies averaged in pixels: the shear observed, its weight, and how many galaxies gave it."""
+"""The shear observed on a grid, and how galaxies are averaged in its pixels."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,13 +13,9 @@ class Observation:
 
     Parameters
     ----------
-    gamma : (2, ny, nx), dimensionless
-        Mean shear of each pixel in the frame of the grid; 0 where unobserved.
-    weight : (2, ny, nx), dimensionless
-        Inverse variance of `gamma`; 0 = unobserved.
-    count : (ny, nx), galaxies
-    grid : Grid
-    title : str
+    gamma : (2, ny, nx), dimensionless, mean shear of each pixel in the frame of the grid; 0 where unobserved
+    weight : (2, ny, nx), dimensionless, inverse variance of `gamma`; 0 = unobserved
+    count : (ny, nx), number of galaxies
     """
 
     gamma: np.ndarray
@@ -34,16 +30,70 @@ class Observation:
         return (self.weight > 0).all(axis=0)
 
 
-def shape_noise(e1: np.ndarray, e2: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Shape noise of each component: sigma_e^2 = sum(w^2 e^2) / sum(w^2).
+@dataclass(eq=False)
+class PixelSums:
+    """Sums over the galaxies of each pixel; `add` changes them, so that a table may be larger than the memory.
 
-    Returns
-    -------
-    (2,), dimensionless
-        Standard deviation of the components e1 and e2.
+    Parameters
+    ----------
+    pixels : (7, ny, nx)
+        Number of galaxies, sum of w, of w^2, and of w e in the frame of the grid: first both components that e1 of
+        the sky gives there, then both that e2 gives. They are kept apart because each has its own calibration.
+    totals : (4,)
+        Sums of w, w^2, w^2 e1^2, w^2 e2^2 over all galaxies (e in the frame of the sky), also those outside the grid.
+    rows : int
+        Number of galaxies, also those outside the grid.
     """
-    square = weight**2
-    return np.sqrt([np.sum(square * e**2) / np.sum(square) for e in (e1, e2)])
+
+    grid: Grid
+    pixels: np.ndarray = field(init=False)
+    totals: np.ndarray = field(init=False)
+    rows: int = 0
+
+    def __post_init__(self) -> None:
+        self.pixels = np.zeros((7, *self.grid.shape))
+        self.totals = np.zeros(4)
+
+    def add(
+        self, ra_deg: np.ndarray, dec_deg: np.ndarray, e1: np.ndarray, e2: np.ndarray, weight: np.ndarray
+    ) -> np.ndarray:
+        """Add galaxies, given as to `bin_catalogue`; returns (n,) bool, True for those on the grid."""
+        row, column, inside = self.grid.pixel_indices(ra_deg, dec_deg)
+        pixel = (row * self.grid.pixels + column)[inside]
+        w = weight[inside]
+        sky = ra_deg[inside], dec_deg[inside]
+        zero = np.zeros(len(w))
+        from_e1 = turned_to_grid(*sky, w * e1[inside], zero, self.grid)
+        from_e2 = turned_to_grid(*sky, zero, w * e2[inside], self.grid)
+        for total, values in zip(self.pixels, (None, w, w**2, *from_e1, *from_e2), strict=True):
+            total += np.bincount(pixel, values, total.size).reshape(total.shape)
+        square = weight**2
+        self.totals += [weight.sum(), square.sum(), np.sum(square * e1**2), np.sum(square * e2**2)]
+        self.rows += len(weight)
+        return inside
+
+    def sigma_e(self) -> np.ndarray:
+        """(2,), shape noise of e1 and e2: sigma_e^2 = sum(w^2 e^2) / sum(w^2) over all galaxies."""
+        return np.sqrt(self.totals[2:] / self.totals[1])
+
+    def observation(self, calibration: tuple[float, float] | np.ndarray = (1.0, 1.0), title: str = "") -> Observation:
+        """Weighted mean shear of each pixel, with its inverse variance (formulae in `bin_catalogue`).
+
+        Parameters
+        ----------
+        calibration : (2,), dimensionless
+            Mean ellipticity per unit of shear, which divides e1 and e2 before they are turned into the frame of the
+            grid; 1 where e is an estimate of shear.
+        """
+        count, total, square = self.pixels[:3]
+        ellipticity = self.pixels[3:5] / calibration[0] + self.pixels[5:] / calibration[1]
+        seen = total > 0
+        gamma = np.zeros((2, *self.grid.shape))
+        inverse_variance = np.zeros_like(gamma)
+        for a, sigma_e in enumerate(self.sigma_e()):
+            gamma[a][seen] = ellipticity[a][seen] / total[seen]
+            inverse_variance[a][seen] = total[seen] ** 2 / ((sigma_e / calibration[a]) ** 2 * square[seen])
+        return Observation(gamma, inverse_variance, count.astype(np.int64), self.grid, title)
 
 
 def bin_catalogue(
@@ -63,37 +113,18 @@ def bin_catalogue(
     Parameters
     ----------
     ra_deg, dec_deg : (n_gal,), deg
-    e1, e2 : (n_gal,), dimensionless
-        Shear estimates, in the frame (west, north).
-    weight : (n_gal,), dimensionless
-        Lensing weights; only their ratios matter.
-    grid : Grid
-        Galaxies outside it are left out.
-    title : str
-        What the observation is called.
+    e1, e2 : (n_gal,), dimensionless, shear estimates in the frame (west, north)
+    weight : (n_gal,), dimensionless, lensing weights; only their ratios matter
+    grid : galaxies outside it count for the shape noise alone
 
     Returns
     -------
     Observation
         float64; pixels without galaxies, or of zero total weight, are unobserved.
     """
-    row, column, inside = grid.pixel_indices(ra_deg, dec_deg)
-    pixel = (row * grid.pixels + column)[inside]
-    kept = weight[inside]
-    count, total, square = (_pixel_sums(pixel, values, grid) for values in (None, kept, kept**2))
-    seen = total > 0
-    components = turned_to_grid(ra_deg[inside], dec_deg[inside], e1[inside], e2[inside], grid)
-    gamma = np.zeros((2, *grid.shape))
-    inverse_variance = np.zeros_like(gamma)
-    for a, sigma_e in enumerate(shape_noise(e1, e2, weight)):
-        gamma[a][seen] = _pixel_sums(pixel, kept * components[a], grid)[seen] / total[seen]
-        inverse_variance[a][seen] = total[seen] ** 2 / (sigma_e**2 * square[seen])
-    return Observation(gamma, inverse_variance, count, grid, title)
-
-
-def _pixel_sums(pixel: np.ndarray, values: np.ndarray | None, grid: Grid) -> np.ndarray:
-    """Sum of `values` over the galaxies of each pixel, in their order; their number where `values` is None."""
-    return np.bincount(pixel, values, grid.pixels**2).reshape(grid.shape)
+    sums = PixelSums(grid)
+    sums.add(ra_deg, dec_deg, e1, e2, weight)
+    return sums.observation(title=title)
 
 
 def turned_to_grid(
@@ -101,8 +132,8 @@ def turned_to_grid(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ellipticities in the frame of the grid, from the frame (west, north) of each galaxy.
 
-    Where columns run with RA the frame is a mirror image: e2 changes sign. Where local north leans by an angle a
-    (counter-clockwise from +y), e turns by 2a. On a CAR grid north is along the rows everywhere.
+    On a CAR grid columns run with RA, a mirror image: e2 changes sign, and north is along the columns everywhere. On a
+    TAN grid local north leans by an angle a (counter-clockwise from +y), and e turns by 2a.
     """
     if grid.projection == "CAR":
         return e1, -e2
@@ -121,9 +152,7 @@ def rotate_shear(observation: Observation, degrees: float) -> Observation:
 
     Parameters
     ----------
-    observation : Observation
-    degrees : float
-        Angle by which the shape of each galaxy turns, counter-clockwise in the frame of the grid, deg.
+    degrees : angle by which the shape of each galaxy turns, counter-clockwise in the frame of the grid
     """
     cosine, sine = np.cos(np.deg2rad(2 * degrees)), np.sin(np.deg2rad(2 * degrees))
     gamma1, gamma2 = observation.gamma

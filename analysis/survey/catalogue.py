@@ -1,6 +1,6 @@
-"""Fields of the sky: from a galaxy catalogue, or shear that is on the grid already, to an observation.
+"""Fields of the sky: from their source (a table of galaxies, or images of shear) to an observation on the grid.
 
-A field is taken from its source; where none answers, from the observations released with the code.
+If no source answers, the observations that were released with the code take its place.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,22 +12,14 @@ from astropy.table import Table
 
 from analysis.core.download import SourceUnavailable
 from analysis.core.files import BorderError, read_json, write_metrics
-from analysis.params import CatalogueTable, FieldParams
-from analysis.sky import (
-    Grid,
-    Observation,
-    bin_catalogue,
-    load_observation,
-    load_truth,
-    read_image,
-    save_observation,
-    shape_noise,
-)
+from analysis.params import CatalogueTable, FieldParams, TableColumns
+from analysis.sky import Grid, Observation, load_observation, load_truth, save_observation
 from analysis.survey.clusters import empty_clusters, load_clusters, read_xray, save_clusters
-from analysis.survey.galaxies import center_of, located, observed, open_table
+from analysis.survey.galaxies import center_of_table, shear_from_table
 from analysis.survey.gridded import load_gridded
+from analysis.survey.table_formats import open_column_files, open_table
+from analysis.survey.tables import OpenTable, table_path
 
-COLUMNS = ("ra", "dec", "e1", "e2", "weight")
 DEFINITIONS = {
     "rows": "galaxies taken from the catalogue",
     "n_pixels": "observed pixels: at least one galaxy of positive weight",
@@ -42,19 +34,15 @@ DEFINITIONS = {
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """All that is known of a field.
+    """A field on the grid.
 
     Parameters
     ----------
-    observation : Observation
-    clusters : Table
-        X-ray clusters (`clusters.read_xray`); no rows where the field has no list.
-    metrics : dict
-        Numbers that describe the field, each of `DEFINITIONS`.
-    truth : (ny, nx) or None
-        True convergence of a mock.
-    source : str
-        Where it comes from.
+    observation : its shear
+    clusters : X-ray clusters (`clusters.read_xray`); no rows if the field has no list
+    metrics : numbers that describe the field, with the keys of `DEFINITIONS`
+    truth : (ny, nx), true convergence of a mock, or None
+    source : where the data come from
     """
 
     observation: Observation
@@ -65,7 +53,7 @@ class Field:
 
 
 def centered(field: FieldParams) -> FieldParams:
-    """The field with its centre: amid its galaxies, where the entry leaves it open.
+    """The field with its centre; if its entry gives none, the middle of its galaxies.
 
     Raises
     ------
@@ -74,8 +62,8 @@ def centered(field: FieldParams) -> FieldParams:
     """
     if field.center_deg is not None:
         return field
-    opened = open_table(located(field.catalogue), field.catalogue)
-    return replace(field, center_deg=list(center_of(opened, field.catalogue, rows=field.rows)))
+    table = open_table(table_path(field.catalogue), field.catalogue)
+    return replace(field, center_deg=list(center_of_table(table, field.catalogue, rows=field.rows)))
 
 
 def observe(field: FieldParams, grid: Grid, fetch: Callable[[str], Path]) -> Field:
@@ -83,50 +71,61 @@ def observe(field: FieldParams, grid: Grid, fetch: Callable[[str], Path]) -> Fie
 
     Parameters
     ----------
-    field : FieldParams
-    grid : Grid
-    fetch : function of a name
-        Path of a verified file (`download.fetch`).
+    fetch : function of a name, path of a verified file (`download.fetch`)
 
     Raises
     ------
     BorderError
-        If a file is missing or bad; `SourceUnavailable` where no source answers.
+        If a file is missing or bad; `SourceUnavailable` if no source answers.
     """
     clusters = read_xray(fetch(field.clusters)) if field.clusters else empty_clusters()
     if field.gridded:
-        observation, truth = load_gridded(field, fetch, grid)
-        return Field(observation, clusters, observation_metrics(observation), truth, field.title)
-    if isinstance(field.catalogue, CatalogueTable):
-        opened = open_table(located(field.catalogue), field.catalogue)
-        observation, metrics = observed(opened, field.catalogue, grid, title=field.title, rows=field.rows)
-        return Field(observation, clusters, metrics | observation_metrics(observation), None, field.title)
-    columns = load_catalogue(field, fetch)
-    observation = bin_catalogue(**columns, grid=grid, title=field.title)
-    metrics = catalogue_metrics(columns) | observation_metrics(observation)
-    return Field(observation, clusters, metrics, None, field.title)
+        (observation, truth), metrics = load_gridded(field, fetch, grid), {}
+    else:
+        truth = None
+        table, entry = open_catalogue(field, fetch)
+        try:
+            observation, metrics = shear_from_table(table, entry, grid, title=field.title, rows=field.rows)
+        except BorderError as error:
+            if entry is field.catalogue:
+                raise
+            raise BorderError(f"{error} (`cuts` and `units` need one table instead of a file a column.)") from error
+    return Field(observation, clusters, metrics | observation_metrics(observation), truth, field.title)
+
+
+def open_catalogue(field: FieldParams, fetch: Callable[[str], Path]) -> tuple[OpenTable, CatalogueTable]:
+    """The catalogue of a field as an open table, and the entry that describes it.
+
+    A catalogue of one FITS file a column becomes a table whose columns have the names of the files.
+
+    Raises
+    ------
+    BorderError
+        If a file is missing or bad; `SourceUnavailable` if no source answers.
+    """
+    entry = field.catalogue
+    if isinstance(entry, CatalogueTable):
+        return open_table(table_path(entry), entry), entry
+    files = (entry.ra, entry.dec, entry.e1, entry.e2, entry.weight)
+    table = open_column_files({file: fetch(file) for file in files}, field.title)
+    return table, CatalogueTable(entry.ra, TableColumns(*files), format="fits")
 
 
 def observe_or_released(
     name: str, field: FieldParams, grid: Grid, *, fetch: Callable[[str], Path], released: Path
 ) -> Field:
-    """A field on the grid, from its source or, where none answers, as released on the same grid.
+    """A field on the grid, from its source or, if no source answers, as released on the same grid.
 
     Parameters
     ----------
-    name : str
-        Name of the field in `params.yaml`.
-    field : FieldParams
-    grid : Grid
-    fetch : function of a name
-        Path of a verified file (`download.fetch`).
-    released : Path
-        Folder with one folder a profile, each with files as written by `save_field`.
+    name : of the field in `params.yaml`
+    fetch : function of a name, path of a verified file (`download.fetch`)
+    released : folder of profiles, each a folder with files of `save_field`
 
     Raises
     ------
     BorderError
-        If neither is to be had; the message names the ways out.
+        If there is neither; the message names the remedies.
     """
     try:
         return observe(field, grid, fetch)
@@ -144,12 +143,8 @@ def save_field(folder: Path, name: str, field: Field, *, cards: Mapping[str, obj
 
     Parameters
     ----------
-    folder : Path
-    name : str
-        Name of the field in `params.yaml`.
-    field : Field
-    cards : mapping
-        PROFILE, SOURCE, SEED and CODEHASH of the FITS file.
+    name : of the field in `params.yaml`
+    cards : PROFILE, SOURCE, SEED and CODEHASH, for the FITS file
     """
     definition = {key: DEFINITIONS[key] for key in field.metrics}
     save_observation(folder / f"{name}.fits", field.observation, cards=cards, truth=field.truth)
@@ -172,57 +167,8 @@ def load_field(folder: Path, name: str, field: FieldParams) -> Field:
     return Field(load_observation(path), clusters, metrics, truth, f"{field.title}, as released in {folder.name}")
 
 
-def load_catalogue(field: FieldParams, fetch: Callable[[str], Path]) -> dict[str, np.ndarray]:
-    """Columns of a field's catalogue, checked.
-
-    Parameters
-    ----------
-    field : FieldParams
-        Its `catalogue` names a file a column, its `rows` how many rows from the top are taken.
-    fetch : function of a name
-        Path of a verified file (`download.fetch`).
-
-    Returns
-    -------
-    dict
-        `ra_deg`, `dec_deg` (deg), `e1`, `e2`, `weight` (dimensionless), float64, (n_gal,): what `bin_catalogue` takes.
-
-    Raises
-    ------
-    BorderError
-        If a column is missing, unreadable, of another length, not finite, or out of range.
-    """
-    files = {column: getattr(field.catalogue, column) for column in COLUMNS}
-    read = {column: read_image(fetch(file))[0].astype(np.float64) for column, file in files.items()}
-    rows = len(read["ra"]) if field.rows is None else field.rows
-    for column, values in read.items():
-        _check_column(values, read["ra"].shape, rows, f"column {column} ({files[column]})")
-    if (read["weight"][:rows] < 0).any() or not read["weight"][:rows].any():
-        raise BorderError(f"column weight ({files['weight']}) must be at least 0 and not all 0; correct its values.")
-    for column in ("e1", "e2"):
-        if not read[column][:rows].any():
-            raise BorderError(f"column {column} ({files[column]}) is 0 in every row; give measured ellipticities.")
-    if (np.abs(read["dec"][:rows]) > 90).any():
-        raise BorderError(f"column dec ({files['dec']}) leaves -90 to 90 deg; give declinations in degrees.")
-    names = {"ra": "ra_deg", "dec": "dec_deg"}
-    return {names.get(column, column): values[:rows] for column, values in read.items()}
-
-
-def _check_column(values: np.ndarray, shape: tuple[int, ...], rows: int, what: str) -> None:
-    """Raise where a column is not one number for each galaxy."""
-    if values.ndim != 1 or values.shape != shape:
-        raise BorderError(f"{what} has shape {values.shape}, ra has {shape}; give columns of one length.")
-    if len(values) < rows:
-        raise BorderError(f"{what} has {len(values)} rows, the field asks for {rows}; lower its `rows` in params.yaml.")
-    bad = np.flatnonzero(~np.isfinite(values[:rows]))
-    if bad.size:
-        raise BorderError(
-            f"{what} is {values[bad[0]]} in row {bad[0]} (and {bad.size - 1} more); remove rows that are not finite."
-        )
-
-
 def observation_metrics(observation: Observation) -> dict[str, float]:
-    """Numbers that describe an observed field: pixels, area, density, chi^2 of zero shear."""
+    """Numbers that describe an observed field: pixels, area, density, and chi^2 of the shear relative to zero."""
     seen = observation.mask
     area_arcmin2 = seen.sum() * observation.grid.pixel_arcmin**2
     square = (observation.weight * observation.gamma**2)[:, seen]
@@ -231,16 +177,4 @@ def observation_metrics(observation: Observation) -> dict[str, float]:
         "area_deg2": float(area_arcmin2 / 3600),
         "density_arcmin2": float(observation.count.sum() / area_arcmin2),
         "chi2_per_pixel": float(square.mean()),
-    }
-
-
-def catalogue_metrics(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Numbers that describe a catalogue: rows, shape noise, effective number of galaxies."""
-    weight = columns["weight"]
-    sigma_e1, sigma_e2 = shape_noise(columns["e1"], columns["e2"], weight)
-    return {
-        "rows": len(weight),
-        "sigma_e1": float(sigma_e1),
-        "sigma_e2": float(sigma_e2),
-        "n_eff": float(weight.sum() ** 2 / (weight**2).sum()),
     }

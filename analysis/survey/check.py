@@ -1,28 +1,75 @@
 """`python -m analysis check mycat.fits`: what a catalogue holds, and the entry of `conf/config.yaml` that uses it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import yaml
+from scipy.ndimage import binary_fill_holes, label
 
 from analysis.core.files import BorderError, expanded
 from analysis.core.paths import ROOT
 from analysis.params import SUFFIXES, CatalogueTable, SkyUnits, TableColumns
-from analysis.params.expression import parsed
-from analysis.params.types import name_like
-from analysis.survey.commands import training_command
-from analysis.survey.galaxies import Opened, open_table
-from analysis.survey.galaxies.guess import credible, guessed_table, suits
-from analysis.survey.galaxies.totals import MOST_REPEATED, SAME_ARCSEC
-from analysis.survey.overview import GALAXIES_A_PIXEL, MARGIN, SHIFTED, Survey, surveyed
+from analysis.params.types import name_like, parsed
+from analysis.sky import Grid, Observation, training_command
+from analysis.sky.footprint import cell_numbers, occupied_deg2
+from analysis.survey.ellipticity_signs import SignChoice, best_signs, sign_choices
+from analysis.survey.galaxies import (
+    MOST_REPEATED,
+    SAME_ARCSEC,
+    OccupiedCells,
+    center_of_places,
+    sums_and_calibration,
+)
+from analysis.survey.guessed_columns import guessed_entry, has_usual_columns, without_bad_guesses
+from analysis.survey.table_formats import open_table
+from analysis.survey.tables import OpenTable, Thinned
+from analysis.survey.units_and_signs import galaxies_of
 
-SEED = 2020  # of the random turns that signs are judged by
-KEPT = "data/released/reference/score"  # a network that needs no training
-UNKNOWN = TableColumns("", "", "", "")
+SEED = 2020  # for the random turns that the signs are judged by
+KEPT_NETWORK = "data/released/reference/score"  # needs no training
+GALAXIES_A_PIXEL = 20.0  # the mean of a pixel is nearly Gaussian, and few pixels are empty by chance
+MARGIN = 12  # unobserved pixels around the field
+MULTIPLE = 32  # number of pixels: networks halve it up to five times
+MOST_PIXELS = 640  # a side: the largest map whose sampling was timed
+WIDEST_DEG = 10.0  # of a flat map
+SAMPLED = 400_000
+SHIFTED = 4.0  # standard errors from which a mean shear is reported
+
+
+@dataclass(frozen=True, eq=False)
+class TableSummary:
+    """What a table holds.
+
+    Parameters
+    ----------
+    read, kept : rows of the file, and those that pass the cuts
+    center_deg : RA and Dec of the suggested grid
+    area_deg2, density_arcmin2 : of all kept galaxies
+    lowest, highest, mean, error, sigma_e : (2,), of e1 and e2, calibrated; `error` is the standard error of the mean
+    repeated : share of galaxies that lie where another does
+    wide : whether the field is too wide for one flat map; the grid is then that of its densest part
+    observation : on the suggested grid
+    signs : the four choices of signs; the best, and a sentence about it
+    """
+
+    read: int
+    kept: int
+    center_deg: tuple[float, float]
+    area_deg2: float
+    density_arcmin2: float
+    lowest: np.ndarray
+    highest: np.ndarray
+    mean: np.ndarray
+    error: np.ndarray
+    sigma_e: np.ndarray
+    repeated: float
+    wide: bool
+    observation: Observation
+    signs: tuple[list[SignChoice], SignChoice, str]
 
 
 def main(
@@ -39,15 +86,11 @@ def main(
 
     Parameters
     ----------
-    path : str
-        A file; a relative path counts from the working folder.
-    columns : mapping
-        Names of columns by role; the others are guessed.
-    units : mapping
-        Of `ra` and `dec`; where none is given they are the file's, or guessed.
+    path : a file; a relative path counts from the working folder
+    columns : names of columns by role; the others are guessed
+    units : of `ra` and `dec`; without them those of the file, or guessed ones
     cuts, hdu, key : as in `params.yaml`
-    twice : bool
-        `allow_duplicates` of `params.yaml`.
+    twice : `allow_duplicates` of `params.yaml`
 
     Raises
     ------
@@ -59,23 +102,21 @@ def main(
             parsed(cuts)
         except ValueError as error:
             raise BorderError(f"--cuts {cuts[:60]!r}: {error}.") from None
-    place = Path(expanded(path)).absolute()
-    number = int(hdu) if hdu is not None and hdu.isdecimal() else hdu
-    known = place.suffix.lower() in {suffix for group in SUFFIXES.values() for suffix in group}
-    if not known:
-        endings = " ".join(suffix for group in SUFFIXES.values() for suffix in group)
-        raise BorderError(f"{place} has a suffix that tells no format; name it by one of {endings}.")
-    rows = {"hdu": number, "key": key, "cuts": cuts, "allow_duplicates": twice}
-    asked = CatalogueTable(str(place), UNKNOWN, units=sky_units(units), **rows)
-    opened = open_table(place, asked, suits=partial(suits, given=columns))
-    table, said = guessed_table(opened, asked, columns)
-    table, left_out = credible(opened, table, columns)
-    survey = surveyed(opened, table, rng=np.random.default_rng(SEED))
-    print("\n".join(described(opened, table, said, survey, left_out)))
+    place, endings = Path(expanded(path)).absolute(), [suffix for group in SUFFIXES.values() for suffix in group]
+    if place.suffix.lower() not in endings:
+        raise BorderError(f"{place} has a suffix of no known format; rename it to end in one of {' '.join(endings)}.")
+    hdu = int(hdu) if hdu is not None and hdu.isdecimal() else hdu
+    options = {"hdu": hdu, "key": key, "cuts": cuts, "allow_duplicates": twice, "units": sky_units(units)}
+    asked = CatalogueTable(str(place), TableColumns("", "", "", ""), **options)
+    table = open_table(place, asked, suits=partial(has_usual_columns, given=columns))
+    entry, units_from = guessed_entry(table, asked, columns)
+    entry, left_out = without_bad_guesses(table, entry, columns)
+    summary = summarised(table, entry, rng=np.random.default_rng(SEED))
+    print("\n".join([*_described(table, entry, units_from, left_out, summary), "", _advice(entry, summary)]))
 
 
 def sky_units(given: Mapping[str, str]) -> SkyUnits:
-    """Units of positions as `--units` names them."""
+    """Units of positions, as `--units` names them."""
     able = {each.name: get_args(get_args(each.type)[0]) for each in fields(SkyUnits)}
     for name, unit in given.items():
         if unit not in able.get(name, ()):
@@ -84,83 +125,149 @@ def sky_units(given: Mapping[str, str]) -> SkyUnits:
     return SkyUnits(**given)
 
 
-def described(
-    opened: Opened, table: CatalogueTable, units: str, survey: Survey, left_out: Sequence[str] = ()
+def summarised(table: OpenTable, entry: CatalogueTable, *, rng: np.random.Generator) -> TableSummary:
+    """What a table holds; it is read twice, in bounded memory.
+
+    Raises
+    ------
+    BorderError
+        If the table is bad (`galaxies.shear_from_table`).
+    """
+    read = kept = 0
+    places, cells = Thinned(2, SAMPLED), OccupiedCells()
+    total, lowest, highest = np.zeros(2), np.full(2, np.inf), np.full(2, -np.inf)
+    for galaxies in galaxies_of(table, entry):
+        read, kept = read + galaxies.read, kept + len(galaxies.e1)
+        places.add(np.stack([galaxies.ra_deg, galaxies.dec_deg]))
+        cells.add(galaxies, np.ones(len(galaxies.e1), bool))
+        e = np.stack([galaxies.e1, galaxies.e2])
+        total += e @ galaxies.weight
+        lowest = np.minimum(lowest, e.min(axis=1, initial=np.inf))
+        highest = np.maximum(highest, e.max(axis=1, initial=-np.inf))
+    center = center_of_places(places.kept, table.path)
+    area = occupied_deg2(*places.kept)
+    density = kept / (area * 3600)
+    wide = _side_deg(places.kept, center) > WIDEST_DEG
+    if wide:
+        center = _densest(places.kept)
+    sums, calibration = sums_and_calibration(table, entry, suggested_grid(places.kept, center, density))
+    observation, mirrored = (sums.observation(calibration * np.array([1, sign])) for sign in (1, -1))
+    choices = sign_choices(observation, mirrored, rng=rng)
+    size, (weight, square) = np.abs(calibration), sums.totals[:2]
+    mean, sigma_e = total / weight / size, sums.sigma_e() / size
+    return TableSummary(
+        read, kept, center, area, density, lowest / size, highest / size, mean, sigma_e * np.sqrt(square) / weight,
+        sigma_e, cells.repeated(), wide, observation, (choices, *best_signs(choices)),
+    )  # fmt: skip
+
+
+def suggested_grid(places: np.ndarray, center: tuple[float, float], density: float) -> Grid:
+    """A grid around the middle of a field, with pixels of about 20 galaxies.
+
+    pixel^2 x density = 20, rounded up to 0.01 arcmin. The pixels span all but 0.5 % of the galaxies, with 12 more on
+    each side; their number is a multiple of 32 from 64 to 640. Fields that need more pixels get larger ones.
+
+    Parameters
+    ----------
+    places : (2, n), RA and Dec, deg
+    center : RA and Dec, deg
+    density : galaxies an arcmin^2
+    """
+    pixel_arcmin = max(np.ceil(100 * np.sqrt(GALAXIES_A_PIXEL / density)) / 100, 0.01)
+    span_arcmin = 60 * min(_side_deg(places, center), WIDEST_DEG)
+    pixel_arcmin = max(pixel_arcmin, np.ceil(100 * span_arcmin / (MOST_PIXELS - 2 * MARGIN)) / 100)
+    pixels = int(np.ceil((span_arcmin / pixel_arcmin + 2 * MARGIN) / MULTIPLE)) * MULTIPLE
+    return Grid(int(np.clip(pixels, 2 * MULTIPLE, MOST_PIXELS)), round(float(pixel_arcmin), 2), *center)
+
+
+def _side_deg(places: np.ndarray, center: tuple[float, float]) -> float:
+    """Side of the square on the tangent plane that holds 99.5 % of galaxies, deg; infinite beyond a hemisphere."""
+    x, y = Grid(2, 60.0, *center).pixel_positions(*places)
+    far = np.nan_to_num(np.maximum(np.abs(x - 0.5), np.abs(y - 0.5)), nan=np.inf)
+    return 2 * float(np.quantile(far, 0.995, method="higher"))
+
+
+def _densest(places: np.ndarray) -> tuple[float, float]:
+    """RA and Dec of the middle of the galaxies in the fullest cell of half the width of a flat map."""
+    cell = cell_numbers(*places, WIDEST_DEG / 2)
+    values, counts = np.unique(cell, return_counts=True)
+    inside = places[:, cell == values[np.argmax(counts)]]
+    return round(float((inside[0] % 360).mean()), 3), round(float(inside[1].mean()), 3)
+
+
+def _described(
+    table: OpenTable, entry: CatalogueTable, units_from: str, left_out: Sequence[str], summary: TableSummary
 ) -> list[str]:
-    """Lines that say what a table holds, and what to do with it."""
-    names = {role: name for role, name in asdict(table.columns).items() if name is not None}
-    extra = {"response": table.response, "multiplicative bias": table.multiplicative_bias}
-    names |= {role: name for role, name in extra.items() if name is not None}
-    ra_deg, dec_deg = survey.center_deg
+    """Lines that say what a table holds."""
+    names = asdict(entry.columns) | {"response": entry.response, "multiplicative bias": entry.multiplicative_bias}
+    ra_deg, dec_deg = summary.center_deg
     lines = [
-        f"{opened.path}: {survey.read} rows ({table.kind}), {survey.kept} kept",
-        "columns      " + ", ".join(f"{role} = {name}" for role, name in names.items()),
+        f"{table.path}: {summary.read} rows ({entry.kind}), {summary.kept} kept",
+        "columns      " + ", ".join(f"{role} = {name}" for role, name in names.items() if name is not None),
         *(f"left out     {each}" for each in left_out),
-        f"units        {units}",
-        f"field        around RA {ra_deg:.4f}, Dec {dec_deg:.4f} deg; about {survey.area_deg2:.3g} deg^2",
-        f"density      {survey.density_arcmin2:.3g} galaxies an arcmin^2",
+        f"units        {units_from}",
+        f"field        around RA {ra_deg:.4f}, Dec {dec_deg:.4f} deg; about {summary.area_deg2:.3g} deg^2",
+        f"density      {summary.density_arcmin2:.3g} galaxies an arcmin^2",
     ]
-    for a, name in enumerate((table.columns.e1, table.columns.e2)):
-        off = survey.mean[a] / survey.error[a]
+    for a, name in enumerate((entry.columns.e1, entry.columns.e2)):
+        off = summary.mean[a] / summary.error[a]
         word = "; not zero: look for an additive bias" if abs(off) > SHIFTED else ""
         lines.append(
-            f"{name:<12} {survey.smallest[a]:.3g} to {survey.largest[a]:.3g}, sigma_e {survey.sigma_e[a]:.3f}, mean"
-            f" {survey.mean[a]:+.5f} +- {survey.error[a]:.5f} ({off:+.1f} sigma){word}"
+            f"{name:<12} {summary.lowest[a]:.3g} to {summary.highest[a]:.3g}, sigma_e {summary.sigma_e[a]:.3f}, mean"
+            f" {summary.mean[a]:+.5f} +- {summary.error[a]:.5f} ({off:+.1f} sigma){word}"
         )
-    if survey.repeated > MOST_REPEATED:
+    if summary.repeated > MOST_REPEATED:
         lines.append(
-            f"repeated     {100 * survey.repeated:.0f} % of galaxies lie within {SAME_ARCSEC:g} arcsec of another;"
-            " sheared versions of one galaxy count as so many"
+            f"repeated     {100 * summary.repeated:.0f} % of galaxies lie within {SAME_ARCSEC:g} arcsec of another;"
+            " each sheared version of a galaxy counts as a galaxy"
         )
-    return lines + _on_the_grid(survey) + ["", _entry(table, survey)]
-
-
-def _on_the_grid(survey: Survey) -> list[str]:
-    """Lines on the suggested grid and what is seen there."""
-    grid = survey.grid
-    number, share = survey.holes
-    lines = []
-    if survey.wide:
-        lines.append("wide         too wide for one flat map; what follows is of its densest part")
-    mean = survey.density_arcmin2 * grid.pixel_arcmin**2
+    if summary.wide:
+        lines.append("wide         too wide for one flat map; the lines below are for its densest part")
+    grid, mask = summary.observation.grid, summary.observation.mask
+    filled = binary_fill_holes(mask)
+    holes = filled & ~mask
+    choices, _, sentence = summary.signs
     lines += [
-        f"grid         {grid.pixels} pixels of {grid.pixel_arcmin:g} arcmin suggested: {mean:.3g} galaxies a pixel (the"
-        f" rule: {GALAXIES_A_PIXEL:g} or more), {MARGIN} pixels of margin; {survey.on_grid} galaxies on it",
-        f"holes        {number} unobserved places within the field, {100 * share:.1f} % of it",
+        f"grid         {grid.pixels} pixels of {grid.pixel_arcmin:g} arcmin suggested:"
+        f" {summary.density_arcmin2 * grid.pixel_arcmin**2:.3g} galaxies a pixel (the rule: {GALAXIES_A_PIXEL:g} or"
+        f" more), {MARGIN} pixels of margin; {int(summary.observation.count.sum())} galaxies on it",
+        f"holes        {label(holes)[1]} unobserved places within the field, {100 * holes.sum() / filled.sum():.1f} %"
+        " of it",
         "signs        e1  e2   E over B [sigma]   skewness [sigma]",
-        *(f"             {s.e1:+d}  {s.e2:+d}   {s.e_over_b:+8.1f}          {s.skewness:+8.1f}" for s in survey.signs),
-        f"             {survey.verdict[1]}",
+        *(f"             {s.e1:+d}  {s.e2:+d}   {s.e_over_b:+8.1f}          {s.skewness:+8.1f}" for s in choices),
+        f"             {sentence}",
     ]
     return lines
 
 
-def _entry(table: CatalogueTable, survey: Survey) -> str:
-    """What to paste below `fields` in `conf/config.yaml`, and how to go on."""
-    best = survey.verdict[0]
-    path = Path(table.path)
-    inside = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path  # wherever the project lies
-    catalogue = {"path": str(inside), "columns": {k: v for k, v in asdict(table.columns).items() if v is not None}}
-    if table.units != SkyUnits():
-        catalogue["units"] = {key: unit for key, unit in asdict(table.units).items() if unit is not None}
+def _advice(entry: CatalogueTable, summary: TableSummary) -> str:
+    """The entry to paste below `fields` in `conf/config.yaml`, and the commands that follow."""
+    _, best, _ = summary.signs
+    path = Path(entry.path)
+    inside = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path  # a relative path moves with the project
+    catalogue = {"path": str(inside), "columns": _given(entry.columns), "units": _given(entry.units)}
     catalogue |= {key: True for key, sign in (("flip_e1", best.e1), ("flip_e2", best.e2)) if sign < 0}
-    for key in ("response", "multiplicative_bias", "cuts", "hdu", "key"):
-        if getattr(table, key) is not None:
-            catalogue[key] = getattr(table, key)
-    if table.allow_duplicates:
-        catalogue["allow_duplicates"] = True
+    catalogue |= {key: getattr(entry, key) for key in ("response", "multiplicative_bias", "cuts", "hdu", "key")}
+    catalogue["allow_duplicates"] = entry.allow_duplicates or None
+    catalogue = {key: value for key, value in catalogue.items() if value not in (None, {})}
     name = name_like(path.stem)
-    center = list(survey.center_deg) if survey.wide else None
+    center = list(summary.center_deg) if summary.wide else None
     field = {name: {"title": name, "center_deg": center, "catalogue": catalogue}}
     text = yaml.safe_dump(field, sort_keys=False, width=100, default_flow_style=None)
-    grid = survey.grid
+    grid = summary.observation.grid
     return (
         "To use it, below `fields` in conf/config.yaml:\n\n"
         + "".join(f"  {line}\n" for line in text.splitlines())
         + f"\nadd {name} to catalogue.fields and, below sample.fields,\n\n"
         f"  {name}: {{observation: data/observation/{name}.fits, chains: 12}}\n\n"
-        "Not found here, and yours to add: a response or bias that no column has, and what the field is called.\n"
-        "All fields share one grid. With a network that is kept, on the grid of params.yaml,\n\n"
-        f"  dvc pull {KEPT}.dvc\n  dvc exp run -S sample.network={KEPT} sample@{name}\n\n"
-        "and for the suggested grid, with a network of it, which is trained first,\n\n"
+        "Not found here, and yours to add: a response or bias without a column, and the title of the field.\n"
+        "All fields share one grid. With a released network, on the grid of params.yaml,\n\n"
+        f"  dvc pull {KEPT_NETWORK}.dvc\n  dvc exp run -S sample.network={KEPT_NETWORK} sample@{name}\n\n"
+        "and on the suggested grid, with a new network that is trained first,\n\n"
         f"  {training_command(grid.pixels, grid.pixel_arcmin, name)}"
     )
+
+
+def _given(record: TableColumns | SkyUnits) -> dict[str, str]:
+    """The values of a record that are not None."""
+    return {key: value for key, value in asdict(record).items() if value is not None}

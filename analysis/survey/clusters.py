@@ -1,4 +1,4 @@
-"""Clusters of galaxies: the X-ray list, their places on a grid, and how maps and samples show them.
+"""Lists of clusters and of other places on the sky, their positions on a grid, and how maps and samples show clusters.
 
 Positions x (along columns) and y (along rows) are 0-based, as `Grid.pixel_positions` gives them.
 """
@@ -14,7 +14,7 @@ from astropy.table import Table
 from analysis.core.files import BorderError, atomic
 from analysis.flatsky.peaks import aperture_mass, aperture_noise, presence
 from analysis.params import ClustersParams, FiguresParams
-from analysis.sky import Grid, Observation
+from analysis.sky import Grid, Observation, pixels_at
 
 COLUMNS = {
     "id": (0, int, None, "number in the list"),
@@ -24,16 +24,17 @@ COLUMNS = {
     "m500": (7, float, 1e13 * u.solMass, "mass within r500"),
     "r500_arcmin": (3, float, u.arcmin, "radius of 500 times the critical density"),
 }
-WIDTH = 14  # columns of the X-ray list, errors and quality flag included
+WIDTH = 14  # columns of the X-ray list, including errors and quality flag
+PLACE_COLUMNS = {"ra_deg": ("ra_deg", "ra"), "dec_deg": ("dec_deg", "dec")}  # accepted names, in any case of letters
 
 
 def empty_clusters() -> Table:
-    """The table of a field that has no list of clusters: the columns of `read_xray`, no rows."""
+    """A table with the columns of `read_xray` and no rows, for fields without a list of clusters."""
     return _table(np.empty((0, WIDTH)))
 
 
 def read_xray(path: Path | str) -> Table:
-    """The X-ray clusters of a list in the layout of Finoguenov et al. 2007, table 1.
+    """X-ray clusters, from a text file in the layout of Finoguenov et al. 2007, table 1.
 
     Returns
     -------
@@ -43,7 +44,7 @@ def read_xray(path: Path | str) -> Table:
     Raises
     ------
     BorderError
-        If a line is not made of the list's numbers, or holds no place on the sky.
+        If a line is not 14 numbers, or has no position on the sky.
     """
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     rows = []
@@ -54,7 +55,9 @@ def read_xray(path: Path | str) -> Table:
         try:
             rows.append([float(word) for word in words])
         except ValueError as error:
-            raise BorderError(f"{path}, line {number}: {error}; give numbers alone, after # comments.") from error
+            raise BorderError(
+                f"{path}, line {number}: {error}; give numbers only, or begin the line with #."
+            ) from error
         if len(words) != WIDTH or not np.isfinite(rows[-1]).all() or abs(rows[-1][2]) > 90:
             raise BorderError(
                 f"{path}, line {number} is not {WIDTH} finite numbers with a Dec in -90 to 90; correct the line."
@@ -78,13 +81,10 @@ def load_clusters(path: Path | str) -> Table:
     BorderError
         If the file is missing, damaged, or lacks a column.
     """
-    try:
-        clusters = Table.read(path, format="ascii.ecsv")
-    except FileNotFoundError as error:
-        raise BorderError(f"{path} does not exist; run the stage that writes it (dvc repro).") from error
-    except (ValueError, TypeError, IORegistryError) as error:
-        reason = " ".join(str(error).split())
-        raise BorderError(f"{path} cannot be read as ECSV ({reason}); delete it and make it again.") from error
+    clusters = _read(
+        path, {"format": "ascii.ecsv"}, absent="run the stage that writes it (dvc repro)", kind="ECSV",
+        remedy="delete it and make it again",
+    )  # fmt: skip
     missing = [name for name in COLUMNS if name not in clusters.colnames]
     if missing:
         raise BorderError(
@@ -93,23 +93,54 @@ def load_clusters(path: Path | str) -> Table:
     return clusters
 
 
+def read_places(path: str | Path) -> Table:
+    """Places on the sky, from an ECSV or CSV file with columns `ra` and `dec` (or `ra_deg`, `dec_deg`).
+
+    Columns are in degrees, unless ECSV states another unit of angle.
+
+    Returns
+    -------
+    Table
+        `ra_deg`, `dec_deg` (deg)
+
+    Raises
+    ------
+    BorderError
+        If the file is missing, is not such a table, lacks a column, or a row has no position on the sky.
+    """
+    form = {"format": "ascii.ecsv"} if Path(path).suffix == ".ecsv" else {"format": "ascii.csv", "comment": "#"}
+    absent = "give nulls.positions a list that does, or take it out"
+    table = _read(path, form, absent=absent, kind="a table of numbers", remedy="give ECSV or CSV")
+    columns, found = {name.lower(): table[name] for name in table.colnames}, Table()
+    for name, known in PLACE_COLUMNS.items():
+        column = next((columns[each] for each in known if each in columns), None)
+        if column is None:
+            have = ", ".join(table.colnames)
+            raise BorderError(f"{path} has no column {' or '.join(known)} (columns: {have}); name them ra and dec.")
+        try:
+            values = np.ma.filled(np.ma.asarray(column, float), np.nan)
+            found[name] = u.Quantity(values, column.unit or u.deg).to_value(u.deg)
+        except (ValueError, TypeError) as error:
+            raise BorderError(f"{path} cannot be read ({error}); give {known[1]} as numbers, in degrees.") from error
+    bad = ~(np.isfinite(found["ra_deg"]) & (np.abs(found["dec_deg"]) <= 90))
+    if len(found) == 0 or bad.any():
+        what = f"no place in row {np.flatnonzero(bad)[0]}" if bad.any() else "no rows"
+        raise BorderError(f"{path} has {what} (of {len(found)}); give finite RA and Dec in degrees.")
+    return found
+
+
 def clusters_on_grid(clusters: Table, grid: Grid, mask: np.ndarray, *, redshift_max: float = np.inf) -> Table:
     """The clusters that lie in observed pixels and below a redshift, with their positions on the grid.
 
     Parameters
     ----------
-    clusters : Table
-        With `ra_deg`, `dec_deg` (deg) and `z`.
-    grid : Grid
-    mask : (ny, nx)
-        True where observed.
-    redshift_max : float
-        Clusters at or beyond it are left out.
+    clusters : with `ra_deg`, `dec_deg` (deg) and `z`
+    mask : (ny, nx), True where observed
 
     Returns
     -------
     Table
-        Columns `x`, `y` (pixels, 0-based) added.
+        With the columns `x`, `y` (pixels, 0-based) added.
     """
     ra_deg, dec_deg = (np.asarray(clusters[name], float) for name in ("ra_deg", "dec_deg"))
     row, column, inside = grid.pixel_indices(ra_deg, dec_deg)
@@ -120,7 +151,7 @@ def clusters_on_grid(clusters: Table, grid: Grid, mask: np.ndarray, *, redshift_
 
 
 def massive_clusters(placed: Table, settings: FiguresParams) -> Table:
-    """The clusters below a redshift and above a mass M500, those that figures mark."""
+    """The clusters that figures mark: below a redshift and above a mass M500."""
     near = np.asarray(placed["z"]) < settings.cluster_redshift_max
     return placed[near & (np.asarray(placed["m500"]) > settings.cluster_mass_min)]
 
@@ -128,7 +159,7 @@ def massive_clusters(placed: Table, settings: FiguresParams) -> Table:
 def random_places(
     mask: np.ndarray, rng: np.random.Generator, shape: int | tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positions x, y of pixels drawn at random (with return) among those of `mask`."""
+    """Positions x, y of pixels of `mask`, drawn at random with replacement."""
     y, x = np.nonzero(mask)
     drawn = rng.integers(len(x), size=shape)
     return x[drawn].astype(float), y[drawn].astype(float)
@@ -139,18 +170,14 @@ def stack_snr(
 ) -> float:
     """Signal to noise of the mean convergence at the clusters.
 
-    (mean at the clusters - mean at random places) / scatter of the mean of as many random places.
+    (mean at the clusters - mean at random places) / standard deviation of the mean at sets of as many random places.
 
     Parameters
     ----------
     kappa : (ny, nx), dimensionless
-    x, y : (n,), pixels
-        In-mask clusters (`clusters_on_grid`).
-    mask : (ny, nx)
-        True where observed; random places are drawn there.
-    rng : Generator
-    n_random : int
-        Number of random stacks.
+    x, y : (n,), pixels, clusters in the mask (`clusters_on_grid`)
+    mask : (ny, nx), True where observed; random places are drawn there
+    n_random : number of sets of random places
 
     Raises
     ------
@@ -166,20 +193,20 @@ def stack_snr(
 def showcase(
     samples: np.ndarray, placed: Table, observation: Observation, settings: ClustersParams, *, rng: np.random.Generator
 ) -> dict:
-    """The most massive cluster of a field, and how often samples show it; without clusters, the mean's highest peak.
+    """The most massive cluster of a field (without clusters, the highest peak of the mean), and how samples show it.
 
     Parameters
     ----------
     samples : (n, ny, nx), dimensionless
-    placed : clusters with `x`, `y`, `z` and `m500`, perhaps none
+    placed : clusters with `x`, `y`, `z` and `m500`; may be empty
     observation : of the field
-    settings : radius and threshold of a peak that shows a cluster, and its aperture
+    settings : radius and threshold of a peak that counts as the cluster, and the aperture
 
     Returns
     -------
     dict
-        `x`, `y` (pixels), `name`, `threshold`, `present` (share of samples with a peak there), `chance` (the same
-        at random places of the mask) and `mass` (n,), aperture mass of every sample there.
+        `x`, `y` (pixels), `name`, `threshold`, `present` (share of samples with a peak there), `chance` (the same at
+        random places of the mask) and `mass` (n,), the aperture mass of each sample there.
     """
     mask, threshold, pixel_arcmin = observation.mask, settings.threshold, observation.grid.pixel_arcmin
     radius = settings.radius_arcmin / pixel_arcmin
@@ -206,7 +233,7 @@ def cluster_evidence(
     control: np.ndarray | None = None,
     rng: np.random.Generator,
 ) -> Table:
-    """How the posterior shows every cluster of a list, against chance and against B-mode.
+    """How samples show each cluster of a list, compared with random places and with B-modes.
 
     Parameters
     ----------
@@ -215,16 +242,16 @@ def cluster_evidence(
     observation : of the field
     kaiser_squires : (ny, nx), its map without smoothing
     settings : threshold of a peak, smallest radius, aperture, number of random places
-    control : (m, ny, nx), samples of the same field with its shears turned by 45 degrees; None where there are none
+    control : (m, ny, nx), samples of the same field with its shears turned by 45 degrees, or None
 
     Returns
     -------
     Table
-        The columns of `placed` and, for each cluster, `probability`: share of samples with a peak of at least the
-        threshold within its r500 (or the smallest radius, where that is more), with its binomial error
-        `probability_err`; `chance`, the mean of the same at random places; `p_value`, share of random places that do
-        as well; `bmode`, the same as `probability` in the control, NaN without one; `mass`, `mass_std`, aperture mass
-        over the samples; `snr`, aperture mass of the Kaiser-Squires map over the noise of the shear.
+        The columns of `placed` and, for each cluster, `probability`, the share of samples with a peak above the
+        threshold within r500 (or within the smallest radius, if that is larger), and `probability_err`, its binomial
+        error; `chance`, the mean of the same at random places; `p_value`, the share of random places where it is as
+        high; `bmode`, the same as `probability` in the control, NaN without a control; `mass` and `mass_std` of the
+        aperture mass over the samples; `snr`, aperture mass of the Kaiser-Squires map over the noise of the shear.
     """
     pixel_arcmin, n = observation.grid.pixel_arcmin, len(samples)
     x, y = (np.asarray(placed[name], float) for name in ("x", "y"))
@@ -248,8 +275,19 @@ def cluster_evidence(
     return found
 
 
+def _read(path: str | Path, form: Mapping[str, str], *, absent: str, kind: str, remedy: str) -> Table:
+    """A text table, or a `BorderError` that ends in the remedy `absent` (no such file) or `remedy` (unreadable)."""
+    try:
+        return Table.read(Path(path).read_text(encoding="utf-8").splitlines(), guess=False, **form)
+    except FileNotFoundError as error:
+        raise BorderError(f"{path} does not exist; {absent}.") from error
+    except (ValueError, TypeError, IndexError, IORegistryError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BorderError(f"{path} cannot be read as {kind} ({reason}); {remedy}.") from error
+
+
 def _table(rows: np.ndarray) -> Table:
-    """Table of the columns that are kept of the X-ray list."""
+    """The columns of the X-ray list that are kept, as a table."""
     clusters = Table()
     for name, (column, kind, unit, description) in COLUMNS.items():
         clusters[name] = rows[:, column].astype(kind)
@@ -260,4 +298,5 @@ def _table(rows: np.ndarray) -> Table:
 
 def _at(kappa: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Values of the pixels that hold the places."""
-    return kappa[np.floor(y + 0.5).astype(int), np.floor(x + 0.5).astype(int)]
+    row, column = pixels_at(x, y)
+    return kappa[row.astype(int), column.astype(int)]

@@ -1,4 +1,4 @@
-"""Shear that comes as images on the grid already."""
+"""Shear that is on the grid already: FITS images of shear and weight."""
 
 import warnings
 from collections.abc import Callable
@@ -13,28 +13,24 @@ from analysis.core.paths import ROOT
 from analysis.params import FieldParams
 from analysis.sky import Grid, Observation, read_image
 
-APART = 0.1  # of a pixel that corners of an image and of the grid may be
+LARGEST_OFFSET = 0.1  # of corners of an image and of the grid, pixels
 
 
 def load_gridded(field: FieldParams, fetch: Callable[[str], Path], grid: Grid) -> tuple[Observation, np.ndarray | None]:
-    """A field whose shear comes on the grid already, and its true convergence where it is a mock.
+    """The observation of a field whose shear is on the grid already, and the true convergence if it is a mock.
 
-    Shear is in the frame of the pixels, components first or last, or an image a component. Images with a celestial WCS
-    must lie where the grid lies; those without are laid around the field's centre.
+    Shear is in the frame of the pixels: one image with the components on its first or last axis, or one image for each
+    component. Images with a celestial WCS must lie where the grid lies; others are centred on the field.
 
     Parameters
     ----------
-    field : FieldParams
-        Its `gridded` names the images.
-    fetch : function of a name
-        Path of a verified file (`download.fetch`), for names that are no paths.
-    grid : Grid
-        Must have as many pixels as the images.
+    fetch : function of a name, path of a verified file (`download.fetch`), for names that are not paths
+    grid : must have as many pixels as the images
 
     Returns
     -------
     Observation, (ny, nx) or None
-        `count` is 1 where observed. The truth is a convergence, dimensionless.
+        `count` is 1 where observed; the truth is a convergence, dimensionless.
 
     Raises
     ------
@@ -69,7 +65,7 @@ def load_gridded(field: FieldParams, fetch: Callable[[str], Path], grid: Grid) -
 
 
 def _checked(values: np.ndarray, name: str, grid: Grid, components: bool) -> np.ndarray:
-    """(2, ny, nx) of shear, (1 or 2, ny, nx) of anything else: an image of the grid's size, all finite."""
+    """(2, ny, nx) of shear, (1 or 2, ny, nx) of others, if an image has the size of the grid and is finite."""
     last, first = (*grid.shape, 2), (2, *grid.shape)
     if values.shape not in (last, first) and (components or values.shape != grid.shape):
         sides = [side for side in values.shape if side != grid.pixels and values.shape.count(side) == 2]
@@ -86,7 +82,7 @@ def _checked(values: np.ndarray, name: str, grid: Grid, components: bool) -> np.
 
 
 def _check_place(name: str, header: fits.Header, grid: Grid) -> None:
-    """Raise where the WCS of an image, if it has one, is not that of the grid."""
+    """Raise if an image has a WCS that is not that of the grid."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FITSFixedWarning)
@@ -100,7 +96,7 @@ def _check_place(name: str, header: fits.Header, grid: Grid) -> None:
     x, y = (corner.ravel() for corner in np.meshgrid(edge, edge))
     there = np.array(grid.pixel_positions(*wcs.wcs_pix2world(x, y, 0)))
     apart = np.abs(there - [x, y]).max()
-    if not apart < APART:
+    if not apart < LARGEST_OFFSET:
         ra_deg, dec_deg = wcs.wcs_pix2world((grid.pixels - 1) / 2, (grid.pixels - 1) / 2, 0)
         scale = abs(wcs.proj_plane_pixel_scales()[1].to_value("arcmin"))
         raise BorderError(

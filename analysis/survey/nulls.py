@@ -1,15 +1,13 @@
-"""Null tests of a field's shear: what lensing cannot make should not be there, and what it makes should.
+"""Null tests of a field's shear: signals that lensing cannot make should be absent, those that it makes present.
 
-What chance alone does is seen in realisations of the noise that the weights tell, which is what the shapes of a pixel's
-galaxies make where each is turned at random. (To turn the mean shear of a pixel would not do: the variance of lensing,
-7 % of the noise in COSMOS, would stay in what is to be noise alone.) The tests are of power and highest peak of E- and
-B-modes (B is what E becomes where every shear is turned by 45 degrees), of their correlation, of the mean shear, and of
-tangential and cross shear around lists of places, compared with as many random places.
+Tests are of the power and the highest peak of E- and B-modes, of the correlation of both modes, of the mean shear, and
+of tangential and cross shear around lists of places (compared with as many random places).
 
-Through holes and borders of a field E-modes leak into B-modes: for COSMOS on the default grid B has four fifths of the
-power of E in the longest waves and a twentieth in the short ones (`leakage`), without any systematics. What lensing
-should not make is therefore compared with noise and lensing together, Gaussian with the spectrum of theory, seen
-through the weights of the field; what it should make, with noise alone.
+Chance is measured with realisations of the noise given by the weights, the same as if each galaxy were turned at
+random. (Turning the mean shear of pixels would be wrong: it keeps the variance of lensing, 7 % of the noise in COSMOS.)
+Holes and borders of a field let E-modes leak into B-modes (`leakage`), without any systematic error. Signals that
+lensing should not make are therefore compared with noise and lensing together, a Gaussian field with the spectrum of
+theory seen through the weights of the field; those that it should make, with noise alone.
 """
 
 import logging
@@ -21,7 +19,7 @@ from astropy.table import Table
 
 from analysis.core.files import BorderError
 from analysis.core.progress import followed
-from analysis.flatsky.kernel import kaiser_squires_kernel
+from analysis.flatsky.kernel import e_and_b_modes, kaiser_squires_kernel
 from analysis.flatsky.power import ARCMIN, binned_modes, grid_power, wavenumbers
 from analysis.flatsky.statistics import holm
 from analysis.params import NullsParams
@@ -31,7 +29,7 @@ from analysis.survey.stacking import Rings, ring_sums, stacked_shear
 
 log = logging.getLogger(__name__)
 
-SIGNAL, NULL = "signal", "null"  # what should be there, and what should not
+SIGNAL, NULL = "signal", "null"  # lensing makes it, or does not
 TESTS = {
     "e_power": (SIGNAL, "chi squared of the E-mode power in bands about that of noise"),
     "b_power": (NULL, "the same of the B-mode, about that of noise and lensing"),
@@ -52,22 +50,22 @@ DEFINITION = {
     "null_min_p_holm": "smallest p-value of the tests that should find nothing, after Holm",
 }
 BATCH = 8  # maps at a time
-AROUND = 2  # sides of the torus on which lensing is drawn, in sides of the field
+AROUND = 2  # lensing is drawn on a periodic map with this many times the side of the field
 LEAKAGE_DRAWS = 5 * BATCH
 
 
 @dataclass(frozen=True, eq=False)
 class NullTests:
-    """What a field's shear was found to be.
+    """Results of the null tests of a field.
 
     Attributes
     ----------
     table : one row a test: `test`, `kind` (signal or null), `value`, `expected` (mean by chance), `p_value`,
-        `places` (number of those stacked, 0 where none are), `meaning`
-    spectrum : `ell`; `e` [sr] less the power of noise, with the scatter of noise, `e_err`; `b` less the power of noise
-        and of lensing, with their scatter, `b_err`; and `leakage`, B over E of lensing alone
+        `places` (how many were stacked, 0 in tests without places), `meaning`
+    spectrum : `ell`; `e` [sr], E-mode power minus that of noise, and `e_err`, the scatter of noise; `b`, B-mode power
+        minus that of noise and lensing, and `b_err`, their scatter; `leakage`, B over E power of lensing alone
     snr : (2, ny, nx), smoothed E- and B-mode over their noise; NaN where unobserved
-    profiles : by list of places `radius_arcmin`, `tangential`, `cross`, and their scatter around random places
+    profiles : for each list of places `radius_arcmin`, `tangential`, `cross`, and their scatter around random places
     """
 
     table: Table
@@ -89,7 +87,7 @@ def null_tests(
     Parameters
     ----------
     theory : ell, and C_ell of convergence [sr], of lensing in the field
-    places : lists by name, with `ra_deg`, `dec_deg`; one without any place in an observed pixel is left out
+    places : lists by name, with `ra_deg`, `dec_deg`; a list with no place in an observed pixel is left out
 
     Raises
     ------
@@ -107,13 +105,13 @@ def null_tests(
     rows = [_row(name, *about, (noise if about[0] == SIGNAL else lensing)[name]) for name, about in TESTS.items()]
     rings, profiles = ring_sums(gamma, weight, params.rings_arcmin, pixel_arcmin), {}
     for title, listed in places.items():
-        if not len(listed):
-            continue
-        on_sky = [np.asarray(listed[name], float) for name in ("ra_deg", "dec_deg")]
-        row, column, inside = observation.grid.pixel_indices(*on_sky)
+        row, column, inside = observation.grid.pixel_indices(
+            *(np.asarray(listed[name], float) for name in ("ra_deg", "dec_deg"))
+        )
         kept = inside & mask[row, column]
         if not kept.any():
-            log.warning("%s: none of the %d lies in an observed pixel; they are left out", title, len(listed))
+            if len(listed):
+                log.warning("%s: none of the %d lies in an observed pixel; they are left out", title, len(listed))
             continue
         found = place_profiles(rings, column[kept], row[kept], mask, params.random_sets, rng=rng)
         seen = np.isfinite(found).all(axis=(0, 1))
@@ -136,18 +134,19 @@ def mode_statistics(
     power: np.ndarray | None = None,
     rng: np.random.Generator,
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """Statistics of E- and B-modes of a field (in row 0) and of realisations of its noise (in all others).
+    """Statistics of E- and B-modes of a field (row 0) and of realisations of its noise (all other rows).
 
-    Modes are of the shear times its weight, over the mean weight of what is observed.
+    The modes are those of the shear times its weight, divided by the mean weight of observed pixels.
 
     Parameters
     ----------
-    power : (my, mx), of convergence whose shear is added to each realisation, on a torus larger than the field, or None
+    power : (my, mx), of convergence whose shear is added to each realisation, on a larger periodic map; None for noise
+        alone
 
     Returns
     -------
-    statistics : `e_power`, `b_power`, sr, and `eb_correlation`, (1 + realisations, bands), of bands that hold modes;
-        `e_peak`, `b_peak`, `mean_shear`, (1 + realisations,)
+    statistics : `e_power`, `b_power` [sr] and `eb_correlation`, (1 + realisations, bands), without bands that hold no
+        modes; `e_peak`, `b_peak`, `mean_shear`, (1 + realisations,)
     snr : (2, ny, nx), smoothed E- and B-mode of the field over their noise; NaN where unobserved
     edges : (bands + 1,), multipoles of the bands, from the longest wave to the shortest along a side
     """
@@ -176,7 +175,7 @@ def mode_statistics(
         )
         found["e_power"].append(area * e_power)
         found["b_power"].append(area * b_power)
-        found["eb_correlation"].append(cross / np.sqrt(e_power * b_power))  # however much power E has
+        found["eb_correlation"].append(cross / np.sqrt(e_power * b_power))
         found["e_peak"].append(peaks[:, 0].max(axis=(-2, -1)))
         found["b_peak"].append(abs(peaks[:, 1]).max(axis=(-2, -1)))
         pull = np.sum(weight * shears, axis=(-2, -1))
@@ -187,9 +186,9 @@ def mode_statistics(
 
 
 def lensing_shear(power: np.ndarray, shape: tuple[int, int], n: int, *, rng: np.random.Generator) -> np.ndarray:
-    """Shear of Gaussian convergence in a field amid a larger torus, (n, 2, ny, nx)."""
+    """(n, 2, ny, nx), shear of Gaussian convergence in a field cut from a larger periodic map."""
     p1, p2 = kaiser_squires_kernel(*power.shape)
-    # both are even under k -> -k: one transform has the first component as its real, the second as its imaginary part
+    # p1 and p2 are even under k -> -k, so that one transform gives gamma1 as real and gamma2 as imaginary part
     modes = (p1 + 1j * p2) * np.sqrt(power) * np.fft.fft2(rng.standard_normal((n, *power.shape)))
     shear = np.fft.ifft2(modes)[:, : shape[0], : shape[1]]
     return np.stack([shear.real, shear.imag], axis=1)
@@ -198,7 +197,7 @@ def lensing_shear(power: np.ndarray, shape: tuple[int, int], n: int, *, rng: np.
 def leakage(
     weight: np.ndarray, power: np.ndarray, edges: np.ndarray, pixel_arcmin: float, *, rng: np.random.Generator
 ) -> np.ndarray:
-    """B-mode over E-mode power that weights make of lensing alone, by band that holds modes; 0 where there is none."""
+    """(bands,), B-mode over E-mode power of lensing alone seen through the weights, for bands that hold modes."""
     bands = np.zeros((2, len(edges) - 1))
     for _ in range(0, LEAKAGE_DRAWS, BATCH):
         shears = weight * lensing_shear(power, weight.shape[1:], BATCH, rng=rng)
@@ -207,21 +206,10 @@ def leakage(
     return np.divide(b, e, out=np.zeros_like(b), where=e > 0)
 
 
-def e_and_b_modes(gamma: np.ndarray) -> np.ndarray:
-    """E- and B-mode of shear in Fourier space (orthonormal), (..., 2, ny, nx), complex.
-
-    E = p1 gamma1 + p2 gamma2, as `lensing.convergence_from_shear`, and B = p1 gamma2 - p2 gamma1.
-    """
-    p1, p2 = kaiser_squires_kernel(*gamma.shape[-2:])
-    modes = np.fft.fft2(gamma, norm="ortho")
-    first, second = modes[..., 0, :, :], modes[..., 1, :, :]
-    return np.stack([p1 * first + p2 * second, p1 * second - p2 * first], axis=-3)
-
-
 def mode_noise(weight: np.ndarray, relative: np.ndarray, smoothing: np.ndarray) -> np.ndarray:
-    """Standard deviation of the noise of both smoothed modes of `relative` times shear, (2, ny, nx).
+    """(2, ny, nx), standard deviation of the noise of both smoothed modes of `relative` times shear.
 
-    The variance of a sum over pixels: that of each times the square of the kernel there.
+    Each mode is a sum over pixels, whose variance is the sum of their variances times the squared kernel.
     """
     kernels = [np.fft.fft2(np.fft.ifft2(p * smoothing).real ** 2) for p in kaiser_squires_kernel(*weight.shape[-2:])]
     variance = np.fft.fft2(relative**2 / np.where(weight > 0, weight, np.inf))
@@ -235,16 +223,16 @@ def mode_noise(weight: np.ndarray, relative: np.ndarray, smoothing: np.ndarray) 
 def place_profiles(
     rings: Rings, x: np.ndarray, y: np.ndarray, mask: np.ndarray, random_sets: int, *, rng: np.random.Generator
 ) -> np.ndarray:
-    """Shear around places (in row 0) and around as many random ones, (1 + random_sets, 2, bins), a set a row."""
+    """(1 + random_sets, 2, bins), shear around places (row 0) and around sets of as many random places."""
     random_x, random_y = random_places(mask, rng, (random_sets, len(x)))
     return stacked_shear(rings, np.vstack([x, random_x]), np.vstack([y, random_y]))
 
 
 def ranked(values: np.ndarray) -> tuple[float, float, float]:
-    """Value of the first row, mean of all others, and how often chance has one as high.
+    """Value of row 0, mean value of the other rows, and the share of all rows whose value is as high (p-value).
 
-    Of rows of more than one number chi squared is taken, about mean and covariance. For the p-value these are of all
-    rows, so that by chance every rank is as likely as any other; for the value, of the others.
+    The value of a row of several numbers is its chi squared, with mean and covariance of the other rows; for the
+    p-value with those of all rows, so that under pure chance every rank is equally likely.
 
     Parameters
     ----------
@@ -259,28 +247,28 @@ def ranked(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def chi_squared(values: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Chi squared of rows (n, k) about the mean of others (m, k), with their covariance; (n,)."""
+    """(n,), chi squared of rows (n, k), with mean and covariance of `others` (m, k)."""
     away, spread = values - others.mean(axis=0), others - others.mean(axis=0)
     inverse = np.linalg.pinv(spread.T @ spread / (len(others) - 1), hermitian=True)
     return np.einsum("ni,ij,nj->n", away, inverse, away)
 
 
 def summary(tests: NullTests) -> dict:
-    """Numbers of a field's null tests, each of `DEFINITION`, with their definitions."""
+    """Metrics of a field's null tests, with their definitions."""
     p_values = {row["test"]: float(row["p_value"]) for row in tests.table}
-    of_none = {row["test"]: float(row["p_value"]) for row in tests.table if row["kind"] == NULL}
+    of_nulls = {row["test"]: float(row["p_value"]) for row in tests.table if row["kind"] == NULL}
     return {
         "p_value": p_values,
         "value": {row["test"]: float(row["value"]) for row in tests.table},
         "expected": {row["test"]: float(row["expected"]) for row in tests.table},
         "leakage": [float(value) for value in tests.spectrum["leakage"]],
-        "null_min_p_holm": min(holm(of_none).values()),
+        "null_min_p_holm": min(holm(of_nulls).values()),
         "definition": DEFINITION,
     }
 
 
 def _row(name: str, kind: str, meaning: str, values: np.ndarray, places: int = 0) -> dict[str, str | float | int]:
-    """One line of the table of tests."""
+    """A row of the table of tests."""
     value, expected, p_value = ranked(values)
     numbers = {"value": value, "expected": expected, "p_value": p_value, "places": places}
     return {"test": name, "kind": kind, **numbers, "meaning": meaning}
@@ -289,7 +277,7 @@ def _row(name: str, kind: str, meaning: str, values: np.ndarray, places: int = 0
 def _spectrum(
     noise: Mapping[str, np.ndarray], lensing: Mapping[str, np.ndarray], edges: np.ndarray, shape: tuple, pixel: float
 ) -> Table:
-    """Power of both modes in bands that hold any, less what is expected of them, with the scatter of that."""
+    """Power of both modes in bands that hold modes, minus its mean by chance, with the scatter by chance."""
     ell = binned_modes(wavenumbers(shape, pixel), pixel, edges)
     table = Table({"ell": ell[np.isfinite(ell)]})
     for name, chance in (("e", noise), ("b", lensing)):
@@ -299,7 +287,7 @@ def _spectrum(
 
 
 def _profile(found: np.ndarray, radius_arcmin: np.ndarray) -> Table:
-    """Shear around places less that around random ones, and the scatter of the latter."""
+    """Shear around places minus that around random places, and the scatter of the latter."""
     table = Table({"radius_arcmin": radius_arcmin})
     for part, name in enumerate(STACKS):
         table[name] = found[0, part] - found[1:, part].mean(axis=0)

@@ -1,23 +1,18 @@
-"""Tangential and cross shear around places: what mass at a place does to shapes around it, and what nothing does.
+"""Tangential and cross shear around places on a grid.
 
-Tangential shear is positive around mass. Cross shear, at 45 degrees to it, has no cause in lensing. Places count by the
-pixel that holds them, as galaxies do; positions x (along columns) and y (along rows) are 0-based.
+Tangential shear is positive around mass. Cross shear, at 45 degrees to it, is not made by lensing. Positions x (along
+columns) and y (along rows) are 0-based; a place stands for the pixel that holds it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
-from astropy import units as u
-from astropy.io.registry import IORegistryError
-from astropy.table import Table
 from scipy.signal import fftconvolve
 
 from analysis.core.files import BorderError
-
-NAMES = {"ra_deg": ("ra_deg", "ra"), "dec_deg": ("dec_deg", "dec")}  # of columns of a list, in any case of letters
+from analysis.sky import pixels_at
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,10 +32,10 @@ class Rings:
 
 
 def ring_sums(gamma: np.ndarray, weight: np.ndarray, edges_arcmin: Sequence[float], pixel_arcmin: float) -> Rings:
-    """Shear in rings around every pixel of a grid; the pixel in the middle, which has no direction, is in none.
+    """Sums of shear over rings around every pixel of a grid; the pixel itself has no direction and belongs to no ring.
 
-    gamma_t + i gamma_x = -(gamma_1 + i gamma_2) exp(-2 i phi), phi the polar angle about the middle. Each pixel counts
-    by the mean weight of its components.
+    gamma_t + i gamma_x = -(gamma_1 + i gamma_2) exp(-2 i phi), phi the polar angle about the middle pixel. The weight
+    of a pixel is the mean of those of its components.
 
     Parameters
     ----------
@@ -64,7 +59,7 @@ def ring_sums(gamma: np.ndarray, weight: np.ndarray, edges_arcmin: Sequence[floa
                 f"nulls.rings_arcmin: no pixel of {pixel_arcmin:g} arcmin lies {inner:g} to {outer:g} arcmin from"
                 " another; give wider rings"
             )
-        # a ring looks the same from the other side, so that to convolve is to correlate
+        # a ring is symmetric under reflection, so that convolution with it equals correlation
         sums.append(fftconvolve(total * (gamma[0] + 1j * gamma[1]), ring * turn, mode="same"))
         found = fftconvolve(total, ring.astype(float), mode="same")
         weights.append(np.where(found > 1e-9 * total.max(), found, 0.0))
@@ -81,50 +76,10 @@ def stacked_shear(rings: Rings, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    (..., 2, bins), dimensionless; NaN in a ring in which no place has a pixel of any weight
+    (..., 2, bins), dimensionless; NaN in a ring without any observed pixel
     """
-    row, column = (np.floor(np.asarray(at) + 0.5).astype(int) for at in (y, x))
+    row, column = (at.astype(int) for at in pixels_at(x, y))
     weight = rings.weight[:, row, column].sum(axis=-1)
     shear = rings.shear[:, row, column].sum(axis=-1)
     mean = np.stack([shear.real, shear.imag]) / np.where(weight > 0, weight, np.nan)
     return np.moveaxis(mean, (0, 1), (-2, -1))
-
-
-def read_places(path: str | Path) -> Table:
-    """A list of places on the sky, as ECSV or CSV: columns `ra` and `dec` (or `ra_deg`, `dec_deg`), degrees.
-
-    Where ECSV gives a column another unit of angle, it is turned to degrees.
-
-    Returns
-    -------
-    Table
-        `ra_deg`, `dec_deg` (deg)
-
-    Raises
-    ------
-    BorderError
-        If the file is missing or no such table, lacks a column, or a place is none.
-    """
-    form = {"format": "ascii.ecsv"} if Path(path).suffix == ".ecsv" else {"format": "ascii.csv", "comment": "#"}
-    try:
-        table = Table.read(Path(path).read_text(encoding="utf-8").splitlines(), guess=False, **form)
-        columns = {name.lower(): table[name] for name in table.colnames}
-        found = Table()
-        for name, known in NAMES.items():
-            column = columns[next(spelt for spelt in known if spelt in columns)]
-            values = np.ma.filled(np.ma.asarray(column, float), np.nan)
-            found[name] = u.Quantity(values, column.unit or u.deg).to_value(u.deg)
-    except FileNotFoundError as error:
-        raise BorderError(f"{path} does not exist; give nulls.positions a list that does, or take it out.") from error
-    except StopIteration as error:
-        raise BorderError(
-            f"{path} has no column {' or '.join(known)} (columns: {', '.join(table.colnames)}); name them ra and dec."
-        ) from error
-    except (ValueError, TypeError, IndexError, IORegistryError, u.UnitConversionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BorderError(f"{path} cannot be read as a table of numbers ({reason}); give ECSV or CSV.") from error
-    bad = ~(np.isfinite(found["ra_deg"]) & (np.abs(found["dec_deg"]) <= 90))
-    if len(found) == 0 or bad.any():
-        what = f"no place in row {np.flatnonzero(bad)[0]}" if bad.any() else "no rows"
-        raise BorderError(f"{path} has {what} (of {len(found)}); give finite RA and Dec in degrees.")
-    return found

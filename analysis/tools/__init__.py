@@ -1,4 +1,6 @@
-"""What keeps the repository, and no stage imports: release, recheck, verify, guide, benchmarks, faults.
+"""Upkeep of the repository, which no stage imports: releases, their checks, measurements, the generated guide.
 
-Read `release` (what Git keeps of a run) and `verify` (a run against it) first.
+Read `release` (results that Git keeps, with `recheck`) and `verify` (a run against a release) first. `bench` and
+`ablation` measure, `descent_fit` and `published` prepare numbers of the simulations, `guide` and `architecture` write
+pages of paper/guide.
 """

@@ -1,10 +1,10 @@
-"""What each choice of network and training is worth: experiments of one budget, and the table of what they reached.
+"""The effect of each choice of network and training: experiments of equal training time, and a table of their results.
 
-Every row is a `dvc exp` of the profile's simulations with one choice changed, trained for as many steps as one core
-makes in a given time, and judged on validation maps: denoising error a noise level, and samples of the prior alone. The
-steps are measured first, so that an experiment is settled by its parameters. Rows that are there for the commit in the
-tree are not run again. The tree must be that of the profile, its simulations made and committed, or every row would
-make them anew; a branch will do. One row is the first with another seed: what differs by less may be chance.
+Every row is a `dvc exp` on the profile's simulations with one choice changed. It trains for as many steps as one core
+makes in a given time, and is judged on validation maps: denoising error at each noise level, and samples of the prior
+alone. The time of a step is measured first, so that the parameters alone determine an experiment. Rows that exist for
+the current commit are not run again. The simulations of the profile must be made and committed (on a branch), or every
+row would make them again. One row repeats the first with another seed: smaller differences may be chance.
 """
 
 import hashlib
@@ -25,8 +25,8 @@ from tqdm import tqdm
 
 from analysis.core.files import BorderError
 from analysis.core.paths import DATA, ROOT
-from analysis.core.processes import pool_of_processes
 from analysis.core.tables import save_table
+from analysis.core.workers import pool_of_processes
 from analysis.flatsky.maps import load_maps
 from analysis.flatsky.power import load_power, periodogram
 from analysis.params import Params, load_params
@@ -75,30 +75,28 @@ TABLE = DATA / "released" / "ablation.ecsv"
 
 
 def main(profile: str, minutes: float, jobs: int) -> None:
-    """Run every row that is missing, `jobs` at once, and write the table.
+    """Run every missing row, `jobs` at once, and write the table.
 
     Parameters
     ----------
-    profile : whose simulations and settings the rows start from
-    minutes : of training steps a row, on one core
+    profile : name of the profile that the rows start from
+    minutes : of training for each row, on one core
 
     Raises
     ------
     BorderError
-        If an experiment failed, the tree lacks the profile's simulations, holds uncommitted changes, or is no clone.
+        If an experiment failed, the tree lacks the profile's simulations, holds uncommitted changes, or has no .git.
     """
     if not (ROOT / ".git").exists():
-        raise BorderError("experiments of DVC are kept by Git, and this tree has no .git; clone the project instead")
+        raise BorderError("DVC keeps experiments in Git, and this tree has no .git; clone the project instead")
     stale = yaml.safe_load(_heard(*DVC, "status", "--json", "simulations"))
     if load_params().profile != profile or stale:
         raise BorderError(
-            f"the tree holds no simulations of the profile {profile}, and every row would make them anew; on a branch,"
+            f"the tree holds no simulations of the profile {profile}, and every row would make them again; on a branch,"
             f" run `dvc exp run -S profile={profile} simulations` and commit it, then try again"
         )
     if _heard("git", "status", "--porcelain"):
-        raise BorderError(
-            "the tree holds changes that no commit has, which experiments would not see; commit them first"
-        )
+        raise BorderError("the tree holds uncommitted changes, which experiments would not see; commit them first")
     names = {row: experiment_name(profile, minutes, row) for row in ROWS}
     known = _heard(*DVC, "exp", "list", "--name-only").split() + _waiting()
     missing = [row for row, name in names.items() if name not in known]
@@ -123,13 +121,13 @@ def main(profile: str, minutes: float, jobs: int) -> None:
 
 
 def experiment_name(profile: str, minutes: float, row: str) -> str:
-    """Name of a row's experiment, another one for other settings: letters, digits and hyphens."""
+    """Name of a row's experiment, in letters, digits and hyphens; other settings give another name."""
     settings = hashlib.sha256(repr((minutes, JUDGED, ROWS[row])).encode()).hexdigest()[:8]
     return f"ablation-{profile}-" + "".join(letter if letter.isalnum() else "-" for letter in row) + f"-{settings}"
 
 
 def row_params(profile: str, row: str) -> Params:
-    """Parameters of a profile with the choice of a row changed."""
+    """Parameters of a profile with the changes of a row."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "params.yaml"
         path.write_text(yaml.safe_dump(composed(profile, ROWS[row])), encoding="utf-8")
@@ -137,13 +135,13 @@ def row_params(profile: str, row: str) -> Params:
 
 
 def step_times(params: Sequence[Params], jobs: int) -> Iterator[float]:
-    """Core time of one training step of each; `jobs` at once, since what shares a memory slows each other down."""
+    """Core time of one training step of each; `jobs` at once, as in the experiments, which slow each other down."""
     with pool_of_processes(jobs, max_tasks_per_child=1) as pool:
         yield from pool.map(step_seconds, params)
 
 
 def step_seconds(params: Params) -> float:
-    """Core time of one training step, the median of some after compilation, in a process that has done nothing else."""
+    """Core time of one training step: the median of some, after compilation, in a process of its own."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -159,18 +157,18 @@ def step_seconds(params: Params) -> float:
     model, batches = untrained(maps, powers, params.grid, params.train, seed=params.train.seed)
     seconds = []
     for index in range(FIRST_STEPS + TIMED_STEPS):
-        start = time.process_time()  # of the one core that it trains on, whoever else wants it
+        start = time.process_time()  # core time, since other work may share the core
         model.train_on_batch(*batches[index])
         seconds.append(time.process_time() - start)
     return float(np.median(seconds[FIRST_STEPS:]))
 
 
 def ablation_table(reached: Mapping[str, Mapping]) -> Table:
-    """One row an experiment, the smallest mean error over noise levels first.
+    """Results of the experiments, one row each, the smallest mean error over noise levels first.
 
     Parameters
     ----------
-    reached : by row, `train` and `prior` with the metrics of these stages, and `steps`
+    reached : by row, metrics of the stages `train` and `prior`, and number of `steps`
     """
     rows = []
     for row, metrics in reached.items():
@@ -188,7 +186,7 @@ def ablation_table(reached: Mapping[str, Mapping]) -> Table:
 
 
 def _reached(name: str) -> dict:
-    """What an experiment measured; nothing if it failed."""
+    """Metrics of an experiment; empty if it failed."""
     try:
         train, prior, params = (
             yaml.safe_load(dvc.api.read(path, repo=str(ROOT), rev=name))
@@ -206,7 +204,7 @@ def _waiting() -> list[str]:
 
 
 def _run(*command: str) -> None:
-    """Run a command, what it trains on one core.
+    """Run a command; trainings in it use one core.
 
     Raises
     ------
@@ -214,9 +212,9 @@ def _run(*command: str) -> None:
         If it fails.
     """
     if subprocess.run(command, cwd=ROOT, env={**os.environ, **ONE_THREAD}, check=False).returncode:
-        raise BorderError(f"`{' '.join(command[:6])}` failed; what it said is above")
+        raise BorderError(f"`{' '.join(command[:6])}` failed; see its output above")
 
 
 def _heard(*command: str) -> str:
-    """What a command prints."""
+    """Output of a command."""
     return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout

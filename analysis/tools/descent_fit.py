@@ -1,6 +1,6 @@
-"""`make descent`: the numbers of the descent that bring N-body boxes to halofit's power and halos to NFW profiles.
+"""`make descent`: fit of the descent that gives N-body boxes the power of halofit and halos with NFW profiles.
 
-Done once for each resolution of the N-body simulation; what it prints goes into `simulations.nbody.descent`.
+Done once for each resolution of the N-body simulation; copy the printed numbers to `simulations.nbody.descent`.
 """
 
 import dataclasses
@@ -16,15 +16,14 @@ from scipy.optimize import minimize
 from analysis.params import DescentParams, NbodyParams, Params, TheoryParams, load_params, stage_rng
 from analysis.simulations.expansion import growth_factors
 from analysis.simulations.lightcone import project
-from analysis.simulations.nbody.descent import descended, descent_kernel
-from analysis.simulations.nbody.evolve import evolve, representative_modes
-from analysis.simulations.nbody.mesh import Array, deposit, mesh_ops
+from analysis.simulations.mesh import Array, deposit, mesh_ops
+from analysis.simulations.nbody import descended, descent_kernel, evolve, representative_modes
 from analysis.simulations.theory import camb_results, matter_tables
 
 REDSHIFTS = np.array([0.0, 0.25, 0.7])
 K_EDGES = np.array([0.3, 0.6, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0])  # h/Mpc
-FITTED = slice(1, 8)  # bands that a descent changes and that boxes of 128 Mpc/h still resolve
-BOXES, HALOS = 2, 12  # boxes, and their largest halos
+FITTED = slice(1, 8)  # bands that a descent changes and that boxes of 128 Mpc/h resolve
+BOXES, HALOS = 2, 12  # number of boxes, and of the largest halos in each
 RADII = (0.1, 0.2, 0.4)  # Mpc/h
 RHO_CRITICAL = 2.775e11  # solar masses / h in a cubic Mpc/h
 EVALUATIONS = 32
@@ -32,7 +31,7 @@ EVALUATIONS = 32
 
 @dataclass(frozen=True)
 class Halo:
-    """A halo of a snapshot: its `centre` (3,), the particles `near` it, and how many an NFW halo has within `RADII`."""
+    """A halo: its `centre` (3,), particles `near` it, and the `expected` number within `RADII` for an NFW halo."""
 
     centre: Array
     near: NDArray[np.integer]
@@ -49,7 +48,7 @@ class Snapshot:
 
 
 def main() -> None:
-    """Fit the descent of the N-body settings in params.yaml, and print it with what it leads to."""
+    """Fit the descent for the N-body settings in params.yaml, and print it with the resulting power and halos."""
     params = load_params()
     settings, halofit = params.simulations.nbody, halofit_bands(params.theory)
     boxes = [snapshot for number in range(BOXES) for snapshot in snapshots(params, number)]
@@ -63,7 +62,7 @@ def main() -> None:
 
 
 def halofit_bands(theory: TheoryParams) -> dict[float, Array]:
-    """Halofit matter power averaged over each band as its modes are in two dimensions, by redshift, (Mpc/h)^3."""
+    """Halofit matter power averaged over the two-dimensional modes of each band, by redshift, (Mpc/h)^3."""
     matter = camb_results(theory, REDSHIFTS).get_matter_power_interpolator(nonlinear=True)
     bands = [np.linspace(low, high, 40) for low, high in pairwise(K_EDGES)]
     return {z: np.array([np.average(matter.P(z, k), weights=k) for k in bands]) for z in REDSHIFTS}
@@ -88,7 +87,7 @@ def snapshots(params: Params, number: int) -> Iterator[Snapshot]:
 
 
 def fitted(boxes: Sequence[Snapshot], settings: NbodyParams, halofit: Mapping[float, Array]) -> DescentParams:
-    """The descent nearest to halofit's power and to NFW halos, in the mean square of the logarithm."""
+    """The descent whose power and halos are closest to halofit and NFW, in the mean square of the logarithm."""
     cell = settings.box_mpc_h / settings.mesh
     start = np.array([np.log(0.35), np.log(0.9 / cell), -0.4])
 
@@ -128,10 +127,10 @@ def departures(
 
 
 def largest_halos(position: Array, box: float, redshift: float, omega_m: float) -> Iterator[Halo]:
-    """The densest places of a box, and the mass that NFW halos of their size have within `RADII` on the sky.
+    """The densest places of a box, with the mass of NFW halos of the same size within `RADII` on the sky.
 
-    Sizes are those of spheres of 200 times the mean density, which the mesh of the forces resolves; concentrations are
-    the mean ones of such halos.
+    The size is that of a sphere of 200 times the mean density, which the mesh of the forces resolves; the concentration
+    is the mean of such halos.
 
     Source: Navarro, Frenk & White 1997; Duffy et al. 2008 (MNRAS 390 L64), table 1; Bartelmann 1996, eq. 7.
     """
@@ -158,7 +157,7 @@ def largest_halos(position: Array, box: float, redshift: float, omega_m: float) 
 
 
 def nfw_projected(radius: Array, concentration: float) -> Array:
-    """Mass of an NFW halo within projected radii in units of its own, over its mass, (n,)."""
+    """Mass of an NFW halo within projected radii, in units of its radius, over its mass, (n,)."""
     x = np.asarray(radius) * concentration
     root = np.sqrt(np.abs(1 - x**2))
     angle = np.where(x < 1, np.arccosh(1 / np.minimum(x, 1)), np.arccos(1 / np.maximum(x, 1)))
@@ -167,7 +166,7 @@ def nfw_projected(radius: Array, concentration: float) -> Array:
 
 
 def core_ratios(position: Array, halo: Halo, box: float) -> Array:
-    """Logarithm of the mass of a halo within `RADII`, seen along each axis, over an NFW halo's, (n,)."""
+    """Logarithm of the mass of a halo within `RADII`, averaged over three views, over that of an NFW halo, (n,)."""
     near = position[halo.near]
     offset = _offset(near - _centre(near, halo.centre, box, (0.6, 0.4, 0.25)), box)
     counts = np.zeros(len(RADII))
@@ -183,7 +182,7 @@ def _offset(difference: Array, box: float) -> Array:
 
 
 def _centre(near: Array, start: Array, box: float, radii: Sequence[float]) -> Array:
-    """The place where the particles within each radius, from the widest to the narrowest, have their mean."""
+    """Centre of a halo: the mean of the particles within each radius, from the widest to the narrowest."""
     centre = np.asarray(start, float)
     for radius in radii:
         for _ in range(8):
@@ -194,10 +193,10 @@ def _centre(near: Array, start: Array, box: float, radii: Sequence[float]) -> Ar
 
 
 def projected_power(position: Array, box: float, pixels: int, edges: Array) -> Array:
-    """Matter power of a box in bands of wavenumber, windows divided out, (bands,), (Mpc/h)^3.
+    """Matter power of a box in bands of wavenumber, without the window of the pixels, (bands,), (Mpc/h)^3.
 
-    The box is seen along its three axes; a projection has the power of the modes at right angles to it, and no mesh in
-    three dimensions is as fine as a plane.
+    Measured on projections along the three axes, which hold the modes at right angles to the axis: planes can be finer
+    than a mesh in three dimensions.
     """
     rows, columns = np.fft.fftfreq(pixels)[:, None], np.fft.rfftfreq(pixels)
     k = 2 * np.pi * pixels / box * np.hypot(rows, columns)

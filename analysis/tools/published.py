@@ -1,4 +1,4 @@
-"""`make published`: statistics of the one public map of MassiveNuS, which simulated maps are compared with."""
+"""`make published`: statistics of the public MassiveNuS map, with which simulated maps are compared."""
 
 import numpy as np
 from astropy.io import fits
@@ -9,11 +9,11 @@ from analysis.core.tables import save_table
 from analysis.simulations.evidence import PUBLISHED, PUBLISHED_PIXEL_ARCMIN, map_statistics
 
 PUBLISHED_MAP = "massivenus/Mnu_cosmos_kappa.fits"
-REBINS = (1, 2, 10)  # pixels of the profiles paper, quick and reference, and tiny, in those of the map
+REBINS = (1, 2, 10)  # size of the pixels of the profiles paper, quick and reference, and tiny, in pixels of the map
 
 
 def main() -> None:
-    """Measure the public map of MassiveNuS on its own pixels and on those of each profile."""
+    """Write statistics of the public map, on its own pixels and on those of each profile."""
     kappa = fits.getdata(fetch(PUBLISHED_MAP)).astype(float)
     save_table(vstack([published_statistics(kappa, rebin) for rebin in REBINS]), PUBLISHED)
 

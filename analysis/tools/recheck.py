@@ -1,59 +1,35 @@
-"""Whether released results are still what this code makes: a few of their mocks, kept with them, are sampled again.
+"""Does this code still make the released results? A few mocks, kept with a release, are sampled again and compared.
 
-A digest of code changes with every comment. Samples of the same mock, network and random numbers do not: where they
-agree with what was released, so does all that follows from them, and the release is marked as that of this code.
+Where samples of the same mock, network and random numbers agree, so does everything that follows from them.
 """
 
 import json
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 
-from analysis.core.files import BorderError, atomic, read_json
+from analysis.core.files import BorderError, atomic
 from analysis.core.tables import load_table
 from analysis.judge.calibration import STATISTICS, CutOut
 from analysis.judge.injection import injection_rng, sampled_halo
 from analysis.judge.mock_runs import calibrated, mock_rng, small_mocks
-from analysis.judge.results import RELEASED
 from analysis.judge.validation import accuracy_table
-from analysis.params import Params, checked_params, stage_rng
-from analysis.params.load import composed
+from analysis.params import Params, stage_rng
 from analysis.posterior.sampler import annealer
 from analysis.prior.score import load_prior
 from analysis.simulations.mocks import load_mocks
-from analysis.tools.release import mark
 
 SMALL = (("own", 0), ("own", 1), ("own", 2), ("sky", 0))
-HALO = 0  # mock that gets a halo of each mass
+HALO = 0  # number of the mock that gets a halo of each mass
 FULL = "test_00"
-TOLERANCE = 0.01  # of means and spreads over samples: rounding differs from machine to machine, and chains carry it on
-
-
-def main(profile: str) -> None:
-    """Sample the kept mocks again, print what was and what is, and mark the release if they agree."""
-    folder = RELEASED / profile
-    params = checked_params(composed(profile), f"the profile {profile}")
-    released = read_json(folder / "release.json")["digest"]
-    parts = {part: recheck(folder, params) for part, recheck in RECHECKS.items() if part in released}
-    for part, found in parts.items():
-        for line in report(found):
-            print(f"{part}: {line}")
-    agreeing = [part for part, found in parts.items() if found and all(row[-1] for row in found)]
-    mark(profile, agreeing)
-    failed = [part for part in parts if part not in agreeing]
-    if failed:
-        sys.exit(
-            f"the {' and '.join(failed)} of {profile} cannot be confirmed; run the profile again and release it:"
-            f" `dvc exp run -S profile={profile}`, then `make release`"
-        )
+TOLERANCE = 0.01  # of means and spreads over samples: rounding differs between machines, and grows along a chain
 
 
 def report(found: Sequence[tuple]) -> list[str]:
-    """A line a mock, and one for every number that differs."""
+    """Lines to print: one for each mock, and one for each number that differs."""
     lines = []
     for mock in dict.fromkeys(row[0].partition(",")[0] for row in found):
         rows = [row for row in found if row[0].partition(",")[0] == mock]
@@ -63,7 +39,7 @@ def report(found: Sequence[tuple]) -> list[str]:
 
 
 def keep_mocks(params: Params, data: Path, folder: Path) -> None:
-    """Keep the mocks that are to be sampled again, of a run whose results lie in `data`, and their random numbers.
+    """Store mocks of the run in `data` that `recheck` samples again, with the state of their random numbers.
 
     Parameters
     ----------
@@ -81,7 +57,7 @@ def keep_mocks(params: Params, data: Path, folder: Path) -> None:
 
 
 def recheck_calibration(folder: Path, params: Params, mocks: Sequence[tuple[str, int]] = SMALL) -> list[tuple]:
-    """Statistics of the truths of small mocks, their means and spreads over samples, as released and by this code.
+    """Statistics of small mocks (truth, mean and spread over samples), as released and by this code.
 
     Parameters
     ----------
@@ -112,12 +88,12 @@ def recheck_calibration(folder: Path, params: Params, mocks: Sequence[tuple[str,
 
 
 def recheck_clusters(folder: Path, params: Params, masses: int | None = None) -> list[tuple]:
-    """What samples show of halos in one mock, as released and by this code; rows as above.
+    """Measurements of halos in one mock, as released and by this code; rows as in `recheck_calibration`.
 
     Parameters
     ----------
     folder, params : as above
-    masses : how many, the lightest first; None for all
+    masses : how many masses, the lightest first; None for all
     """
     prior = load_prior(folder / "score", side=params.train.crop_pixels, precision=params.sample.precision)
     anneal, found = annealer(prior, params.sample), []
@@ -136,7 +112,10 @@ def recheck_clusters(folder: Path, params: Params, masses: int | None = None) ->
 
 
 def recheck_validation(folder: Path, params: Params) -> list[tuple]:
-    """Errors of the posterior mean of one mock of the whole field, as released and by this code; rows as above."""
+    """Errors of the posterior mean of one mock of the whole field, as released and by this code; rows as above.
+
+    Empty for a release without a table by mock.
+    """
     kept = folder / "validation" / "results" / "accuracy.ecsv"
     if not kept.is_file():
         return []
@@ -169,7 +148,7 @@ def _path(folder: Path, kind: str, number: int) -> Path:
 
 
 def _load(path: Path) -> tuple[CutOut, np.random.Generator]:
-    """A small mock that `keep_mocks` wrote, and the random numbers that come next."""
+    """A small mock that `keep_mocks` wrote, and the generator of the random numbers that come next."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             rng = np.random.default_rng()

@@ -1,4 +1,8 @@
-"""Results of long runs, kept in `data/released/<profile>/`, and whether they still belong to the code beside them."""
+"""Results of long runs, kept in `data/released/<profile>/`, and whether they still belong to this code.
+
+A digest of code changes with every comment. Samples of the same mock, network and random numbers do not: where
+`recheck` finds those of a release again, `confirm` marks the release as made by this code.
+"""
 
 import shutil
 import subprocess
@@ -12,10 +16,10 @@ from analysis.core.files import BorderError, read_json, sha256, write_json
 from analysis.core.paths import DATA, ROOT
 from analysis.core.provenance import code_hash
 from analysis.judge.results import DEFAULT, RELEASED, STAGES, release_digest
-from analysis.params import Params, load_params
+from analysis.params import Params, checked_params, load_params
 from analysis.params.load import composed
 
-SHOWN = {  # what Git shows of a run of the default profile, and where it lies; in data/, in the same place below it
+SHOWN = {  # results of the default profile that Git keeps, and where; results in data/ keep their place below it
     "figures/run": "figures",
     "notebooks/run": "notebooks/executed",
     **{
@@ -38,11 +42,60 @@ SHOWN = {  # what Git shows of a run of the default profile, and where it lies; 
     },
 }
 UNKEPT = (".gif",)  # made in seconds, and a megabyte
-KEPT = {  # of the network, everything
+KEPT = {  # files of each part of a release; of the network, all files
     "calibration": ("metrics.json", "ranks_own.ecsv", "ranks_sky.ecsv"),
     "clusters": ("metrics.json", "results/injection.ecsv", "results/cosmos_clusters.ecsv"),
     "validation": ("metrics.json", "results/accuracy.ecsv", "rivals.ecsv"),
 }
+
+
+def main(network_only: bool) -> None:
+    """Keep the results in `data/`: the network, its calibration, and what belongs to them.
+
+    Of the default profile the results that Git shows are kept (`show`); its network is in the DVC remote.
+    """
+    params = load_params()
+    if params.profile == DEFAULT and not network_only:
+        print(f"{len(show())} files released; `make readme paper` brings their numbers into the text")
+        return
+    folder = RELEASED / params.profile
+    release(ROOT / "params.yaml", DATA, RELEASED, network_only=network_only)
+    heavy = [folder / "score"]
+    if not network_only:
+        from analysis.tools.recheck import keep_mocks  # imports a backend, which takes seconds
+
+        keep_mocks(params, DATA, folder)
+        heavy.append(folder / "mocks")
+    # binary files are kept by DVC, as every such result is; `dvc push` then puts them into the store
+    names = [str(path.relative_to(ROOT)) for path in heavy]
+    subprocess.run([sys.executable, "-m", "dvc", "add", *names], cwd=ROOT, check=True)
+
+
+def confirm(profile: str) -> None:
+    """Sample the kept mocks of a release again, print a comparison, and mark the parts that agree.
+
+    Raises
+    ------
+    BorderError
+        If a part does not agree.
+    """
+    from analysis.tools.recheck import RECHECKS, report
+
+    folder = RELEASED / profile
+    params = checked_params(composed(profile), f"the profile {profile}")
+    released = read_json(folder / "release.json")["digest"]
+    parts = {part: recheck(folder, params) for part, recheck in RECHECKS.items() if part in released}
+    for part, found in parts.items():
+        for line in report(found):
+            print(f"{part}: {line}")
+    agreeing = [part for part, found in parts.items() if found and all(row[-1] for row in found)]
+    mark(profile, agreeing)
+    failed = [part for part in parts if part not in agreeing]
+    if failed:
+        raise BorderError(
+            f"the {' and '.join(failed)} of {profile} cannot be confirmed; run the profile again and release it:"
+            f" `dvc exp run -S profile={profile}`, then `make release`"
+        )
 
 
 def show(root: Path = ROOT) -> list[str]:
@@ -56,7 +109,7 @@ def show(root: Path = ROOT) -> list[str]:
     Raises
     ------
     BorderError
-        If the run is not of the default profile, or has not come to its end.
+        If the run is of another profile than the default, or not finished.
     """
     profile = load_params(root / "params.yaml").profile
     missing = [name for name in SHOWN if "benchmark" not in name and not (root / name).exists()]
@@ -74,44 +127,22 @@ def show(root: Path = ROOT) -> list[str]:
     return copies
 
 
-def main(network_only: bool) -> None:
-    """Keep the results that lie in `data/`: the network, its calibration, and what else belongs to them.
-
-    Of the default profile what Git shows is kept (`show`); its network is in the DVC remote.
-    """
-    params = load_params()
-    if params.profile == DEFAULT and not network_only:
-        print(f"{len(show())} files released; `make readme paper` brings their numbers into the text")
-        return
-    folder = RELEASED / params.profile
-    release(ROOT / "params.yaml", DATA, RELEASED, network_only=network_only)
-    heavy = [folder / "score"]
-    if not network_only:
-        from analysis.tools.recheck import keep_mocks  # which imports this module
-
-        keep_mocks(params, DATA, folder)
-        heavy.append(folder / "mocks")
-    # what is not text is kept by DVC, as every such result is; `dvc push` then puts it into the store
-    names = [str(path.relative_to(ROOT)) for path in heavy]
-    subprocess.run([sys.executable, "-m", "dvc", "add", *names], cwd=ROOT, check=True)
-
-
 def release(path: Path, data: Path, folder: Path, root: Path = ROOT, *, network_only: bool = False) -> None:
-    """Copy what is kept of a run into the folder of releases, with the digests of what it rests on.
+    """Copy the kept results of a run into the folder of releases, with the digests of their code and parameters.
 
-    A long run may end with its calibration, or with its clusters: what is of other code, and a validation that gathered
-    another calibration, is left out.
-    One released before stays, marked as it is, while the network is the same.
+    A long run may end with its calibration or with its clusters. Results of other code, and a validation that used
+    another calibration, are left out. Parts that were released before stay, with their digests, while the network is
+    the same.
 
     Parameters
     ----------
     path : params.yaml of the run
-    network_only : of a run that was not calibrated
+    network_only : for a run without a calibration
 
     Raises
     ------
     BorderError
-        If there is no calibration, or code or parameters are not those that made it, or not the profile's.
+        If there is no calibration, other code or parameters made it, or params.yaml is not that of its profile.
     """
     params = load_params(path)
     profile, settings = params.profile, yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -123,10 +154,10 @@ def release(path: Path, data: Path, folder: Path, root: Path = ROOT, *, network_
             f"params.yaml departs from the profile {profile} in {', '.join(changed)}; only a profile is released:"
             f" change conf/profile/{profile}.yaml, or compose it with `dvc exp run -S profile={profile}`"
         )
-    parts = [] if network_only else _whole_parts(params, data, root)
+    parts = [] if network_only else _current_parts(params, data, root)
     weights = [place / "score" / "network.weights.h5" for place in (data, folder / profile)]
     same = all(path.is_file() for path in weights) and sha256(weights[0]) == sha256(weights[1])
-    for part in ("score", *(parts if same else STAGES)):  # what else is there of this network stays, its digest too
+    for part in ("score", *(parts if same else STAGES)):  # other parts of the same network stay, with their digests
         shutil.rmtree(folder / profile / part, ignore_errors=True)
     for part in ("score", *parts):
         names = KEPT.get(part) or sorted(file.name for file in (data / part).iterdir())
@@ -142,33 +173,33 @@ def release(path: Path, data: Path, folder: Path, root: Path = ROOT, *, network_
     mark(profile, parts, folder, root, anew=not same)
 
 
-def _whole_parts(params: Params, data: Path, root: Path) -> list[str]:
-    """What can be released besides the network."""
+def _current_parts(params: Params, data: Path, root: Path) -> list[str]:
+    """Parts of a run that are complete and made by the current code and parameters."""
     whole = {part: all((data / part / name).is_file() for name in names) for part, names in KEPT.items()}
     found = {part: read_json(data / part / "metrics.json") for part in KEPT if whole[part]}
-    fresh = []
+    current = []
     if whole["calibration"] and found["calibration"]["code"] == code_hash("calibrate", params, root):
-        fresh.append("calibration")
+        current.append("calibration")
     if whole["clusters"] and found["clusters"]["injection"]["code"] == code_hash("clusters", params, root):
-        fresh.append("clusters")
+        current.append("clusters")
     if (
-        "calibration" in fresh
+        "calibration" in current
         and whole["validation"]
         and found["validation"]["calibration"] == found["calibration"]
         and found["validation"]["code"] == code_hash("validate", params, root)
     ):
-        fresh.append("validation")
-    if not fresh:
+        current.append("validation")
+    if not current:
         why = "was made by other code or parameters" if whole["calibration"] else "is missing"
         raise BorderError(
             f"data/calibration {why}, and data/clusters too; run `dvc repro calibrate` or `dvc repro clusters` with the"
             f" profile {params.profile} first, or release the network alone with `python -m analysis release --network`"
         )
-    return fresh
+    return current
 
 
 def mark(profile: str, parts: Sequence[str], folder: Path = RELEASED, root: Path = ROOT, *, anew: bool = False) -> None:
-    """Write down that parts of a release are what code and parameters make now; with `anew`, that no other is."""
+    """Record that the current code and parameters make these parts of a release; `anew` forgets all other parts."""
     record = folder / profile / "release.json"
     digest = {} if anew or not record.is_file() else read_json(record)["digest"]
     write_json(record, {"digest": digest | {part: release_digest(part, profile, root) for part in parts}})

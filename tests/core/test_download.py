@@ -1,177 +1,270 @@
+"""Downloads: they continue where they stopped, and only a file that is whole and right appears."""
+
+import errno
 import hashlib
-import threading
 from contextlib import contextmanager
-from functools import partial
-from http.server import BaseHTTPRequestHandler, HTTPServer, SimpleHTTPRequestHandler
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from range_server import CONTENT, serving
 
 from analysis.core import download
-from analysis.core.download import REGISTRY, SourceUnavailable, fetch, registered
+from analysis.core.download import SourceUnavailable
 from analysis.core.files import BorderError
 
-NAME = "cosmos/ra.fits"
-CONTENT = b"right ascensions" * 1000
+SIZE = len(CONTENT)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
-NOWHERE = "http://127.0.0.1:9"  # the discard port, where nobody listens
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
-class BreaksOff(BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.server.requests += 1
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(CONTENT)))
-        self.end_headers()
-        self.wfile.write(CONTENT[: len(CONTENT) // 2])
-
-    def log_message(self, *_):
-        pass
-
-
-@contextmanager
-def server(handler):
-    with HTTPServer(("127.0.0.1", 0), handler) as running:
-        running.requests = 0
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        running.address = f"http://127.0.0.1:{running.server_port}"
-        try:
-            yield running
-        finally:
-            running.shutdown()
-            thread.join()
+NOWHERE = "http://127.0.0.1:9/maps.tgz"  # the discard port, where nobody listens
 
 
 @pytest.fixture(autouse=True)
-def no_mirror(monkeypatch):
-    monkeypatch.delenv("DATA_MIRROR", raising=False)
+def quick(monkeypatch):
+    monkeypatch.setattr(download, "WAIT_S", 0.0)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 @pytest.fixture
-def mirror(tmp_path):
-    folder = tmp_path / "mirror"
-    (folder / "cosmos").mkdir(parents=True)
-    (folder / NAME).write_bytes(CONTENT)
-    return folder
+def path(tmp_path):
+    return tmp_path / "cache" / "maps.tgz"
 
 
-@pytest.fixture
-def get(tmp_path):
-    """`fetch` with its own cache and registry; the public address is an argument."""
-
-    def get(name=NAME, public=NOWHERE):
-        registry = tmp_path / "registry.txt"
-        registry.write_text(f"{NAME} sha256:{DIGEST} {public}/{NAME}\n")
-        return fetch(name, cache=tmp_path / "cache", registry=registry)
-
-    return get
+def part_of(path):
+    return path.with_name("maps.tgz.part")
 
 
-def files(folder):
-    return [path for path in folder.rglob("*") if path.is_file()]
+def get(server, path, *, size=SIZE, digest=DIGEST):
+    return download.download(server.address, path, size=size, digest=digest)
 
 
-def test_a_mirror_folder_is_used_in_place(get, mirror, tmp_path, monkeypatch):
-    monkeypatch.setenv("DATA_MIRROR", str(mirror))
-    assert get() == mirror / NAME
-    assert not (tmp_path / "cache").exists()
-
-
-def test_a_mirror_address_fills_the_cache(get, mirror, tmp_path, monkeypatch):
-    with server(partial(Quiet, directory=mirror)) as running:
-        monkeypatch.setenv("DATA_MIRROR", running.address + "/")
-        path = get()
-    assert path == tmp_path / "cache" / NAME
-    assert path.read_bytes() == CONTENT
-    assert get() == path  # a verified copy, with the mirror gone
-    monkeypatch.delenv("DATA_MIRROR")
-    assert get() == path
-
-
-def test_the_public_address_is_the_last_source(get, mirror, tmp_path, monkeypatch):
-    (tmp_path / "empty").mkdir()
-    for source in ("", str(tmp_path / "empty"), NOWHERE):
-        monkeypatch.setenv("DATA_MIRROR", source)
-        with server(partial(Quiet, directory=mirror)) as running:
-            assert get(public=running.address).read_bytes() == CONTENT
-        (tmp_path / "cache" / NAME).unlink()
-
-
-def test_the_mirror_is_asked_before_the_public_address(get, mirror, monkeypatch):
-    with server(partial(Quiet, directory=mirror)) as near, server(BreaksOff) as public:
-        monkeypatch.setenv("DATA_MIRROR", near.address)
-        assert get(public=public.address).read_bytes() == CONTENT
-        assert public.requests == 0
-
-
-def test_a_damaged_copy_in_the_cache_is_fetched_again(get, mirror, tmp_path):
-    (tmp_path / "cache" / "cosmos").mkdir(parents=True)
-    (tmp_path / "cache" / NAME).write_bytes(CONTENT[:-1])
-    with server(partial(Quiet, directory=mirror)) as running:
-        assert get(public=running.address).read_bytes() == CONTENT
-
-
-def test_a_wrong_checksum_names_file_digests_and_remedy(get, mirror, tmp_path, monkeypatch):
-    (mirror / NAME).write_bytes(CONTENT[:-1])
-    found = hashlib.sha256(CONTENT[:-1]).hexdigest()
-    sentence = rf"cosmos/ra.fits has SHA-256 {found}, expected {DIGEST}; .* replace it"
-    monkeypatch.setenv("DATA_MIRROR", str(mirror))
-    with pytest.raises(BorderError, match=sentence):
-        get()
-    monkeypatch.delenv("DATA_MIRROR")
-    with server(partial(Quiet, directory=mirror)) as running, pytest.raises(BorderError, match=sentence):
-        get(public=running.address)
-    assert files(tmp_path / "cache") == []
-
-
-def test_an_interrupted_download_is_tried_again_then_told(get, tmp_path):
-    with server(BreaksOff) as running:
-        with pytest.raises(
-            BorderError, match=r"cosmos/ra.fits broke off 3 times .* nothing was kept; run again"
-        ) as caught:
-            get(public=running.address)
-        assert running.requests == download.TRIES
-    assert not isinstance(caught.value, SourceUnavailable)
-    assert files(tmp_path / "cache") == []
-
-
-def test_no_source_names_the_three_ways_out(get, tmp_path):
-    with pytest.raises(SourceUnavailable) as caught:
-        get()
+@contextmanager
+def told(*parts):
+    """A BorderError of one sentence that holds these parts."""
+    with pytest.raises(BorderError) as caught:
+        yield caught
     sentence = str(caught.value)
-    for part in (NAME, NOWHERE, "set DATA_MIRROR", "restore the network", "use a grid", "data/released"):
-        assert part in sentence
     assert "\n" not in sentence
-    assert files(tmp_path / "cache") == []
+    for part in parts:
+        assert str(part) in sentence
 
 
-def test_a_file_that_is_not_at_its_address_is_no_source(get, mirror):
-    (mirror / NAME).unlink()
-    with server(partial(Quiet, directory=mirror)) as running, pytest.raises(SourceUnavailable, match="HTTPError"):
-        get(public=running.address)
+def test_a_file_is_fetched_once_as_it_is(path):
+    with serving() as server:
+        assert get(server, path) == path
+        assert get(server, path) == path
+        assert server.served == SIZE
+    assert path.read_bytes() == CONTENT
+    assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_mistyped_mirror_is_told(get, tmp_path, monkeypatch):
-    monkeypatch.setenv("DATA_MIRROR", str(tmp_path / "mirrror"))
-    with pytest.raises(BorderError, match="neither a folder nor an http"):
-        get()
+def test_a_broken_connection_is_taken_up_where_it_broke(path):
+    with serving(drops=[2_000_000, 400_000]) as server:
+        get(server, path)
+        assert server.asked == [None, "bytes=2000000-", "bytes=2400000-"]
+        assert server.served == SIZE
+    assert path.read_bytes() == CONTENT
 
 
-def test_an_unknown_name_is_told(get):
-    with pytest.raises(BorderError, match=r"cosmos/e3.fits is not in .*registry.txt; add a line"):
-        get("cosmos/e3.fits")
+def test_more_breaks_than_tries_are_no_harm_while_the_file_grows(path):
+    with serving(drops=[200_000] * 2 * download.TRIES) as server:
+        get(server, path)
+    assert path.read_bytes() == CONTENT
 
 
-def test_the_registry_pins_every_public_file():
-    names = [line.split()[0] for line in REGISTRY.read_text().splitlines() if not line.startswith("#")]
-    assert "cosmos/ra.fits" in names
-    for name in names:
-        file = registered(name)
-        assert len(bytes.fromhex(file.digest)) == 32
-        assert file.url.startswith("https://")
+@pytest.mark.parametrize(("size", "digest"), [(SIZE, DIGEST), (None, None)])
+def test_a_second_run_goes_on_from_the_part_of_the_first(path, size, digest):
+    with serving(drops=[1_000_000] + [0] * download.TRIES) as server:
+        with told("broke off", "after 1000000 of", "which are kept; run again"):
+            get(server, path, size=size, digest=digest)
+        assert not path.exists()
+        assert len(server.asked) == 1 + download.TRIES
+    assert part_of(path).read_bytes() == CONTENT[:1_000_000]
+    with serving() as server:
+        get(server, path, size=size, digest=digest)
+        assert server.asked == ["bytes=1000000-"]
+        assert server.served == SIZE - 1_000_000
+    assert path.read_bytes() == CONTENT
+    assert not part_of(path).exists()
+
+
+def test_a_server_without_ranges_starts_again(path):
+    with serving(ranges=False, drops=[2_000_000]) as server:
+        get(server, path)
+        assert server.asked == [None, "bytes=2000000-"]
+        assert server.served == 2_000_000 + SIZE
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_server_without_ranges_that_always_breaks_off_is_given_up(path):
+    with serving(ranges=False, drops=[SIZE // 2] * 20) as server:
+        with told("broke off 5 times in a row"):
+            get(server, path)
+        assert len(server.asked) == download.TRIES + 1
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(("size", "answer"), [(SIZE, None), (None, "bytes=3000005-")])
+def test_a_part_that_is_too_long_is_thrown_away(path, size, answer):
+    path.parent.mkdir()
+    part_of(path).write_bytes(CONTENT + b"extra")
+    with serving() as server:
+        get(server, path, size=size)
+        assert server.asked == ([None] if answer is None else [answer, None])
+    assert path.read_bytes() == CONTENT
+
+
+def test_an_answer_from_another_place_of_the_file_is_not_appended(path):
+    path.parent.mkdir()
+    part_of(path).write_bytes(CONTENT[:1000])
+    with serving(shift=7) as server:
+        get(server, path)
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_whole_part_is_only_verified(path):
+    path.parent.mkdir()
+    part_of(path).write_bytes(CONTENT)
+    assert download.download(NOWHERE, path, size=SIZE, digest=DIGEST).read_bytes() == CONTENT
+
+
+def test_a_damaged_file_is_fetched_again(path):
+    path.parent.mkdir()
+    path.write_bytes(CONTENT[:-1] + b"?")
+    with serving() as server:
+        get(server, path)
+    assert path.read_bytes() == CONTENT
+
+
+def test_another_content_is_told_and_not_kept(path):
+    other = CONTENT[:-1] + b"?"
+    with serving(content=other) as server, told(hashlib.sha256(other).hexdigest(), f"expected {DIGEST}", "run again"):
+        get(server, path)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_another_size_is_told_before_a_byte_is_written(path):
+    with serving(content=CONTENT[:-1]) as server, told("has 2999999 bytes, expected 3000000"):
+        get(server, path)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_file_that_is_not_there_is_told_at_once(path):
+    with serving(statuses=[404]) as server:
+        with told("answers HTTP 404", "correct the address"):
+            get(server, path)
+        assert len(server.asked) == 1
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_busy_server_is_asked_again(path):
+    with serving(statuses=[503, 429]) as server:
+        get(server, path)
+        assert len(server.asked) == 3
+    with serving(statuses=[503] * download.TRIES) as server, told("does not answer (HTTP 503") as caught:
+        get(server, path.with_name("other.tgz"))
+    assert isinstance(caught.value, SourceUnavailable)
+
+
+def test_nobody_there_is_told_at_once(path, monkeypatch):
+    monkeypatch.setattr(download.time, "sleep", lambda _: pytest.fail("waited for nobody"))
+    for address in (NOWHERE, "https://a b/maps.tgz"):
+        with told("does not answer", "restore the network") as caught:
+            download.download(address, path, size=SIZE, digest=DIGEST)
+        assert isinstance(caught.value, SourceUnavailable)
+    assert not path.exists()
+
+
+def test_a_network_that_goes_away_amid_a_file_is_waited_for(path, monkeypatch):
+    get_from_server, calls = download.requests.get, []
+
+    def often_nobody(*arguments, **settings):
+        calls.append(settings["headers"].get("Range"))
+        if len(calls) in (2, 3):
+            raise download.requests.ConnectionError
+        return get_from_server(*arguments, **settings)
+
+    monkeypatch.setattr(download.requests, "get", often_nobody)
+    with serving(drops=[1000]) as server:
+        get(server, path)
+    assert calls == [None, *["bytes=1000-"] * 3]
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_server_that_does_not_say_the_length(path):
+    with serving(length=False) as server:
+        assert get(server, path).read_bytes() == CONTENT
+        path.unlink()
+        with told("does not say how long it is"):
+            get(server, path, size=None, digest=None)
+
+
+@pytest.mark.parametrize("address", ["http://example.org/maps.tgz", "ftp://example.org/maps.tgz", "https:///maps.tgz"])
+def test_an_address_that_is_not_secure_is_refused(address, path):
+    with told(address, "https address"):
+        download.download(address, path, size=None, digest=None)
+
+
+def test_plain_http_is_taken_where_a_digest_guards_the_file():
+    download.check_address("http://example.org/maps.tgz", DIGEST)
+    with told("ftp://example.org"):
+        download.check_address("ftp://example.org/maps.tgz", DIGEST)
+
+
+def test_a_redirection_to_an_address_that_is_not_secure_is_refused(path, monkeypatch):
+    class Redirected(SimpleNamespace):
+        __enter__ = lambda self: self  # noqa: E731
+        __exit__ = lambda self, *_: None  # noqa: E731
+
+    answer = Redirected(url="http://example.org/maps.tgz")
+    monkeypatch.setattr(download.requests, "get", lambda *_, **__: answer)
+    with told("http://example.org/maps.tgz is plain http"):
+        download.download("https://example.org/maps.tgz", path, size=None, digest=None)
+
+
+def test_a_disk_that_is_too_small_is_told_beforehand(path, monkeypatch):
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: SimpleNamespace(free=2_000_000))
+    with serving() as server:
+        with told("needs 0.003 GB more", "has 0.002 GB free", "free some space"):
+            get(server, path)
+        assert not part_of(path).exists()
+        path.parent.mkdir(exist_ok=True)
+        part_of(path).write_bytes(CONTENT[:1_500_000])
+        get(server, path)  # the rest has room
+
+
+def test_a_disk_that_fills_up_keeps_the_part(path, monkeypatch):
+    opened = Path.open
+
+    def full(self, *arguments):
+        handle = opened(self, *arguments)
+        if self.suffix != ".part":
+            return handle
+        handle.write(CONTENT[:1000])
+        handle.flush()
+        return FullDisk(handle)
+
+    with serving() as server:
+        monkeypatch.setattr(Path, "open", full)
+        with told("the disk is full after 1000 bytes", "free some space and run again"):
+            get(server, path)
+        monkeypatch.setattr(Path, "open", opened)
+        assert not path.exists()
+        get(server, path)
+        assert server.asked == [None, "bytes=1000-"]
+    assert path.read_bytes() == CONTENT
+
+
+class FullDisk:
+    """A file that takes nothing more."""
+
+    def __init__(self, handle):
+        self.handle = handle
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.handle.close()
+
+    def write(self, _):
+        raise OSError(errno.ENOSPC, "No space left on device")

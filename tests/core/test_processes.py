@@ -9,7 +9,7 @@ from analysis.core.paths import ROOT
 
 PROGRAM = """
 import os, time
-from analysis.core.processes import pool_of_processes
+from analysis.core.workers import pool_of_processes
 if __name__ == "__main__":
     with pool_of_processes(1) as pool:
         print(pool.submit(os.getpid).result(), flush=True)
@@ -31,7 +31,7 @@ def test_a_pool_ends_with_a_parent_that_was_killed(tmp_path):
 
 
 def test_a_pool_does_its_work():
-    program = "from analysis.core.processes import pool_of_processes\nif __name__ == '__main__':\n" + (
+    program = "from analysis.core.workers import pool_of_processes\nif __name__ == '__main__':\n" + (
         "    with pool_of_processes(2, max_tasks_per_child=1) as pool:\n        print(list(pool.map(abs, [-1, -2])))"
     )
     done = subprocess.run(

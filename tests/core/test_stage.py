@@ -52,6 +52,7 @@ def test_workers_that_die_as_they_start_are_told_in_a_sentence(project):
     assert leftovers(project) == []
 
 
+@pytest.mark.long
 def test_stage_stores_the_same_bytes_every_time(project):
     cells = [
         "import sys, time\nprint('two results', object())\nprint(time.time(), file=sys.stderr)\nprint('and a third')",
@@ -113,7 +114,7 @@ def test_bad_input_ends_in_one_sentence_and_leaves_nothing(project, definition_o
 def test_a_full_disk_ends_in_one_sentence_wherever_it_is_met(project, cell):
     write_notebook(project, "theory", [cell])
     done = shell("python -m analysis run theory", project)
-    told = "theory: the disk is full, what was finished is kept; free some space and run the stage again.\n"
+    told = "theory: the disk is full, finished parts are kept; free some space and run the stage again.\n"
     assert (done.returncode, done.stderr) == (1, told)
     assert leftovers(project) == []
 
@@ -199,6 +200,7 @@ def desk(tmp_path_factory):
     return {name: str(value) for name, value in variables.items()}
 
 
+@pytest.mark.long
 def test_a_stage_is_the_same_at_every_desk(project, desk):
     cells = [
         "import matplotlib, keras, tqdm\nfrom astropy.table import conf\nimport os, site, sys",

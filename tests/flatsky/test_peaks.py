@@ -10,7 +10,9 @@ from analysis.flatsky.peaks import (
     blind_peaks,
     matched,
     nearest_peak,
+    peak_count_ratio,
     peak_height,
+    peak_heights,
     peak_places,
     presence,
     presence_map,
@@ -137,3 +139,12 @@ def test_aperture_noise_is_the_scatter_of_noise_maps():
     maps = np.asarray(convergence_from_shear(sigma * rng.standard_normal((2000, 2, 32, 32))))
     masses = aperture_mass(maps, 15.0, 14.0, 6.0)
     assert aperture_noise(weight, 15.0, 14.0, 6.0) == pytest.approx(masses.std(), rel=4 / (2 * 2000) ** 0.5)
+
+
+def test_peaks_are_counted_once_and_not_on_edges():
+    maps = np.zeros((2, 8, 8)) - np.arange(64).reshape(8, 8) * 1e-6
+    maps[0, 3, 3], maps[0, 3, 4], maps[0, 6, 1], maps[1, 0, 5] = 0.3, 0.2, 0.1, 0.4
+    heights = peak_heights(maps)
+    np.testing.assert_allclose(np.sort(heights[heights > 0.05]), [0.1, 0.3])
+    ratio = peak_count_ratio(maps, maps[:1], (0.05, 0.15, 0.25, 0.35, 0.45))
+    np.testing.assert_allclose(ratio, [0.5, np.nan, 0.5, np.nan])

@@ -17,7 +17,6 @@ from analysis.judge.injection import (
     injection_row,
     injection_summary,
     inner_place,
-    lensing_efficiency,
     nfw_convergence,
 )
 from analysis.params import load_params
@@ -118,11 +117,3 @@ def test_summaries_are_means_by_mass():
     np.testing.assert_allclose(found["present"], [0.2, 0.6])
     np.testing.assert_allclose(found["present_err"], [0.1, 0.1])  # half the difference of two
     np.testing.assert_allclose(found["mass_bias"], [-0.5, -0.5])
-
-
-def test_lensing_efficiency_falls_from_one_to_none_at_the_sources():
-    cosmology = FlatLambdaCDM(H0=70, Om0=PARAMS.theory.omega_m)
-    z = np.array([1e-4, 0.3, 0.7, 1.0, 1.5])
-    far = cosmology.comoving_distance(1.0)
-    expected = np.clip([float(1 - cosmology.comoving_distance(one) / far) for one in z], 0, None)
-    np.testing.assert_allclose(lensing_efficiency(z, PARAMS.theory), expected, atol=1e-4)

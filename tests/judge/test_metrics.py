@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.flatsky import statistics
-from analysis.flatsky.power import gaussian_field, wavenumbers
+from analysis.flatsky.power import gaussian_field, multipole_edges, wavenumbers
 from analysis.judge import metrics
 
 MASK = np.zeros((16, 16), bool)
@@ -53,23 +52,6 @@ def test_samples_that_spread_too_little_have_a_small_mse_ratio():
     assert metrics.mse_ratio_over_ideal(samples, np.zeros((100, 16, 16)), MASK) == pytest.approx(ratio, rel=0.03)
 
 
-def test_ratio_of_rms_and_its_jackknife():
-    numerator, denominator = np.array([1.0, 2.0, 3.0, 6.0]), np.array([4.0, 4.0, 4.0, 4.0])
-    ratio, error = statistics.ratio_of_rms(numerator, denominator, [0, 0, 1, 1])
-    assert ratio == pytest.approx(np.sqrt(12 / 16))
-    halves = np.sqrt([9 / 8, 3 / 8])
-    assert error == pytest.approx(abs(halves[0] - halves[1]) / 2)
-    _, alone = statistics.ratio_of_rms(numerator, denominator, [7, 7, 7, 7])  # one box: every mock for itself
-    without = np.sqrt([11 / 12, 10 / 12, 9 / 12, 6 / 12])
-    assert alone == pytest.approx(np.sqrt(3 * np.mean((without - without.mean()) ** 2)))
-
-
-def test_error_of_a_mean_is_that_of_boxes():
-    mean, error = statistics.mean_and_error([1.0, 1.0, 3.0, 3.0], [5, 5, 6, 6])
-    assert (mean, error) == pytest.approx((2, 1))
-    assert statistics.mean_and_error([1.0, 1.0, 3.0, 3.0], [5, 5, 5, 5])[1] == pytest.approx(1 / 3**0.5)
-
-
 def test_maps_near_the_highest_training_pixel_count():
     maps = np.zeros((2, 2, 4, 4))
     maps[0, 0, 1, 1], maps[1, 0, 2, 2] = 0.95, 0.85
@@ -79,23 +61,8 @@ def test_maps_near_the_highest_training_pixel_count():
 def test_spectrum_ratio_is_the_ratio_of_powers():
     truths = np.random.default_rng(5).standard_normal((3, 16, 16))
     samples = 1.5 * np.stack([truths, truths], axis=1)
-    edges = statistics.multipole_edges(16, 0.82)
+    edges = multipole_edges(16, 0.82)
     np.testing.assert_allclose(metrics.spectrum_ratio(samples, truths, MASK, 0.82, edges), 2.25)
-
-
-@pytest.mark.parametrize("pixels", [16, 32, 80, 160, 360])
-def test_every_bin_of_multipole_holds_modes(pixels):
-    counts, _ = np.histogram(wavenumbers((pixels, pixels), 0.5), statistics.multipole_edges(pixels, 0.5))
-    assert counts.min() > 0
-
-
-def test_peaks_are_counted_once_and_not_on_edges():
-    maps = np.zeros((2, 8, 8)) - np.arange(64).reshape(8, 8) * 1e-6
-    maps[0, 3, 3], maps[0, 3, 4], maps[0, 6, 1], maps[1, 0, 5] = 0.3, 0.2, 0.1, 0.4
-    heights = statistics.peak_heights(maps)
-    np.testing.assert_allclose(np.sort(heights[heights > 0.05]), [0.1, 0.3])
-    ratio = statistics.peak_count_ratio(maps, maps[:1], (0.05, 0.15, 0.25, 0.35, 0.45))
-    np.testing.assert_allclose(ratio, [0.5, np.nan, 0.5, np.nan])
 
 
 @pytest.mark.parametrize(("value", "ran"), [(0.44, False), (0.46, True), (np.nan, True), (np.inf, True)])
@@ -108,7 +75,7 @@ def test_runaway_is_what_leaves_the_training_range(value, ran):
 def test_spectrum_of_a_gaussian_field_against_its_own_power_is_one():
     power = 4e-3 * (np.maximum(wavenumbers((64, 64), 0.82), 500) / 500) ** -1.5
     a, b = (gaussian_field(power, 200, rng=np.random.default_rng(seed)) for seed in (6, 7))
-    ratio = metrics.spectrum_ratio(a, b, np.ones((64, 64)), 0.82, statistics.multipole_edges(64, 0.82))
+    ratio = metrics.spectrum_ratio(a, b, np.ones((64, 64)), 0.82, multipole_edges(64, 0.82))
     np.testing.assert_allclose(ratio, 1, atol=0.06)
 
 

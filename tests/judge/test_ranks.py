@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from analysis.flatsky.statistics import holm
 from analysis.judge import ranks
 
 N = 19
@@ -63,11 +62,6 @@ def test_bins_at_the_ends_of_an_interval_count_in_part():
     for level in (0.1, 0.68, 0.95, 1.0):
         assert ranks.coverage(every, N, level) == pytest.approx(level)
     assert ranks.coverage(np.array([3]), N, 0.68) == pytest.approx(0.8)  # from .15 to .20, and the interval from .16
-
-
-def test_holm_multiplies_by_the_number_left():
-    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
-    assert holm({"a": 0.9, "b": 0.8}) == pytest.approx({"b": 1.0, "a": 1.0})
 
 
 @pytest.mark.parametrize(("spread", "calibrated"), [(1.0, True), (0.8, False)])

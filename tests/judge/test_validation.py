@@ -11,8 +11,7 @@ from analysis.core.files import BorderError
 from analysis.core.tables import load_table, save_table
 from analysis.flatsky.lensing import shear_from_convergence
 from analysis.judge import validation
-from analysis.rivals.baselines import save_baselines
-from analysis.rivals.tuning import load_rivals, save_rivals, timed_maps
+from analysis.rivals.baselines import load_rivals, save_baselines, save_rivals, timed_maps
 from analysis.simulations.mocks import Mock, own_mock
 from analysis.sky import Observation
 

@@ -12,7 +12,7 @@ from analysis.core.paths import ROOT
 from analysis.core.tables import save_table
 from analysis.flatsky.power import crop_power, save_power
 from analysis.params import load_params
-from analysis.posterior.sampler import Level
+from analysis.posterior.diagnostics import Level
 from analysis.posterior.samples import save_samples
 from analysis.report import draw
 from analysis.report.draw import findings, run_result

@@ -15,7 +15,7 @@ from analysis.__main__ import main
 from analysis.core.files import BorderError
 from analysis.core.paths import ROOT
 from analysis.judge.results import DEFAULT, RELEASED
-from analysis.posterior.sampler import Level
+from analysis.posterior.diagnostics import Level
 from analysis.posterior.samples import save_samples
 from analysis.report import export
 from analysis.sky import Grid, Observation, image_hdu, load_observation, save_observation, write_fits
@@ -236,7 +236,7 @@ def test_a_folder_may_lie_at_home_and_hold_others(sampled, capsys, monkeypatch):
     (sampled / "home" / "out" / "std.fits").mkdir()
     capsys.readouterr()
     assert main(["export", "cosmos", "--folder=~/out"]) == 1
-    assert "std.fits is a folder, and a file is to be written there" in capsys.readouterr().err
+    assert "std.fits is a folder, but a file must be written there" in capsys.readouterr().err
 
 
 def test_what_is_asked_for_wrongly_leaves_nothing(sampled, capsys):

@@ -22,7 +22,7 @@ from analysis.core.files import BorderError
 from analysis.core.paths import ROOT
 from analysis.flatsky.peaks import presence
 from analysis.params import load_params
-from analysis.posterior.sampler import Level
+from analysis.posterior.diagnostics import Level
 from analysis.posterior.samples import save_samples
 from analysis.report.page.build import CAPTIONS, build, content_security_policy, figure_path
 from analysis.report.page.explorer import BORDERS, BYTES, fitting, quantised

@@ -6,14 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from analysis.flatsky.power import ARCMIN
 from analysis.simulations.expansion import HUBBLE_DISTANCE_MPC_H, comoving_distance
 from analysis.simulations.lightcone import (
-    RADIANS_PER_ARCMIN,
     Planes,
     add_plane,
     compensated,
     convergence_map,
-    lensing_efficiency,
     lensing_weights,
     plane_distances,
     project,
@@ -29,20 +28,6 @@ def planes_of(delta, redshift_max=1.0):
     chi, a = plane_distances(redshift_max, BOX, OMEGA_M)
     delta = np.stack([np.stack([delta(j) for j in range(len(chi))])] * 3).astype(np.float32)
     return Planes(delta, chi, a, BOX, OMEGA_M)
-
-
-def test_efficiency_of_a_single_plane_of_sources():
-    chi = np.array([0.0, 500.0, 1500.0, 2000.0, 2500.0])
-    np.testing.assert_allclose(lensing_efficiency(chi, np.array([2000.0]), ONE), [1, 0.75, 0.25, 0, 0])
-
-
-def test_a_narrow_distribution_is_a_single_plane():
-    chi = np.linspace(0, 2400, 20)
-    z = np.linspace(0.99, 1.01, 21)
-    share = np.exp(-0.5 * ((z - 1) / 0.003) ** 2)
-    single = lensing_efficiency(chi, comoving_distance(np.array([1.0]), OMEGA_M), ONE)
-    narrow = lensing_efficiency(chi, comoving_distance(z, OMEGA_M), share / share.sum())
-    np.testing.assert_allclose(narrow, single, atol=2e-3)
 
 
 def test_planes_pave_the_way_to_the_sources():
@@ -128,7 +113,7 @@ def test_spectrum_of_gaussian_planes_is_limbers_sum():
 
     planes = planes_of(gaussian)
     source = np.array([comoving_distance(1.0, OMEGA_M)])
-    side = pixel_arcmin * RADIANS_PER_ARCMIN
+    side = pixel_arcmin * ARCMIN
     window = np.outer(np.hanning(pixels), np.hanning(pixels))
     drawn = [
         convergence_map(planes, source, ONE, pixels=pixels, pixel_arcmin=pixel_arcmin, rng=rng) for _ in range(maps)

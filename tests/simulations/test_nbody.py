@@ -9,10 +9,17 @@ from scipy.special import hyp2f1
 
 from analysis.params import DescentParams, load_params
 from analysis.simulations.expansion import comoving_distance, drift_factor, growth_factors, kick_factor
-from analysis.simulations.nbody.descent import descended, descent_kernel
-from analysis.simulations.nbody.evolve import evolve, greens_function, representative_modes
-from analysis.simulations.nbody.initial import displacements, initial_particles, linear_modes
-from analysis.simulations.nbody.mesh import MeshOps, deposit, gather, matter_power, mesh_ops, shell_average, wavenumbers
+from analysis.simulations.mesh import MeshOps, deposit, gather, matter_power, mesh_ops, shell_average, wavenumbers
+from analysis.simulations.nbody import (
+    descended,
+    descent_kernel,
+    displacements,
+    evolve,
+    greens_function,
+    initial_particles,
+    linear_modes,
+    representative_modes,
+)
 from analysis.simulations.theory import matter_tables
 from analysis.tools.descent_fit import core_ratios, largest_halos, nfw_projected
 

@@ -1,4 +1,4 @@
-"""Suites of published maps: layouts, sources, boxes and bad files; maps at another pixel scale."""
+"""Suites of published maps: layouts, sources, boxes and bad files."""
 
 import gzip
 import hashlib
@@ -17,6 +17,7 @@ from astropy.io import fits
 from range_server import serving
 
 from analysis.core.files import BorderError
+from analysis.core.paths import ROOT
 from analysis.params import (
     FilesParams,
     KappatngParams,
@@ -27,13 +28,8 @@ from analysis.params import (
     TheoryParams,
 )
 from analysis.simulations.n_of_z import source_distribution
-from analysis.simulations.suites import archive, suite
-from analysis.simulations.suites import folder as folder_module
-from analysis.simulations.suites import kappatng as kappatng_module
-from analysis.simulations.suites.folder import folder
-from analysis.simulations.suites.kappatng import PLANES, convergence, kappatng, plane_weights
-from analysis.simulations.suites.massivenus import massivenus
-from analysis.simulations.suites.rebin import crops_of, overlap, rebinned
+from analysis.simulations.suites import folder, kappatng, massivenus, published_suite, reading
+from analysis.simulations.suites.kappatng import PLANES, convergence, plane_weights
 
 SIDE = 64
 WANTED = {"train": 3, "validation": 1, "test": 2}
@@ -105,12 +101,12 @@ def packed(tmp_path, files):
 def massive_params(address, content=b""):
     address = str(address)
     if "://" not in address and address.endswith(".tgz"):
-        content = (archive.ROOT / address).read_bytes()
+        content = (ROOT / address).read_bytes()
     return MassivenusParams(address=address, bytes=max(len(content), 1), sha256=hashlib.sha256(content).hexdigest())
 
 
 def massive(address, wanted=WANTED):
-    return list(massivenus(massive_params(address), theory()).read(wanted))
+    return list(massivenus.open_suite(massive_params(address), theory()).read(wanted))
 
 
 SINGLE = [f"Maps10/map{i}.fits" for i in range(8)]
@@ -138,19 +134,19 @@ def test_massivenus_leaves_out_what_states_another_redshift(tmp_path):
 
 
 def test_massivenus_says_what_it_is(tmp_path):
-    found = massivenus(massive_params(unpacked(tmp_path, massive_files(SINGLE))), theory())
+    found = massivenus.open_suite(massive_params(unpacked(tmp_path, massive_files(SINGLE))), theory())
     assert found.pixels == SIDE
     assert found.pixel_arcmin == 0.41015625
     assert "share matter" in found.about["approximation"]
-    assert found.cosmology["omega_b"] == pytest.approx(0.04551, rel=1e-4)
+    assert massivenus.COSMOLOGY["omega_b"] == pytest.approx(0.04551, rel=1e-4)
 
 
 def test_massivenus_from_an_address(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(archive, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(reading, "CACHE", tmp_path / "cache")
     content = packed(tmp_path, massive_files(SINGLE)).read_bytes()
     with serving(content=content) as server:
-        found = massivenus(massive_params(server.address, content), theory())
+        found = massivenus.open_suite(massive_params(server.address, content), theory())
         assert server.served == len(content)
         assert numbers_of(found.read(WANTED)) == [0, 1, 2, 3, 4, 5]
         assert server.served == len(content)
@@ -162,26 +158,26 @@ def test_massivenus_checks_size_and_digest_of_an_archive(tmp_path):
     content = path.read_bytes()
     path.write_bytes(content[:-1] + b"?")
     with told(path, f"expected {params.sha256}", "fetch it again"):
-        massivenus(params, theory())
+        massivenus.open_suite(params, theory())
     path.write_bytes(content[:-1])
     with told(path, f"has {len(content) - 1} bytes, expected {len(content)}"):
-        massivenus(params, theory())
+        massivenus.open_suite(params, theory())
     path.unlink()
     with told(path, "does not exist"):
-        massivenus(params, theory())
+        massivenus.open_suite(params, theory())
 
 
 def test_massivenus_has_sources_at_redshift_one_alone(tmp_path):
     for sources in ({"redshift": 0.9}, {"smail": SmailParams(alpha=2.0, beta=1.5, z0=0.7)}):
         with told("z = 1", "set theory.sources.redshift", "kappatng"):
-            massivenus(massive_params(tmp_path), theory(**sources))
+            massivenus.open_suite(massive_params(tmp_path), theory(**sources))
 
 
 def test_massivenus_with_too_few_maps(tmp_path):
     path = packed(tmp_path, massive_files(SINGLE[:4]))
-    with told(path, "holds 4 maps, but the splits want 6; lower simulations.maps"):
+    with told(path, "has 4 maps, but the splits need 6; lower simulations.maps"):
         massive(path)
-    with told("holds no FITS files in a folder Maps10"):
+    with told("has no FITS files in a folder Maps10"):
         massive(packed(tmp_path, massive_files(["Maps05/WLconv_z0.50_0001r.fits"])))
 
 
@@ -197,7 +193,7 @@ def nan_map():
         (fits_bytes(nan_map()), "holds 1 values that are not finite"),
         (fits_bytes(kappa_of(9)[:-1]), "has shape (63, 64), but a map is a square"),
         (fits_bytes(kappa_of(9, 32)), "is 32 pixels wide, the maps before it 64"),
-        (fits_bytes(None), "holds no image"),
+        (fits_bytes(None), "has no image"),
         (fits_bytes(kappa_of(9))[:5000], "cannot be read as FITS"),
         (b"no map", "cannot be read as FITS"),
         (fits_bytes(kappa_of(9), CDELT1=0.01), "has pixels of 0.6 arcmin by its header, not 0.41016"),
@@ -251,7 +247,7 @@ def test_weights_interpolate_a_function_of_redshift_over_n_of_z():
 
 def test_sources_in_front_of_the_first_plane_are_refused():
     with told("z = 0.03 at most, in front of the first plane", "farther away"):
-        kappatng(tng_params("."), theory(redshift=0.03))
+        kappatng.open_suite(tng_params("."), theory(redshift=0.03))
 
 
 def tng_params(address, train=2, validation=1, test=2):
@@ -275,7 +271,7 @@ def write_tng(folder, box, run, planes=(22, 23), side=32):
 
 @pytest.fixture
 def tng(tmp_path, monkeypatch):
-    monkeypatch.setattr(kappatng_module, "PIXELS", 32)
+    monkeypatch.setattr(kappatng, "PIXELS", 32)
     for box in range(1, 6):
         for run in (1, 2):
             write_tng(tmp_path / "tng", box, run)
@@ -283,7 +279,7 @@ def tng(tmp_path, monkeypatch):
 
 
 def test_kappatng_splits_are_disjoint_and_evenly_used(tng):
-    found = kappatng(tng_params(tng), theory(redshift=1.0))
+    found = kappatng.open_suite(tng_params(tng), theory(redshift=1.0))
     maps = list(found.read(WANTED))
     assert [(split, box) for split, box, _ in maps] == [
         ("train", 1), ("train", 1), ("train", 2), ("validation", 3), ("test", 4), ("test", 5)
@@ -298,7 +294,7 @@ def test_kappatng_splits_are_disjoint_and_evenly_used(tng):
 
 def test_kappatng_says_what_lies_beyond_its_last_plane(tng, caplog):
     with caplog.at_level(logging.WARNING):
-        found = kappatng(tng_params(tng), theory(redshift=3.0))
+        found = kappatng.open_suite(tng_params(tng), theory(redshift=3.0))
     assert found.about["beyond_last_plane"] == 1
     assert found.about["source_redshifts"] == [PLANES[-1]]
     assert "beyond the last plane of kappatng" in caplog.text
@@ -306,11 +302,11 @@ def test_kappatng_says_what_lies_beyond_its_last_plane(tng, caplog):
 
 def test_kappatng_from_an_address_is_fetched_map_by_map(tng, tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(archive, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(reading, "CACHE", tmp_path / "cache")
     content = (tng / "LP001" / "LP001_run001_maps.hdf5").read_bytes()
     with serving(content=content, drops=[1000]) as server:
-        monkeypatch.setattr(archive, "WAIT_S", 0.0)
-        maps = kappatng(tng_params(server.address), theory(redshift=1.0)).read(WANTED)
+        monkeypatch.setattr("analysis.core.download.WAIT_S", 0.0)
+        maps = kappatng.open_suite(tng_params(server.address), theory(redshift=1.0)).read(WANTED)
         assert server.asked == []
         next(maps)
         assert server.served == len(content)
@@ -321,11 +317,11 @@ def test_kappatng_from_an_address_is_fetched_map_by_map(tng, tmp_path, monkeypat
 
 def test_kappatng_with_too_few_realisations(tng):
     with told("are 101 LP numbers, but kappaTNG has 100"):
-        kappatng(tng_params(tng, train=98), theory(redshift=1.0))
-    with told("simulations.maps.train is 201, but 2 LP numbers of kappaTNG hold 200", "realisations.train"):
-        next(kappatng(tng_params(tng), theory(redshift=1.0)).read(WANTED | {"train": 201}))
+        kappatng.open_suite(tng_params(tng, train=98), theory(redshift=1.0))
+    with told("simulations.maps.train is 201, but 2 LP numbers of kappaTNG have 200 maps", "realisations.train"):
+        next(kappatng.open_suite(tng_params(tng), theory(redshift=1.0)).read(WANTED | {"train": 201}))
     with told("LP001_run003_maps.hdf5 does not exist", "simulations.kappatng.address"):
-        list(kappatng(tng_params(tng), theory(redshift=1.0)).read(WANTED | {"train": 6}))
+        list(kappatng.open_suite(tng_params(tng), theory(redshift=1.0)).read(WANTED | {"train": 6}))
 
 
 def test_kappatng_names_a_bad_file(tng):
@@ -370,7 +366,7 @@ def write_map(path, kappa):
 
 def folder_of(root, dataset="maps/kappa", pixel_arcmin=0.5):
     params = FilesParams(folder=str(root), pixel_arcmin=pixel_arcmin, dataset=dataset)
-    return folder(params, theory())
+    return folder.open_suite(params, theory())
 
 
 NAMES = [f"{box}/{i}" for box in "abcdef" for i in range(2)]
@@ -397,9 +393,9 @@ def test_stacks_give_their_maps_and_are_one_box(tmp_path, ending):
 @pytest.mark.parametrize("boxes", range(3, 30))
 def test_splits_share_no_box(boxes):
     places = [SimpleNamespace(box=box) for box in range(boxes)]
-    hashable = [folder_module.Place(None, i, place.box) for place in places for i in range(40)]
+    hashable = [folder.Place(None, i, place.box) for place in places for i in range(40)]
     for wanted in (WANTED, {"train": 38, "validation": 1, "test": 1}, {"train": 1, "validation": 1, "test": 38}):
-        dealt = folder_module.deal(hashable, wanted)
+        dealt = folder.deal(hashable, wanted)
         used = [{place.box for place in dealt[split]} for split in wanted]
         assert not used[0] & used[1]
         assert not used[1] & used[2]
@@ -408,8 +404,8 @@ def test_splits_share_no_box(boxes):
 
 
 def test_boxes_are_dealt_in_proportion_and_evenly_used():
-    places = [folder_module.Place(None, i, box) for box in range(10) for i in range(7)]
-    dealt = folder_module.deal(places, {"train": 16, "validation": 2, "test": 5})
+    places = [folder.Place(None, i, box) for box in range(10) for i in range(7)]
+    dealt = folder.deal(places, {"train": 16, "validation": 2, "test": 5})
     per_box = {split: np.unique([p.box for p in found], return_counts=True) for split, found in dealt.items()}
     assert per_box["train"][0].tolist() == list(range(7))
     assert per_box["train"][1].tolist() == [3, 3, 2, 2, 2, 2, 2]
@@ -424,14 +420,14 @@ def test_fewer_than_three_boxes_are_split_by_order_and_told(tmp_path, caplog):
     assert found.about["splits_share_boxes"]
     assert "share matter" in caplog.text
     assert numbers_of(found.read(WANTED)) == [0, 1, 2, 3, 4, 5]
-    with told("train has 6 and wants 9, validation has 0 and wants 1", "lower simulations.maps"):
+    with told("train has 6 and needs 9, validation has 0 and needs 1", "lower simulations.maps"):
         next(found.read(WANTED | {"train": 9}))
 
 
 def test_a_file_in_the_folder_itself_is_a_box(tmp_path):
     found = folder_of(write_maps(tmp_path, ".npy", ["a", "b", "c"]))
     assert found.about == {"suite": "maps of a folder", "boxes": 3, "splits_share_boxes": False}
-    with told("too few maps in 3 box(es): train has 1 and wants 3, validation has 1 and wants 1"):
+    with told("too few maps in 3 box(es): train has 1 and needs 3, validation has 1 and needs 1"):
         next(found.read(WANTED))
 
 
@@ -444,10 +440,10 @@ def test_maps_are_loaded_one_after_the_other(tmp_path):
 
 
 def test_a_folder_without_maps(tmp_path):
-    with told(tmp_path / "none", "is no folder"):
+    with told(tmp_path / "none", "is not a folder"):
         folder_of(tmp_path / "none")
     (tmp_path / "README.txt").write_text("no maps")
-    with told(tmp_path, "holds no maps (.fits, .fits.gz, .npy, .hdf5, .h5)"):
+    with told(tmp_path, "has no maps (.fits, .fits.gz, .npy, .hdf5, .h5)"):
         folder_of(tmp_path)
 
 
@@ -501,101 +497,24 @@ def test_a_header_that_contradicts_the_pixel_scale(tmp_path):
     assert folder_of(tmp_path).pixels == SIDE
 
 
-# the one door
+# one interface
 
 
 def simulations(source, section):
     return SimpleNamespace(source=source, **{source: section})
 
 
-def test_one_door_for_every_suite(tmp_path, tng):
+def test_one_interface_for_every_suite(tmp_path, tng):
     maps = write_maps(tmp_path / "maps", ".npy", NAMES)
     nus = massive_params(unpacked(tmp_path, massive_files(SINGLE)))
     files = FilesParams(folder=str(maps), pixel_arcmin=0.5)
-    assert suite(simulations("massivenus", nus), theory()).pixel_arcmin == 0.41015625
-    assert suite(simulations("kappatng", tng_params(tng)), theory(TNG)).pixel_arcmin == 0.29296875
-    assert suite(simulations("files", files), theory()).pixel_arcmin == 0.5
+    assert published_suite(simulations("massivenus", nus), theory()).pixel_arcmin == 0.41015625
+    assert published_suite(simulations("kappatng", tng_params(tng)), theory(TNG)).pixel_arcmin == 0.29296875
+    assert published_suite(simulations("files", files), theory()).pixel_arcmin == 0.5
 
 
 @pytest.mark.parametrize(("key", "value"), [("omega_m", 0.31), ("h", 0.6774), ("a_s", 2.14e-9), ("omega_b", 0.0486)])
 def test_another_cosmology_is_told_before_anything_is_read(key, value):
     missing = simulations("massivenus", massive_params("nowhere"))
     with told(f"theory.{key} is {value:g}, but", "`-S simulations=massivenus`", f"or change theory.{key}"):
-        suite(missing, theory(COSMOLOGY | {key: value}))
-
-
-# another pixel scale
-
-
-def test_an_integer_factor_is_the_mean_of_blocks():
-    kappa = kappa_of(0).astype(np.float64)
-    expected = kappa.reshape(32, 2, 32, 2).mean(axis=(1, 3))
-    np.testing.assert_allclose(rebinned(kappa, 0.4, 0.8, 32)[0], expected, atol=1e-15)
-
-
-@pytest.mark.parametrize(
-    ("native", "ratio", "pixels"), [(64, 64 / 27, 27), (64, 64 / 21, 7), (65, 1.3, 50), (60, 1, 20)]
-)
-def test_the_mean_is_conserved(native, ratio, pixels):
-    kappa = kappa_of(1, native).astype(np.float64) + 1
-    out = rebinned(kappa, 0.41, 0.41 * ratio, pixels)
-    assert out.shape == (crops_of(native, 0.41, 0.41 * ratio, pixels), pixels, pixels)
-    assert out.mean() == pytest.approx(kappa.mean(), rel=1e-12)
-
-
-def test_one_bright_pixel_is_shared_by_area():
-    kappa = np.zeros((5, 5))
-    kappa[2, 1] = 1
-    row, column = np.array([0, 1, 0]), np.array([2 / 3, 1 / 3, 0])  # new pixels of 5/3: edges at 5/3 and 10/3
-    np.testing.assert_allclose(rebinned(kappa, 1.0, 5 / 3, 3)[0], np.outer(row, column) * (3 / 5) ** 2, atol=1e-12)
-    assert overlap(5, 3, 5 / 3).toarray().sum(axis=1) == pytest.approx(1)
-
-
-def test_crops_do_not_overlap_and_lie_around_the_centre():
-    y, x = np.mgrid[:64, :64].astype(float)
-    for axis in (y, x):
-        out = rebinned(axis, 1.0, 2.0, 10)
-        assert out.shape == (9, 10, 10)
-        first = 2 + 0.5 + 2 * np.arange(30)  # 60 of 64 pixels, two left over on each side
-        tiles = first.reshape(3, 10)
-        for number, crop in enumerate(out):
-            expected = tiles[number // 3][:, None] if axis is y else tiles[number % 3]
-            np.testing.assert_allclose(crop, np.broadcast_to(expected, (10, 10)), atol=1e-12)
-
-
-def test_a_ramp_stays_a_ramp_at_any_ratio():
-    ratio, pixels = 1.73, 36
-    ramp = np.broadcast_to(np.arange(64) + 0.5, (64, 64))
-    out = rebinned(ramp, 1.0, ratio, pixels)[0]
-    expected = 32 + ratio * (np.arange(pixels) + 0.5 - pixels / 2)
-    # the old pixels are steps: a cut through one is off by at most an eighth of a pixel at each end
-    np.testing.assert_allclose(out, np.broadcast_to(expected, out.shape), atol=1 / 4 / ratio)
-    assert np.abs(out - expected).mean() < 0.05
-
-
-def test_a_wave_is_damped_by_the_window_of_the_new_pixel():
-    ratio, pixels, k = 2.5, 100, 2 * np.pi / 25
-    centre = np.arange(250) + 0.5
-    wave = np.broadcast_to(np.cos(k * centre) * np.sinc(k / 2 / np.pi), (250, 250))  # seen through the old window
-    out = rebinned(wave, 1.0, ratio, pixels)[0]
-    new = ratio * (np.arange(pixels) + 0.5)
-    amplitude = 2 * np.mean(out * np.cos(k * new))
-    assert amplitude == pytest.approx(np.sinc(k * ratio / 2 / np.pi), rel=5e-3)
-    assert abs(np.sinc(k * ratio / 2 / np.pi) - np.sinc(k / 2 / np.pi)) > 0.01
-
-
-def test_a_ratio_next_to_one_is_no_refusal():
-    out = rebinned(kappa_of(2), 0.41015625, 0.41, 60)
-    assert out.shape == (1, 60, 60)
-    assert out.dtype == np.float32
-
-
-def test_what_does_not_fit_is_told():
-    with told("0.41 arcmin cannot serve a grid of 0.2 arcmin", "raise grid.pixel_arcmin"):
-        rebinned(kappa_of(0), 0.41, 0.2, 10)
-    with told("are 25.6 arcmin wide, but 40 pixels of 0.8 arcmin need 32", "map_pixels and mock_pixels to at most 32"):
-        rebinned(kappa_of(0), 0.4, 0.8, 40)
-    assert crops_of(512, 0.41015625, 0.82, 256) == 1
-    assert crops_of(1024, 0.29296875, 0.82, 160) == 4
-    with told("need 210.7; lower simulations.map_pixels and mock_pixels to at most 256"):
-        crops_of(512, 0.41015625, 0.82, 257)
+        published_suite(missing, theory(COSMOLOGY | {key: value}))

@@ -19,17 +19,18 @@ from analysis.params import load_params
 from analysis.sky import (
     Grid,
     Observation,
+    PixelSums,
     bin_catalogue,
     load_observation,
     load_truth,
     read_image,
     rotate_shear,
     save_observation,
-    shape_noise,
     write_fits,
 )
-from analysis.survey.catalogue import load_catalogue
+from analysis.survey.catalogue import open_catalogue
 from analysis.survey.clusters import clusters_on_grid, read_xray, stack_snr
+from analysis.survey.units_and_signs import galaxies_of
 
 CENTER = (150.1161025, 2.247490268)
 GRIDS = [Grid(21, 0.82, *CENTER), Grid(20, 0.82, *CENTER), Grid(21, 0.82, *CENTER, "CAR")]
@@ -50,6 +51,13 @@ def galaxies(rng, grid, n):
     ra_deg = grid.ra_deg + rng.uniform(-half, half, n) / np.cos(np.deg2rad(grid.dec_deg))
     dec_deg = grid.dec_deg + rng.uniform(-half, half, n)
     return ra_deg, dec_deg, *rng.normal(0, 0.3, (2, n)), rng.uniform(0.2, 3, n)
+
+
+def noise(e1, e2, weight):
+    """Shape noise of galaxies, wherever they lie."""
+    sums = PixelSums(GRIDS[0])
+    sums.add(0 * e1, 0 * e1, e1, e2, weight)
+    return sums.sigma_e()
 
 
 @pytest.fixture
@@ -107,11 +115,11 @@ def test_many_galaxies_in_one_pixel():
     assert seen.count[10, 10] == seen.count.sum() == 50
     np.testing.assert_allclose(seen.gamma[:, 10, 10], [np.average(e1, weights=weight), -np.average(e2, weights=weight)])
     n_eff = weight.sum() ** 2 / (weight**2).sum()
-    np.testing.assert_allclose(seen.weight[:, 10, 10], n_eff / shape_noise(e1, e2, weight) ** 2)
+    np.testing.assert_allclose(seen.weight[:, 10, 10], n_eff / noise(e1, e2, weight) ** 2)
 
 
 def test_shape_noise_of_two_galaxies():
-    sigma_e = shape_noise(np.array([0.1, 0.3]), np.array([0.2, 0.0]), np.array([1.0, 2.0]))
+    sigma_e = noise(np.array([0.1, 0.3]), np.array([0.2, 0.0]), np.array([1.0, 2.0]))
     np.testing.assert_allclose(sigma_e, np.sqrt([(0.01 + 4 * 0.09) / 5, 0.04 / 5]))
 
 
@@ -311,7 +319,9 @@ def test_tables_are_written_beside_images(tmp_path):
 @pytest.fixture(scope="module")
 def cosmos():
     field = load_params().fields["cosmos"]
-    return load_catalogue(field, fetch), read_xray(fetch(field.clusters))
+    (galaxies,) = galaxies_of(*open_catalogue(field, fetch))
+    columns = {name: getattr(galaxies, name) for name in ("ra_deg", "dec_deg", "e1", "e2", "weight")}
+    return columns, read_xray(fetch(field.clusters))
 
 
 @needs_catalogue
@@ -326,7 +336,7 @@ def test_the_maps_of_remy_et_al_2020_bit_for_bit(cosmos):
 @needs_catalogue
 def test_shape_noise_of_cosmos(cosmos):
     columns = cosmos[0]
-    sigma_e = shape_noise(columns["e1"], columns["e2"], columns["weight"])
+    sigma_e = noise(columns["e1"], columns["e2"], columns["weight"])
     np.testing.assert_allclose(sigma_e, [0.2949, 0.2955], atol=5e-5)
     seen = bin_catalogue(**columns, grid=Grid(160, 0.82, *CENTER))
     chi2 = (seen.weight * seen.gamma**2)[:, seen.mask].mean()

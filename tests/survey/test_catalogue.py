@@ -15,13 +15,14 @@ from analysis.sky import Grid, read_image
 from analysis.survey.catalogue import (
     DEFINITIONS,
     centered,
-    load_catalogue,
     load_field,
-    load_gridded,
     observe,
     observe_or_released,
+    open_catalogue,
     save_field,
 )
+from analysis.survey.gridded import load_gridded
+from analysis.survey.units_and_signs import galaxies_of
 
 CENTER = [150.0, 2.0]
 GRID = Grid(16, 2.0, *CENTER)
@@ -55,41 +56,51 @@ def no_source(name):
 
 
 def test_columns_are_read_in_full_or_to_the_given_row(files):
-    columns = load_catalogue(CATALOGUE, files.joinpath)
-    np.testing.assert_array_equal(columns["ra_deg"], fits.getdata(files / "ra.fits"))
-    np.testing.assert_array_equal(columns["weight"], fits.getdata(files / "w.fits"))
-    first = load_catalogue(replace(CATALOGUE, rows=100), files.joinpath)
-    np.testing.assert_array_equal(first["e2"], columns["e2"][:100])
+    table, entry = open_catalogue(CATALOGUE, files.joinpath)
+    (galaxies,) = galaxies_of(table, entry)
+    for name, values in {
+        "ra": galaxies.ra_deg,
+        "dec": galaxies.dec_deg,
+        "e1": galaxies.e1,
+        "w": galaxies.weight,
+    }.items():
+        np.testing.assert_array_equal(values, fits.getdata(files / f"{name}.fits"))
+    (first,) = galaxies_of(table, entry, rows=100)
+    np.testing.assert_array_equal(first.e2, galaxies.e2[:100])
 
 
 @pytest.mark.parametrize(
     ("name", "values", "sentence"),
     [
-        ("e1", np.zeros(299), r"column e1 \(e1.fits\) has shape \(299,\), ra has \(300,\); give"),
-        ("e2", np.where(np.arange(300) == 7, np.nan, 0.1), r"column e2 .* is nan in row 7 .* remove"),
-        ("dec", np.full(300, 91.0), r"column dec .* -90 to 90 deg; give"),
-        ("e2", np.zeros(300), r"column e2 .* is 0 in every row; give"),
-        ("w", np.full(300, -1.0), r"column weight .* at least 0 .* correct"),
-        ("w", np.zeros(300), r"column weight .* not all 0; correct"),
+        ("e1", np.zeros(299), r"column e1.fits of a field has shape \(299,\), ra.fits has \(300,\); give"),
+        (
+            "e2",
+            np.where(np.arange(300) == 7, np.nan, 0.1),
+            r"column e2.fits .* is nan in row 7.*: cut rows .* one table",
+        ),
+        ("dec", np.full(300, 91.0), r"column dec.fits .* is 91.0 in row 0 .*: give `units` .* `units` need one table"),
+        ("e2", np.zeros(300), r"column e2.fits .* is 0 .* in all of 300 rows .* give"),
+        ("w", np.full(300, -1.0), r"column w.fits .* is -1.0 in row 0 .* a weight is 0, or from"),
+        ("w", np.zeros(300), r"column w.fits .* is 0 in all of 300 rows .* correct"),
         ("ra", np.zeros((300, 2)), r"give columns of one length"),
     ],
 )
 def test_a_bad_column_is_one_sentence(files, name, values, sentence):
     fits.writeto(files / f"{name}.fits", values, overwrite=True)
     with pytest.raises(BorderError, match=sentence):
-        load_catalogue(CATALOGUE, files.joinpath)
+        observe(CATALOGUE, GRID, files.joinpath)
 
 
 def test_missing_truncated_and_short_columns_are_told(files):
     with pytest.raises(BorderError, match=r"has 300 rows, the field asks for 301; lower"):
-        load_catalogue(replace(CATALOGUE, rows=301), files.joinpath)
+        observe(replace(CATALOGUE, rows=301), GRID, files.joinpath)
     whole = (files / "e1.fits").read_bytes()
     (files / "e1.fits").write_bytes(whole[:3500])
     with pytest.raises(BorderError, match=r"e1.fits cannot be read as FITS, it is cut short"):
-        load_catalogue(CATALOGUE, files.joinpath)
+        observe(CATALOGUE, GRID, files.joinpath)
     (files / "e1.fits").unlink()
     with pytest.raises(BorderError, match=r"e1.fits does not exist"):
-        load_catalogue(CATALOGUE, files.joinpath)
+        observe(CATALOGUE, GRID, files.joinpath)
 
 
 def test_shear_on_the_grid_keeps_its_frame(files):

@@ -18,8 +18,11 @@ from pyarrow import parquet
 from analysis.core.files import BorderError
 from analysis.params import CatalogueTable, SkyUnits, TableColumns
 from analysis.sky import Grid, bin_catalogue
-from analysis.survey.galaxies import Cells, Galaxies, galaxies_of, located, observed, open_table
-from analysis.survey.galaxies.guess import suits
+from analysis.survey.galaxies import OccupiedCells, shear_from_table
+from analysis.survey.guessed_columns import has_usual_columns
+from analysis.survey.table_formats import open_table
+from analysis.survey.tables import table_path
+from analysis.survey.units_and_signs import Galaxies, galaxies_of
 
 GRID = Grid(16, 4.0, 0.1, -40.0)
 N = 900
@@ -77,7 +80,7 @@ def table(tmp_path):
 
 
 def binned(entry, **options):
-    return observed(open_table(located(entry), entry), entry, GRID, **options)
+    return shear_from_table(open_table(table_path(entry), entry), entry, GRID, **options)
 
 
 def assert_same(one, other):
@@ -88,11 +91,11 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize("kind", SUFFIX)
 def test_every_format_gives_the_same(table, kind, monkeypatch):
-    for module in ("fits_table", "parquet_table", "hdf5_table"):
-        monkeypatch.setattr(f"analysis.survey.galaxies.{module}.CHUNK_ROWS", 256)
-    monkeypatch.setattr("analysis.survey.galaxies.text_table.BLOCK_BYTES", 2**14)
+    for module in ("table_formats", "hdf5_table"):
+        monkeypatch.setattr(f"analysis.survey.{module}.CHUNK_ROWS", 256)
+    monkeypatch.setattr("analysis.survey.table_formats.BLOCK_BYTES", 2**14)
     entry = table(kind=kind)
-    opened = open_table(located(entry), entry)
+    opened = open_table(table_path(entry), entry)
     assert (len(list(galaxies_of(opened, entry))) > 1) == (kind != "ecsv")
     assert opened.rows == (None if kind == "csv" else N)
     assert_same(binned(entry)[0], reference())
@@ -209,19 +212,19 @@ def test_scaled_integers_and_null_are_read_as_meant(tmp_path):
 def test_a_digest_guards_the_file_and_a_missing_one_is_told(table, tmp_path, monkeypatch):
     entry = table()
     digest = hashlib.sha256((tmp_path / "cat.fits").read_bytes()).hexdigest()
-    assert located(replace(entry, sha256=digest)) == tmp_path / "cat.fits"
+    assert table_path(replace(entry, sha256=digest)) == tmp_path / "cat.fits"
     with pytest.raises(BorderError, match="damaged or another file"):
-        located(replace(entry, sha256="0" * 64))
+        table_path(replace(entry, sha256="0" * 64))
     monkeypatch.setenv("DATA_MIRROR", str(tmp_path))
     with pytest.raises(BorderError, match=r"the catalogue absent.fits is not at .* or .*; correct `path`"):
-        located(replace(entry, path="absent.fits"))
+        table_path(replace(entry, path="absent.fits"))
     address = f"https://127.0.0.1:9/{entry.path}"
     with pytest.raises(BorderError, match=r"does not answer .*; restore the network"):
-        located(replace(entry, path=address, sha256=digest), cache=tmp_path / "cache")
+        table_path(replace(entry, path=address, sha256=digest), cache=tmp_path / "cache")
     kept = tmp_path / "cache" / digest[:16] / "cat.fits"
     kept.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(tmp_path / "cat.fits", kept)
-    assert located(replace(entry, path=address, sha256=digest), cache=tmp_path / "cache") == kept
+    assert table_path(replace(entry, path=address, sha256=digest), cache=tmp_path / "cache") == kept
 
 
 def test_rows_that_stand_twice_are_told_or_allowed(table):
@@ -249,7 +252,7 @@ def identified(kind):
 
 @pytest.mark.parametrize("kind", SUFFIX)
 def test_a_cut_meets_identifiers_and_single_precision_as_the_file_has_them(kind, table, monkeypatch):
-    monkeypatch.setattr("analysis.survey.galaxies.text_table.BLOCK_BYTES", 2**14)
+    monkeypatch.setattr("analysis.survey.table_formats.BLOCK_BYTES", 2**14)
     cuts = {
         f"id == {BIG} | {BIG} == id": (np.arange(N) % 2 == 0),
         f"id >= {2**64 - 1}": np.arange(N) == 7,
@@ -264,7 +267,7 @@ def test_a_cut_meets_identifiers_and_single_precision_as_the_file_has_them(kind,
         }
     for text, right in cuts.items():
         entry = table(identified(kind), kind, cuts=text)
-        taken = np.concatenate([each.ra_deg for each in galaxies_of(open_table(located(entry), entry), entry)])
+        taken = np.concatenate([each.ra_deg for each in galaxies_of(open_table(table_path(entry), entry), entry)])
         np.testing.assert_allclose(taken, PLAIN["ALPHA"][right], err_msg=text)
 
 
@@ -294,7 +297,7 @@ def test_whole_numbers_of_text_may_have_others_after_them_and_blanks_beside_comm
         str(tmp_path / "a.csv"), TableColumns("ra", "dec", "e1", "e2"), cuts="w < 200 & field == 'a'"
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("analysis.survey.galaxies.text_table.BLOCK_BYTES", 2**12)
+        patch.setattr("analysis.survey.table_formats.BLOCK_BYTES", 2**12)
         opened = open_table(tmp_path / "a.csv", entry)
         assert opened.columns == ("ra", "dec", "e1", "e2", "w", "field")
         found = list(galaxies_of(opened, entry))
@@ -304,7 +307,7 @@ def test_whole_numbers_of_text_may_have_others_after_them_and_blanks_beside_comm
 
 def test_a_name_that_reads_like_arithmetic_must_be_quoted(table):
     data = PLAIN | {"mag": PLAIN["z_b"] + 20, "err": PLAIN["z_b"], "mag-err": PLAIN["W"]}
-    with pytest.raises(BorderError, match=r"'mag-err' of .*cat\.parquet, or reckon with several; write backticks"):
+    with pytest.raises(BorderError, match=r"'mag-err' of .*cat\.parquet, or arithmetic with several; write backticks"):
         binned(table(data, "parquet", cuts="mag-err < 1"))
     assert binned(table(data, "parquet", cuts="`mag-err` < 1"))[1]["rows"] == (PLAIN["W"] < 1).sum()
     assert binned(table(data, "parquet", cuts="mag - err < 21"))[1]["rows"] == N
@@ -348,12 +351,12 @@ def test_blends_and_neighbours_are_different_galaxies(table, offset_arcsec, shar
 
 @pytest.mark.parametrize("repeats", [1, 4])
 def test_cells_of_many_galaxies_are_a_fair_sample_of_few(repeats, monkeypatch):
-    monkeypatch.setattr("analysis.survey.galaxies.totals.MOST_CELLS", 5000)
+    monkeypatch.setattr("analysis.survey.galaxies.MOST_CELLS", 5000)
     rng = np.random.default_rng(6)
     ra_deg, dec_deg = (
         np.repeat(values, repeats) for values in (rng.uniform(0, 360, 40_000), rng.uniform(-90, 90, 40_000))
     )
-    ones, cells = np.ones(len(ra_deg)), Cells()
+    ones, cells = np.ones(len(ra_deg)), OccupiedCells()
     for part in np.array_split(rng.permutation(len(ra_deg)), 7):
         few = ones[part]
         cells.add(Galaxies(ra_deg[part], dec_deg[part], few, few, few, few, few, len(part)), few > 0)
@@ -363,10 +366,10 @@ def test_cells_of_many_galaxies_are_a_fair_sample_of_few(repeats, monkeypatch):
 
 def test_few_cells_are_of_the_whole_field(monkeypatch):
     """Galaxies stand twice in the north alone."""
-    monkeypatch.setattr("analysis.survey.galaxies.totals.MOST_CELLS", 5000)
+    monkeypatch.setattr("analysis.survey.galaxies.MOST_CELLS", 5000)
     dec_deg = np.random.default_rng(7).uniform(-60, 60, 40_000)
     dec_deg = np.concatenate([dec_deg, dec_deg[dec_deg > 0]])
-    ones, cells = np.ones(len(dec_deg)), Cells()
+    ones, cells = np.ones(len(dec_deg)), OccupiedCells()
     cells.add(Galaxies(ones, dec_deg, ones, ones, ones, ones, ones, len(dec_deg)), ones > 0)
     assert cells.repeated() == pytest.approx(2 / 3, abs=0.05)
 
@@ -661,4 +664,4 @@ def test_positions_may_be_one_column_of_sky_coordinates(tmp_path, kind):
     made.write(path, **({"path": "cat", "serialize_meta": True} if kind == "hdf5" else {}))
     entry = CatalogueTable(str(path), replace(NAMES, ra="c.ra", dec="c.dec"))
     assert_same(binned(entry)[0], reference())
-    assert suits(open_table(path, entry).columns, {"weight": "W"})
+    assert has_usual_columns(open_table(path, entry).columns, {"weight": "W"})

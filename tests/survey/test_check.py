@@ -21,12 +21,14 @@ from analysis.core.paths import ROOT
 from analysis.flatsky.kernel import kaiser_squires_kernel
 from analysis.params import CatalogueTable, TableColumns, checked_params
 from analysis.sky import Grid, Observation
-from analysis.sky.center import occupied_deg2
-from analysis.survey.check import sky_units
-from analysis.survey.galaxies import center_of, located, needed_columns, observed, open_table
-from analysis.survey.galaxies.guess import credible, guessed_table, suits
-from analysis.survey.overview import suggested_grid
-from analysis.survey.signs import compared_signs, verdict
+from analysis.sky.footprint import occupied_deg2
+from analysis.survey.check import sky_units, suggested_grid
+from analysis.survey.ellipticity_signs import best_signs, sign_choices
+from analysis.survey.galaxies import center_of_table, shear_from_table
+from analysis.survey.guessed_columns import guessed_entry, has_usual_columns, without_bad_guesses
+from analysis.survey.table_formats import open_table
+from analysis.survey.tables import table_path
+from analysis.survey.units_and_signs import needed_columns
 
 SIDE = 64
 GRID = Grid(SIDE, 1.0, 10.0, -20.0)
@@ -63,7 +65,7 @@ def observations(gamma, rng, signs):
 def test_peaks_tell_all_signs(signs):
     rng = np.random.default_rng(3)
     gamma = shear_of(peaks(rng))
-    best, told = verdict(compared_signs(*observations(gamma, rng, signs), rng=rng))
+    best, told = best_signs(sign_choices(*observations(gamma, rng, signs), rng=rng))
     assert (best.e1, best.e2) == signs
     assert best.e_over_b > 5
     assert best.skewness > 3
@@ -72,8 +74,8 @@ def test_peaks_tell_all_signs(signs):
 
 def test_noise_tells_nothing():
     rng = np.random.default_rng(4)
-    choices = compared_signs(*observations(np.zeros((2, SIDE, SIDE)), rng, (1, 1)), rng=rng)
-    best, told = verdict(choices)
+    choices = sign_choices(*observations(np.zeros((2, SIDE, SIDE)), rng, (1, 1)), rng=rng)
+    best, told = best_signs(choices)
     assert (best.e1, best.e2) == (1, 1)
     assert "the data cannot tell" in told
     assert max(abs(choice.e_over_b) for choice in choices) < 3
@@ -83,7 +85,7 @@ def test_a_symmetric_field_does_not_say_whether_it_is_upright():
     rng = np.random.default_rng(5)
     kappa = peaks(rng)
     kappa -= np.roll(kappa, SIDE // 2, axis=1)
-    best, told = verdict(compared_signs(*observations(shear_of(kappa), rng, (-1, 1)), rng=rng))
+    best, told = best_signs(sign_choices(*observations(shear_of(kappa), rng, (-1, 1)), rng=rng))
     assert best.e1 * best.e2 == -1
     assert "whether mass is upright the data cannot tell" in told
 
@@ -138,9 +140,9 @@ def test_the_entry_that_is_suggested_works_when_it_is_pasted(tmp_path, capsys, m
     content["fields"] |= entry
     field = checked_params(content, "params.yaml").fields["other_survey_v2"]
     assert (field.catalogue.flip_e1, field.catalogue.flip_e2) == (False, True)
-    opened = open_table(located(field.catalogue), field.catalogue)
-    assert center_of(opened, field.catalogue) == pytest.approx((10, -20), abs=0.05)
-    seen, _ = observed(opened, field.catalogue, GRID)
+    opened = open_table(table_path(field.catalogue), field.catalogue)
+    assert center_of_table(opened, field.catalogue) == pytest.approx((10, -20), abs=0.05)
+    seen, _ = shear_from_table(opened, field.catalogue, GRID)
     residual = (seen.gamma - gamma)[:, seen.mask] * np.sqrt(seen.weight[:, seen.mask])
     assert np.mean(residual**2) == pytest.approx(1, abs=0.15)
     monkeypatch.setattr("analysis.survey.check.ROOT", tmp_path)
@@ -174,11 +176,11 @@ def strip(hours, *, density=20.0, center=(150.0, -20.0), side_deg=(1.5, 1.5)):
 def test_right_ascensions_in_hours_are_told_by_the_shape_of_the_field(positions, unit, tmp_path):
     strip(**positions).write(tmp_path / "a.fits")
     asked = CatalogueTable(str(tmp_path / "a.fits"), TableColumns("", "", "", ""))
-    table, told = guessed_table(open_table(tmp_path / "a.fits", asked), asked, {})
+    table, told = guessed_entry(open_table(tmp_path / "a.fits", asked), asked, {})
     assert table.units.ra == unit
     assert "--units" in told
     given = replace(asked, units=sky_units({"ra": "deg"}))
-    table, told = guessed_table(open_table(tmp_path / "a.fits", given), given, {})
+    table, told = guessed_entry(open_table(tmp_path / "a.fits", given), given, {})
     assert (table.units.ra, told) == ("deg", "as given")
 
 
@@ -292,8 +294,8 @@ def guessed(tmp_path, given=None, **columns):
     table.write(tmp_path / "a.fits", overwrite=True)
     asked = CatalogueTable(str(tmp_path / "a.fits"), TableColumns("", "", "", ""))
     opened = open_table(tmp_path / "a.fits", asked, suits=lambda names: True)
-    entry, _ = guessed_table(opened, asked, given or {})
-    return opened, *credible(opened, entry, given or {})
+    entry, _ = guessed_entry(opened, asked, given or {})
+    return opened, *without_bad_guesses(opened, entry, given or {})
 
 
 @pytest.mark.parametrize(
@@ -313,7 +315,7 @@ def test_a_guess_that_its_values_contradict_is_left_out(tmp_path, columns, role)
     assert (entry.columns.weight, entry.response, entry.multiplicative_bias) == (None, None, None)
     assert len(left_out) == 1
     assert re.search(rf"^\w+, whose values .* are no {role}; --columns {role}=NAME names another$", left_out[0])
-    center_of(opened, entry)
+    center_of_table(opened, entry)
 
 
 def test_a_guess_that_its_values_confirm_stays(tmp_path):
@@ -331,7 +333,7 @@ def test_nonsense_that_the_user_names_is_refused(tmp_path, role, value):
     assert (getattr(entry, role), left_out) == ("mag", [])
     told = r"mean response of .*'mag'.* nothing can be divided; correct or remove `response`"
     with pytest.raises(BorderError, match=told):
-        observed(opened, entry, Grid(32, 2.0, 150.0, -20.0))
+        shear_from_table(opened, entry, Grid(32, 2.0, 150.0, -20.0))
 
 
 def test_what_is_left_out_is_said(tmp_path, capsys):
@@ -358,7 +360,7 @@ def test_what_is_left_out_is_said(tmp_path, capsys):
     ],
 )
 def test_which_tables_suit(names, given, good):
-    assert suits(names, given) == good
+    assert has_usual_columns(names, given) == good
 
 
 def test_the_table_that_suits_is_taken(tmp_path, capsys):

@@ -3,8 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.table import Table
 
 from analysis.core.files import BorderError
+from analysis.core.paths import ROOT
 from analysis.params import load_params
 from analysis.sky import Grid, Observation
 from analysis.survey.clusters import (
@@ -13,6 +15,7 @@ from analysis.survey.clusters import (
     empty_clusters,
     load_clusters,
     random_places,
+    read_places,
     read_xray,
     save_clusters,
     stack_snr,
@@ -171,3 +174,41 @@ def test_evidence_of_no_clusters_has_no_rows(xray):
     found = cluster_evidence(placed, np.zeros((3, 20, 20)), observation, np.zeros((20, 20)), settings, rng=rng)
     assert len(found) == 0
     assert {"probability", "chance", "p_value", "bmode", "mass", "snr"} <= set(found.colnames)
+
+
+def test_lists_of_places(tmp_path):
+    (tmp_path / "a.csv").write_text("# stars\nDEC,name,RA\n-1.5,x,359.9\n2,y,0.1\n")
+    found = read_places(tmp_path / "a.csv")
+    assert list(found["ra_deg"]) == [359.9, 0.1]
+    assert list(found["dec_deg"]) == [-1.5, 2.0]
+    units = {"ra_deg": u.hourangle, "dec_deg": u.arcmin}
+    Table({"ra_deg": [10.0], "dec_deg": [60.0]}, units=units).write(tmp_path / "b.ecsv", format="ascii.ecsv")
+    found = read_places(tmp_path / "b.ecsv")
+    assert (found["ra_deg"][0], found["dec_deg"][0]) == pytest.approx((150, 1))
+    assert len(read_places(ROOT / "data" / "positions" / "example.csv")) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("ra,decl\n1,2\n", r"no column dec_deg or dec \(columns: ra, decl\)"),
+        ("ra,dec\n1,2\n3,95\n", r"no place in row 1 \(of 2\)"),
+        ("ra,dec\n1,nan\n", "no place in row 0"),
+        ("ra,dec\n1,\n", "no place in row 0"),
+        ("ra,dec\n", "no rows"),
+        ("ra,dec\n10:00:00,2\n", "cannot be read"),
+        ("\x00\xff", "cannot be read|has no"),
+        ("", "has no column ra_deg"),
+    ],
+)
+def test_bad_lists_are_told(tmp_path, text, told):
+    path = tmp_path / "list.csv"
+    path.write_bytes(text.encode("latin1"))
+    with pytest.raises(BorderError, match=told) as caught:
+        read_places(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_list_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(BorderError, match=r"does not exist; give nulls\.positions a list"):
+        read_places(tmp_path / "none.csv")

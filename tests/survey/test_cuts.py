@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from analysis.core.files import BorderError
-from analysis.params.expression import parsed
-from analysis.survey.galaxies.cuts import check_names, kept, named
+from analysis.params.types import parsed
+from analysis.survey.cuts import check_names, cut_columns, rows_kept
 
 COLUMNS = {
     "z": np.array([0.2, 0.6, np.nan, 1.1]),
@@ -68,13 +68,13 @@ COLUMNS = {
     ],
 )
 def test_rows_that_are_kept(cuts, expected):
-    np.testing.assert_array_equal(kept(cuts, COLUMNS, "a.fits"), np.array(expected, bool))
+    np.testing.assert_array_equal(rows_kept(cuts, COLUMNS, "a.fits"), np.array(expected, bool))
 
 
 def test_columns_that_are_needed():
-    assert named("z_b > 0.5 & (fitclass == 0 | z_b < weight)") == ["fitclass", "weight", "z_b"]
-    assert named(None) == []
-    assert named("`z-b` > name0 & `z b` != '`no`'") == ["name0", "z b", "z-b"]
+    assert cut_columns("z_b > 0.5 & (fitclass == 0 | z_b < weight)") == ["fitclass", "weight", "z_b"]
+    assert cut_columns(None) == []
+    assert cut_columns("`z-b` > name0 & `z b` != '`no`'") == ["name0", "z b", "z-b"]
 
 
 @pytest.mark.parametrize(
@@ -99,17 +99,17 @@ def test_everything_else_is_one_sentence_and_is_never_run(cuts):
         ("z > 'a'", "compares text with a number"),
         ("source > 1", "compares text with a number"),
         ("flag & z > 1", "'flag' is a quantity where a condition should stand"),
-        ("source + 1 > 2", "'source' is text, which cannot be reckoned with"),
-        ("flag", "are no condition"),
-        ("-z", "are no condition"),
-        ("big % 2 == 0", "'big' holds whole numbers beyond 2.53, which arithmetic would round"),
-        ("gaps + 1 > 0", "'gaps' holds whole numbers beyond 2.53"),
-        ("(flag + 1) * 9007199254740991 == 5", "makes whole numbers beyond 2.53, which would be rounded"),
+        ("source + 1 > 2", "'source' is text, which arithmetic cannot use"),
+        ("flag", "are not a condition"),
+        ("-z", "are not a condition"),
+        ("big % 2 == 0", "'big' holds integers beyond 2.53, which arithmetic would round"),
+        ("gaps + 1 > 0", "'gaps' holds integers beyond 2.53"),
+        ("(flag + 1) * 9007199254740991 == 5", "makes integers beyond 2.53, which would be rounded"),
     ],
 )
 def test_a_cut_that_the_columns_cannot_take_is_told(cuts, told):
     with pytest.raises(BorderError, match=told) as caught:
-        kept(cuts, COLUMNS, "a.fits")
+        rows_kept(cuts, COLUMNS, "a.fits")
     assert "a.fits" in str(caught.value)
 
 

@@ -21,7 +21,9 @@ from analysis.core.files import BorderError
 from analysis.core.paths import ROOT
 from analysis.params import CatalogueTable, ParamsError, TableColumns, checked_params, load_params
 from analysis.sky import Grid
-from analysis.survey.galaxies import center_of, located, observed, open_table
+from analysis.survey.galaxies import center_of_table, shear_from_table
+from analysis.survey.table_formats import open_table
+from analysis.survey.tables import table_path
 
 N = 60
 GRID = Grid(16, 2.0, 30.0, 10.0)
@@ -54,9 +56,9 @@ def written(path, columns, kind):
 def run(path, **entry):
     """All that a stage does with a table."""
     table = CatalogueTable(**({"path": str(path), "columns": NAMES} | entry))
-    opened = open_table(located(table), table)
-    center_of(opened, table)
-    return observed(opened, table, GRID)
+    opened = open_table(table_path(table), table)
+    center_of_table(opened, table)
+    return shear_from_table(opened, table, GRID)
 
 
 def told_by(work, error=BorderError):
@@ -167,8 +169,8 @@ def test_other_formats_than_the_suffix_says_and_bombs(tmp_path):
     for suffix, content, told in (
         (".csv", table, "its first bytes are of fits"),
         (".parquet", table, "its first bytes are of fits"),
-        (".fits", b"ra,dec\n1,2\n", "its first bytes are of none that is known"),
-        (".h5", b"\x00" * 4000, "its first bytes are of none that is known"),
+        (".fits", b"ra,dec\n1,2\n", "its first bytes are of no known format"),
+        (".h5", b"\x00" * 4000, "its first bytes are of no known format"),
         (".fits", gzip.compress(b"\x00" * 10**7), "is compressed (gzip); unpack it first"),
         (".csv", b"PK\x03\x04" + b"0" * 50, "is compressed (zip)"),
         (".fits", b"", "is empty (0 bytes, 0 rows)"),

@@ -8,6 +8,7 @@ from astropy.table import Table
 from scipy.stats import kstest
 
 from analysis.core.files import BorderError
+from analysis.flatsky.kernel import e_and_b_modes
 from analysis.flatsky.lensing import convergence_from_shear, shear_from_convergence
 from analysis.flatsky.power import ARCMIN, gaussian_field, grid_power, wavenumbers
 from analysis.params import load_params
@@ -15,7 +16,6 @@ from analysis.sky import Grid, Observation, rotate_shear
 from analysis.survey.nulls import (
     NULL,
     TESTS,
-    e_and_b_modes,
     leakage,
     lensing_shear,
     mode_noise,

@@ -1,16 +1,13 @@
-"""Shear around places: positive around mass, nothing across, and lists of places that are told where they are bad."""
+"""Shear around places: positive around mass, and nothing across."""
 
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from astropy import units as u
-from astropy.table import Table
 
 from analysis.core.files import BorderError
-from analysis.core.paths import ROOT
 from analysis.flatsky.lensing import shear_from_convergence
-from analysis.survey.stacking import read_places, ring_sums, stacked_shear
+from analysis.survey.stacking import ring_sums, stacked_shear
 
 EDGES = [0.5, 1.5, 3.0, 5.0, 8.0]
 PIXEL = 0.8
@@ -68,41 +65,3 @@ def test_places_count_by_their_weight_and_sets_stand_apart():
 def test_rings_without_pixels_are_told():
     with pytest.raises(BorderError, match=r"rings_arcmin: no pixel of 4.1 arcmin lies 0.5 to 1.5 arcmin"):
         ring_sums(np.zeros((2, 8, 8)), np.ones((2, 8, 8)), EDGES, 4.1)
-
-
-def test_lists_of_places(tmp_path):
-    (tmp_path / "a.csv").write_text("# stars\nDEC,name,RA\n-1.5,x,359.9\n2,y,0.1\n")
-    found = read_places(tmp_path / "a.csv")
-    assert list(found["ra_deg"]) == [359.9, 0.1]
-    assert list(found["dec_deg"]) == [-1.5, 2.0]
-    units = {"ra_deg": u.hourangle, "dec_deg": u.arcmin}
-    Table({"ra_deg": [10.0], "dec_deg": [60.0]}, units=units).write(tmp_path / "b.ecsv", format="ascii.ecsv")
-    found = read_places(tmp_path / "b.ecsv")
-    assert (found["ra_deg"][0], found["dec_deg"][0]) == pytest.approx((150, 1))
-    assert len(read_places(ROOT / "data" / "positions" / "example.csv")) == 5
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("ra,decl\n1,2\n", r"no column dec_deg or dec \(columns: ra, decl\)"),
-        ("ra,dec\n1,2\n3,95\n", r"no place in row 1 \(of 2\)"),
-        ("ra,dec\n1,nan\n", "no place in row 0"),
-        ("ra,dec\n1,\n", "no place in row 0"),
-        ("ra,dec\n", "no rows"),
-        ("ra,dec\n10:00:00,2\n", "cannot be read"),
-        ("\x00\xff", "cannot be read|has no"),
-        ("", "has no column ra_deg"),
-    ],
-)
-def test_bad_lists_are_told(tmp_path, text, told):
-    path = tmp_path / "list.csv"
-    path.write_bytes(text.encode("latin1"))
-    with pytest.raises(BorderError, match=told) as caught:
-        read_places(path)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_list_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(BorderError, match=r"does not exist; give nulls\.positions a list"):
-        read_places(tmp_path / "none.csv")

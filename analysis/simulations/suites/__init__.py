@@ -1,7 +1,9 @@
-"""Published suites of convergence maps, each behind the same door: maps of its own size, and the box of each.
+"""Published suites of convergence maps, read through one interface.
 
-`massivenus`, `kappatng` and `folder` (any folder of maps) know one layout each; `archive` fetches and reads what is
-too large to be copied, `images` checks a map, `rebin` brings maps to another pixel scale.
+Each suite is a module with `COSMOLOGY` (by the names of the section `theory`, as far as it is known) and a function
+`open_suite` from its section of `params.yaml` and `theory` to a `Suite`: `massivenus`, `kappatng`, and `folder` for any
+folder of maps, which is the simplest. A new suite is one more module and its entry in `SUITES`. `reading` has what they
+share.
 """
 
 from collections.abc import Mapping
@@ -9,39 +11,32 @@ from collections.abc import Mapping
 from analysis.core.files import BorderError
 from analysis.params import SimulationsParams, TheoryParams
 from analysis.simulations.suites import folder, kappatng, massivenus
-from analysis.simulations.suites.records import NativeMap, Suite
+from analysis.simulations.suites.reading import PublishedMap, Suite
 
-__all__ = ["NativeMap", "Suite", "suite"]
+__all__ = ["PublishedMap", "Suite", "published_suite"]
 
-READERS = {"massivenus": massivenus.massivenus, "kappatng": kappatng.kappatng, "files": folder.folder}
-COSMOLOGIES = {"massivenus": massivenus.COSMOLOGY, "kappatng": kappatng.COSMOLOGY, "files": {}}
-TOLERANCE = 0.01  # relative, between a suite's cosmology and that of `theory`
+SUITES = {"massivenus": massivenus, "kappatng": kappatng, "files": folder}  # by `simulations.source`
+TOLERANCE = 0.01  # relative, between the cosmology of a suite and that of `theory`
 
 
-def suite(params: SimulationsParams, theory: TheoryParams) -> Suite:
+def published_suite(params: SimulationsParams, theory: TheoryParams) -> Suite:
     """The published suite that `simulations.source` names.
 
-    What is large is downloaded here where a map must be seen to know the size of all (`massivenus`), else in `read`.
-
-    Parameters
-    ----------
-    params : SimulationsParams
-        `source` is one of `READERS`.
-    theory : TheoryParams
-        Its cosmology must be that of the suite.
+    Most files are downloaded when `read` wants them; `massivenus` is downloaded here, because a map shows the size
+    of all.
 
     Raises
     ------
     BorderError
-        If the cosmologies differ by more than 1 %, or the suite is not what its layout says; in one sentence.
+        If the cosmologies differ by more than 1 %, or the suite is not as described.
     """
-    # before anything is downloaded
-    check_cosmology(params.source, COSMOLOGIES[params.source], theory)
-    return READERS[params.source](getattr(params, params.source), theory)
+    suite = SUITES[params.source]
+    check_cosmology(params.source, suite.COSMOLOGY, theory)  # before anything is downloaded
+    return suite.open_suite(getattr(params, params.source), theory)
 
 
 def check_cosmology(source: str, cosmology: Mapping[str, float], theory: TheoryParams) -> None:
-    """Raise where a parameter of the suite's cosmology is not that of `theory`."""
+    """Raise if a parameter of the suite's cosmology differs from `theory`."""
     for key, value in cosmology.items():
         ours = getattr(theory, key)
         if abs(ours - value) > TOLERANCE * value:

@@ -1,4 +1,4 @@
-"""kappaTNG: 10,000 maps of 5 x 5 deg through IllustrisTNG, each on 40 planes of sources, weighted to any n(z).
+"""kappaTNG: 10,000 maps of 5 x 5 deg through IllustrisTNG, each for 40 planes of sources, weighted to any n(z).
 
 Source: Osato, Liu & Haiman 2021 (MNRAS 502 5593).
 """
@@ -15,16 +15,15 @@ from analysis.core.files import BorderError
 from analysis.flatsky.maps import SPLITS
 from analysis.params import KappatngParams, TheoryParams
 from analysis.simulations.n_of_z import source_distribution
-from analysis.simulations.suites import archive, images
-from analysis.simulations.suites.records import NativeMap, Suite
+from analysis.simulations.suites.reading import PublishedMap, Suite, at_hand, checked
 
 log = logging.getLogger(__name__)
 
-COSMOLOGY = {"h": 0.6774, "omega_m": 0.3089, "omega_b": 0.0486, "n_s": 0.9667}  # fixed by sigma_8, not a_s
+COSMOLOGY = {"h": 0.6774, "omega_m": 0.3089, "omega_b": 0.0486, "n_s": 0.9667}  # sigma_8 is given, not a_s
 PIXELS = 1024
 PIXEL_ARCMIN = 5 * 60 / 1024
-REALISATIONS = 100  # LP numbers, each another stack of boxes
-RUNS = 100  # maps of one LP number: rotations and shifts of its boxes
+REALISATIONS = 100  # LP numbers, each a different stack of boxes
+RUNS = 100  # maps of one LP number, with different rotations and shifts of its boxes
 # redshifts of the sources in the groups z01 to z40
 PLANES = np.array(
     [
@@ -36,22 +35,22 @@ PLANES = np.array(
 ).ravel()
 
 
-def kappatng(params: KappatngParams, theory: TheoryParams) -> Suite:
-    """The suite, for the sources of `theory`, from an address or a folder.
+def open_suite(params: KappatngParams, theory: TheoryParams) -> Suite:
+    """The suite for the sources of `theory`, from an address or a folder.
 
-    Each file, of 40 planes, is downloaded when its map is read; all of them stay in `data/cache/suites`. A map's box
-    is its LP number: the first LP numbers train, the next validate, the next test.
+    Each file of 40 planes is downloaded when its map is read, and stays in `data/cache/suites`. The box of a map is
+    its LP number: the first LP numbers are for training, the next for validation, the next for tests.
 
     Raises
     ------
     BorderError
-        If all sources lie in front of the first plane, or the splits want more LP numbers than there are.
+        If all sources lie in front of the first plane, or the splits need more LP numbers than there are.
     """
     weights, beyond = plane_weights(*source_distribution(theory.sources))
     boxes = split_realisations(params)
     if beyond > 0:
         log.warning(
-            "%.2g of the sources lie beyond the last plane of kappatng, z = %g, and are taken to lie there",
+            "%.2g of the sources lie beyond the last plane of kappatng, z = %g, and are placed on it",
             beyond,
             PLANES[-1],
         )
@@ -63,21 +62,17 @@ def kappatng(params: KappatngParams, theory: TheoryParams) -> Suite:
         "beyond_last_plane": beyond,
         "approximation": "sources between two planes are shared linearly between them, by redshift",
     }
-    return Suite(PIXEL_ARCMIN, PIXELS, COSMOLOGY, about, partial(_read, params.address, boxes, weights))
+    return Suite(PIXEL_ARCMIN, PIXELS, about, partial(_read, params.address, boxes, weights))
 
 
 def plane_weights(redshift: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, float]:
-    """Weights of the planes that stand for a source distribution, and the share of the sources beyond the last.
+    """Weights (40,) of the planes that represent a source distribution, and the share of sources beyond the last plane.
 
-    Convergence is interpolated linearly between planes, and between the first and 0 at z = 0.
+    Convergence is interpolated linearly between planes, and between 0 at z = 0 and the first plane.
 
     Parameters
     ----------
-    redshift, share : (n,), (n,); shares sum to 1
-
-    Returns
-    -------
-    weights, beyond : (40,), float
+    redshift, share : (n,) each; shares sum to 1
 
     Raises
     ------
@@ -95,7 +90,7 @@ def plane_weights(redshift: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, 
 
 
 def split_realisations(params: KappatngParams) -> dict[str, range]:
-    """LP numbers of each split, counted from 1: disjoint, so that no two splits see the same matter."""
+    """LP numbers of each split, counted from 1; they are disjoint, so that no two splits see the same matter."""
     ends = np.cumsum([1] + [getattr(params.realisations, split) for split in SPLITS]).tolist()
     if ends[-1] - 1 > REALISATIONS:
         raise BorderError(
@@ -107,14 +102,14 @@ def split_realisations(params: KappatngParams) -> dict[str, range]:
 
 def _read(
     address: str, boxes: Mapping[str, range], weights: np.ndarray, wanted: Mapping[str, int]
-) -> Iterator[NativeMap]:
+) -> Iterator[PublishedMap]:
     """Maps of each split, spread evenly over its LP numbers; runs count from 1."""
     for split in SPLITS:
         most = RUNS * len(boxes[split])
         if wanted[split] > most:
             raise BorderError(
-                f"simulations.maps.{split} is {wanted[split]}, but {len(boxes[split])} LP numbers of kappaTNG hold"
-                f" {most}; lower it or raise simulations.kappatng.realisations.{split}."
+                f"simulations.maps.{split} is {wanted[split]}, but {len(boxes[split])} LP numbers of kappaTNG have"
+                f" {most} maps; lower it or raise simulations.kappatng.realisations.{split}."
             )
     for split in SPLITS:
         each, more = divmod(wanted[split], len(boxes[split]))
@@ -124,31 +119,19 @@ def _read(
 
 
 def _file(address: str, box: int, run: int) -> Path:
-    """The file of one run, downloaded where it is not at hand."""
+    """The file of one run, downloaded if necessary."""
     name = f"LP{box:03d}/LP{box:03d}_run{run:03d}_maps.hdf5"
-    if archive.is_remote(address):
-        remote = f"{address.rstrip('/')}/{name}"
-        return archive.download(remote, archive.cached(remote), size=None, digest=None)
-    path = archive.local(address) / name
-    if not path.is_file():
-        raise BorderError(
-            f"{path} does not exist; set simulations.kappatng.address to a folder or address that has {name}, or lower"
-            " simulations.maps."
-        )
-    return path
+    remedy = f"set simulations.kappatng.address to a folder or address that has {name}, or lower simulations.maps"
+    return at_hand(f"{address.rstrip('/')}/{name}", remedy)
 
 
 def convergence(path: Path, weights: np.ndarray) -> np.ndarray:
-    """Convergence of one file for sources spread over the planes by `weights`, float32; one plane at a time.
-
-    Parameters
-    ----------
-    weights : (40,)
+    """Convergence map of one file, for sources spread over the planes by `weights` (40,), float32.
 
     Raises
     ------
     BorderError
-        If the file is no HDF5, or a plane is missing, of another size or not finite.
+        If the file is not HDF5, or a plane is missing, has another size or is not finite.
     """
     kappa = np.zeros((PIXELS, PIXELS))
     try:
@@ -162,7 +145,7 @@ def convergence(path: Path, weights: np.ndarray) -> np.ndarray:
 
 
 def _plane(handle: h5py.File, name: str, path: Path) -> np.ndarray:
-    """One plane of sources, checked."""
+    """The checked map of one plane of sources."""
     plane = handle.get(name)
     if not isinstance(plane, h5py.Dataset):
         raise BorderError(f"{path} has no dataset {name}; delete it and fetch it again.")
@@ -170,4 +153,4 @@ def _plane(handle: h5py.File, name: str, path: Path) -> np.ndarray:
         raise BorderError(
             f"{path}: {name} has shape {plane.shape}, expected {(PIXELS, PIXELS)}; give maps as they were published."
         )
-    return images.checked(plane[()], f"{path}: {name}", PIXELS)
+    return checked(plane[()], f"{path}: {name}", PIXELS)

@@ -14,13 +14,21 @@ from astropy.io import fits
 from analysis.core.files import BorderError, sha256
 from analysis.flatsky.maps import SPLITS
 from analysis.params import MassivenusParams, TheoryParams
-from analysis.simulations.suites import archive, images
-from analysis.simulations.suites.records import NativeMap, Suite
+from analysis.simulations.suites.reading import (
+    PublishedMap,
+    Suite,
+    at_hand,
+    celestial_arcmin,
+    check_scale,
+    checked,
+    fits_image,
+    members,
+)
 
 COSMOLOGY = {"h": 0.7, "omega_m": 0.3, "omega_b": 0.0223 / 0.7**2, "a_s": 2.1e-9, "n_s": 0.97}
 PIXEL_ARCMIN = 3.5 * 60 / 512
 SOURCE_REDSHIFT = 1.0
-# of several planes of sources (Maps05, ..., Maps25) the one at z = 1; names that state a redshift must state this one
+# the plane of sources at z = 1 (of Maps05, ..., Maps25); a redshift in a file's name must be this one
 WANTED = r"(?:^|/)Maps10/(?!\.|WLconv_z(?!1\.00_))[^/]+\.fits$"
 ABOUT = {
     "suite": "MassiveNuS, massless fiducial model (Liu et al. 2018)",
@@ -33,11 +41,11 @@ ABOUT = {
 }
 
 
-def massivenus(params: MassivenusParams, theory: TheoryParams) -> Suite:
-    """The suite, from an address, an archive or a folder; an archive must have the stated size and digest.
+def open_suite(params: MassivenusParams, theory: TheoryParams) -> Suite:
+    """The suite, from an address, an archive or a folder; an archive must have the size and digest in params.yaml.
 
-    An address is downloaded first, into `data/cache/suites`. Maps come in the archive's order (a folder's: by name),
-    those that train first; every one is of box 0.
+    An address is downloaded first, to `data/cache/suites`. Maps come in the archive's order, or by name from a folder,
+    those for training first. All are of box 0.
 
     Raises
     ------
@@ -47,44 +55,34 @@ def massivenus(params: MassivenusParams, theory: TheoryParams) -> Suite:
     if theory.sources.redshift != SOURCE_REDSHIFT:
         raise BorderError(
             "the maps of massivenus have their sources in one plane at z = 1; set theory.sources.redshift to 1.0, or"
-            " take other sources from kappatng (`-S simulations=kappatng`)."
+            " use kappatng for other sources (`-S simulations=kappatng`)."
         )
-    place = _at_hand(params)
+    place = _verified(params)
     _, first = next(_maps(place, None), (None, None))
     if first is None:
-        raise BorderError(f"{place} holds no FITS files in a folder Maps10; give the suite's archive or its folder.")
-    return Suite(PIXEL_ARCMIN, len(first), COSMOLOGY, ABOUT, partial(_read, place, len(first)))
+        raise BorderError(f"{place} has no FITS files in a folder Maps10; give the suite's archive or its folder.")
+    return Suite(PIXEL_ARCMIN, len(first), ABOUT, partial(_read, place, len(first)))
 
 
-def _at_hand(params: MassivenusParams) -> Path:
-    """The suite's folder, or its archive, whose digest is right."""
-    if archive.is_remote(params.address):
-        path = archive.cached(params.address)
-        return archive.download(params.address, path, size=params.bytes, digest=params.sha256)
-    path = archive.local(params.address)
-    if path.is_dir():
+def _verified(params: MassivenusParams) -> Path:
+    """The suite's folder, or its archive with the right size and digest."""
+    remedy = "set simulations.massivenus.address to the archive, its folder or its address"
+    path = at_hand(params.address, remedy, size=params.bytes, digest=params.sha256)
+    if path.is_dir() or "://" in params.address:
         return path
-    if not path.is_file():
-        raise BorderError(
-            f"{path} does not exist; set simulations.massivenus.address to the archive, its folder or its address."
-        )
-    found = path.stat().st_size
-    if found != params.bytes:
-        raise BorderError(
-            f"{path} has {found} bytes, expected {params.bytes}; fetch it again, or correct"
-            " simulations.massivenus.bytes."
-        )
-    found = sha256(path)
-    if found != params.sha256:
-        raise BorderError(
-            f"{path} has SHA-256 {found}, expected {params.sha256}; fetch it again, or correct"
-            " simulations.massivenus.sha256."
-        )
+    checks = (("bytes", "{} bytes", lambda: path.stat().st_size), ("sha256", "SHA-256 {}", lambda: sha256(path)))
+    for key, words, found in checks:
+        value, expected = found(), getattr(params, key)
+        if value != expected:
+            raise BorderError(
+                f"{path} has {words.format(value)}, expected {expected}; fetch it again, or correct"
+                f" simulations.massivenus.{key}."
+            )
     return path
 
 
-def _read(place: Path, side: int, wanted: Mapping[str, int]) -> Iterator[NativeMap]:
-    """Maps in the order of the archive, which is left as soon as there are enough."""
+def _read(place: Path, side: int, wanted: Mapping[str, int]) -> Iterator[PublishedMap]:
+    """Maps in the order of the archive, which is read no further than needed."""
     splits = [split for split in SPLITS for _ in range(wanted[split])]
     count = 0
     for split, (_, kappa) in zip(splits, _maps(place, side), strict=False):
@@ -92,30 +90,30 @@ def _read(place: Path, side: int, wanted: Mapping[str, int]) -> Iterator[NativeM
         count += 1
     if count < len(splits):
         raise BorderError(
-            f"{place} holds {count} maps, but the splits want {len(splits)}; lower simulations.maps or give the whole"
+            f"{place} has {count} maps, but the splits need {len(splits)}; lower simulations.maps or give the whole"
             " suite."
         )
 
 
 def _maps(place: Path, side: int | None) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and convergence of every map of an archive or a folder, checked."""
-    for name, content in _files(place) if place.is_dir() else archive.members(place, WANTED):
-        kappa, header = images.fits_image(content, name)
-        checked = images.checked(kappa, name, side)
-        remedy = "give maps as they were published, or take them by `-S simulations=files`"
-        images.check_scale(PIXEL_ARCMIN, _header_arcmin(header, len(checked)), name, remedy)
-        yield name, checked
+    """Name and checked convergence of every map of an archive or a folder."""
+    for name, content in _files(place) if place.is_dir() else members(place, WANTED):
+        kappa, header = fits_image(content, name)
+        kappa = checked(kappa, name, side)
+        remedy = "give maps as they were published, or read them with `-S simulations=files`"
+        check_scale(PIXEL_ARCMIN, _header_arcmin(header, len(kappa)), name, remedy)
+        yield name, kappa
 
 
 def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of the files of a folder that are maps, by name."""
+    """Name and content of the maps in a folder, by name."""
     for path in sorted(folder.rglob("*.fits")):
         if re.search(WANTED, path.as_posix()):
             yield str(path), path.read_bytes()
 
 
 def _header_arcmin(header: fits.Header, side: int) -> list[float]:
-    """Pixel scales that a header gives: by its WCS, by a lone CD1_1 or CDELT1, or by ANGLE, the map's width; deg."""
-    lone = [header[key] for key in ("CD1_1", "CDELT1") if header.get(key, 1) != 1][:1]  # 1 stands for nothing stated
+    """Pixel scales in a header, arcmin: from its WCS, from CD1_1 or CDELT1 alone, or from ANGLE, the map's width."""
+    lone = [header[key] for key in ("CD1_1", "CDELT1") if header.get(key, 1) != 1][:1]  # 1 is the default of FITS
     width = [header["ANGLE"] / side] if "ANGLE" in header else []
-    return images.celestial_arcmin(header) or [60 * abs(scale) for scale in lone or width]
+    return celestial_arcmin(header) or [60 * abs(scale) for scale in lone or width]
