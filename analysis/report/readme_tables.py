@@ -216,17 +216,3 @@ def _errors(row: Mapping | None, infinite: str = "") -> list[str]:
         rmse = max(row[f"{convention}.mse_infinite"], 0) ** 0.5 if infinite else row[f"{convention}.rmse"]
         cells += [f"{100 * rmse:.3f}", f"{row[f'{convention}.pearson{infinite}']:.3f}"]
     return cells
-
-
-def faults_table(faults: Mapping) -> str:
-    """Faults made and survived, by kind.
-
-    Parameters
-    ----------
-    faults : counts that `make faults` keeps; empty without them
-    """
-    if not faults:
-        return "None are kept: `make faults` makes them."
-    rows = [[kind, f"{n['faults']}", f"{n['survived']}"] for kind, n in faults["kinds"].items()]
-    rows.append(["all", f"{faults['faults']}", f"{faults['survived']}"])
-    return markdown(["what was struck", "times", "survived"], rows)
