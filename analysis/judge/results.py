@@ -86,7 +86,7 @@ def current_calibration(profile: str) -> dict:
 
 
 def released_results(profile: str = "reference", folder: Path = RELEASED) -> dict:
-    """What README.md and the paper show of releases.
+    """The released results that README.md and the paper show.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Tables of README.md alone: stages, simulations, costs, variants of the network, released networks and their runs."""
+"""Tables that only README.md has: stages, simulations, costs, variants of the network, released networks and runs."""
 
 import math
 from collections.abc import Mapping, Sequence

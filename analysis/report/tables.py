@@ -48,7 +48,7 @@ def _accuracy(metrics: Mapping, method: str, kind: str = "") -> list[str]:
 
 
 def checks_table(runs: Mapping[str, Mapping], render: Callable = markdown) -> str:
-    """What was asked of a run, and what each run found.
+    """Checks of every run: the measured and the required value.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def checks_table(runs: Mapping[str, Mapping], render: Callable = markdown) -> st
 
 
 def _checks(metrics: Mapping) -> dict[str, tuple[str, str]]:
-    """What was found and what was asked, by check."""
+    """Measured and required value of each check."""
 
     def of(path: str, **options) -> str:
         return shown(metrics, path, **options)
@@ -200,7 +200,7 @@ def rivals_table(comparison: Table, seconds: Mapping[str, float], render: Callab
 
 
 def clusters_table(runs: Mapping[str, Mapping], render: Callable = markdown) -> str:
-    """How often samples show the clusters of each field and the injected halos, beside random places and B-modes.
+    """Share of samples that show the clusters of each field and the injected halos, beside random places and B-modes.
 
     Parameters
     ----------
@@ -270,5 +270,5 @@ def cluster_list(evidence: Table, render: Callable) -> str:
 
 
 def _share(metrics: Mapping, path: str) -> str:
-    """A share and its error, both in percent; `none` where there is none."""
+    """A share and its error, both with a percent sign; `none` for None."""
     return f"{shown(metrics, path)} ± {number(error_of(metrics, path), digits_of(path))}"

@@ -51,7 +51,7 @@ TABLES = {  # of `readme.tables`, with their titles
 
 @dataclass(frozen=True)
 class Page:
-    """A page and what it lacks.
+    """A page and the sentences on missing parts.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Page:
 
 
 def main(name: str) -> None:
-    """Write `paper/site/index.html` with the explorer of the run `name`, and print what it lacks."""
+    """Write `paper/site/index.html` with the explorer of the run `name`, and print what is missing."""
     page = build(load_params(), name, ROOT, lambda: tables_of(results_shown()))
     path = ROOT / SITE
     with atomic(path) as temporary:
@@ -124,7 +124,7 @@ def content_security_policy(scripts: list[str]) -> str:
 
 
 def inline(markdown: str) -> Markup:
-    """A piece of Markdown as HTML; links become plain text, since the page stands alone."""
+    """A piece of Markdown as HTML; links become plain text, since the page is a single file."""
     plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", markdown)
     unbroken = str(escape(plain)).replace(" ± ", "\u00a0±\u00a0")  # a value and its error on one line
     return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", unbroken))
@@ -206,9 +206,7 @@ def _explorer(params: Params, name: str, root: Path, missing: list[str]) -> "Exp
     explored = explorer(name, result, params)
     if not len(result.clusters):
         listed = params.sample.fields[name].observation.replace(".fits", "_clusters.ecsv")
-        missing.append(
-            f"clusters: {listed} is not there or lists none that was observed; `dvc repro catalogue` makes it."
-        )
+        missing.append(f"clusters: {listed} is not there or lists no observed cluster; `dvc repro catalogue` makes it.")
     kept, drawn = explored.facts["samples"], explored.facts["all_samples"]
     if kept < drawn:
         missing.append(
