@@ -50,7 +50,7 @@ def provenance(profile: str, parameters: int, runaways: int, *, prior_ran_away: 
 
 
 def save_figure(figure: Figure, folder: str | Path, name: str) -> Path:
-    """Write a figure as vector PDF and as PNG, without dates, so that the same figure is the same file.
+    """Write a figure as vector PDF and as PNG, without dates, so that the same figure gives the same bytes.
 
     Returns
     -------

@@ -61,7 +61,7 @@ def cut_out(
 
     Parameters
     ----------
-    maps : held-out maps; every box is as likely as any other
+    maps : held-out maps; all boxes are equally likely
     weight : (2, ny, nx), inverse variance of a real field
     side : of the mock, pixels
     margin : outer pixels left unobserved

@@ -1,4 +1,4 @@
-"""Every metric of `data/validation/metrics.json`: what it means, its digits, and how far two runs may differ.
+"""Every metric of `data/validation/metrics.json`: its meaning, its digits, and how far two runs may differ.
 
 The metrics are described in `definitions.yaml`. `make verify`, the tables, README.md and the paper read them from here.
 """
@@ -27,7 +27,7 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Metric:
-    """What is known of a metric.
+    """The description of a metric.
 
     Attributes
     ----------

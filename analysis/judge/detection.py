@@ -162,7 +162,7 @@ def field_peaks(samples: np.ndarray, observation: Observation, placed: Table, se
     Parameters
     ----------
     samples : (n, ny, nx)
-    placed : clusters in observed pixels, with positions `x`, `y`, perhaps none
+    placed : clusters in observed pixels, with positions `x`, `y`; may have no rows
 
     Returns
     -------

@@ -42,7 +42,7 @@ def in_mask_rmse(estimate: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> f
 
 
 def in_mask_pearson(estimate: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
-    """Correlation over observed pixels alone."""
+    """Correlation over observed pixels only."""
     return _correlation(estimate[mask], truth[mask])
 
 

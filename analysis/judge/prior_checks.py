@@ -115,9 +115,9 @@ def check_prior(health: Mapping) -> None:
     """
     faults = [
         (health["runaway"] or health["runaway_sigma"] is not None, f"a runaway at noise {health['runaway_sigma']}"),
-        (health["band_power_excess"] > 1, f"power {health['band_power_max_departure']:.2f} off, beyond {POWER_OFF}"),
+        (health["band_power_excess"] > 1, f"power {health['band_power_max_departure']:.2f} off, above {POWER_OFF}"),
         (health["at_bound"] > health["at_bound_allowed"], f"{100 * health['at_bound']:.0f} % of samples at the bound"),
-        (health["peak_count_excess"] > 1, f"peak counts {health['peak_count_excess']:.2f} times what is allowed"),
+        (health["peak_count_excess"] > 1, f"peak counts {health['peak_count_excess']:.2f} tolerances off"),
     ]
     told = [what for wrong, what in faults if wrong]
     if told:

@@ -86,15 +86,15 @@ def current_calibration(profile: str) -> dict:
 
 
 def released_results(profile: str = "reference", folder: Path = RELEASED) -> dict:
-    """What README.md and the paper show of releases.
+    """The released results that README.md and the paper show.
 
     Returns
     -------
     dict
         `calibration`, `validation`, `clusters` of the profile (empty if not released); `networks` and `runs` made with
-        them, by profile; `faults`, counts of struck and surviving stages
+        them, by profile
     """
-    runs, faults = {}, folder / "faults.json"
+    runs = {}
     for path in sorted(folder.glob("*/run_*.json")):
         runs.setdefault(path.parent.name, []).append(read_json(path))
     return {
@@ -103,7 +103,6 @@ def released_results(profile: str = "reference", folder: Path = RELEASED) -> dic
         "clusters": released_clusters(profile),
         "networks": released_networks(),
         "runs": runs,
-        "faults": read_json(faults) if faults.is_file() else {},
     }
 
 

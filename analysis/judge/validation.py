@@ -1,6 +1,6 @@
-"""Accuracy of every method on mocks, and health of the sampler: what the stage `validate` measures.
+"""Accuracy of every method on mocks, and health of the sampler: the measurements of the stage `validate`.
 
-`definitions` says what each number of `data/validation/metrics.json` means.
+`definitions.yaml` has the meaning of each number of `data/validation/metrics.json`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -167,7 +167,7 @@ def comparison_table(
         One row a `method`; each quantity has its error beside it, `<quantity>_err`:
         `rmse` and `pearson` in the metric of Remy et al. 2023, `rmse_infinite` without the noise of few samples,
         `power_ratio` (n_bins,) of masked maps over that of the masked truths, `peak_rms` at the truths' in-mask peaks,
-        and `coverage68` of the truths at observed pixels. NaN where there is none.
+        and `coverage68` of the truths at observed pixels. NaN if it cannot be measured.
     """
     boxes = [mock.box for mock in mocks]
     rows = []

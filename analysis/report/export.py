@@ -86,13 +86,13 @@ def made_folder(path: Path) -> Path:
 
 
 def provenance(path: str | Path) -> dict[str, str | int]:
-    """Those FITS cards of a file of samples that say how it was made."""
+    """The FITS cards of a file of samples that say how it was made."""
     header = fits.getheader(path)
     return {key: header[key] for key in CARDS if key in header}
 
 
 def found_tables(name: str, observed: Path, results: Path) -> dict[str, Table | None]:
-    """X-ray clusters and blind peaks of a run, as the stage clusters wrote them; None where there are none.
+    """X-ray clusters and blind peaks of a run, as the stage clusters wrote them; None if there is no list.
 
     Without results of that stage, the clusters are those listed for the field.
 

@@ -15,7 +15,6 @@ from analysis.params.load import composed
 from analysis.report.readme_tables import (
     ablation_table,
     benchmark_table,
-    faults_table,
     networks_table,
     runs_table,
     simulations_table,
@@ -92,7 +91,6 @@ def tables(
         "networks": lambda: networks_table(released["networks"]),
         "runs": lambda: runs_table(released["runs"]),
         "ablation": lambda: ablation_table(variants),
-        "faults": lambda: faults_table(released["faults"]),
     }
 
 

@@ -1,4 +1,4 @@
-"""Tables of README.md alone: stages, simulations, costs, variants of the network, released networks and their runs."""
+"""Tables that only README.md has: stages, simulations, costs, variants of the network, released networks and runs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -216,17 +216,3 @@ def _errors(row: Mapping | None, infinite: str = "") -> list[str]:
         rmse = max(row[f"{convention}.mse_infinite"], 0) ** 0.5 if infinite else row[f"{convention}.rmse"]
         cells += [f"{100 * rmse:.3f}", f"{row[f'{convention}.pearson{infinite}']:.3f}"]
     return cells
-
-
-def faults_table(faults: Mapping) -> str:
-    """Faults made and survived, by kind.
-
-    Parameters
-    ----------
-    faults : counts of data/released/faults.json; empty without them
-    """
-    if not faults:
-        return "No counts are kept."
-    rows = [[kind, f"{n['faults']}", f"{n['survived']}"] for kind, n in faults["kinds"].items()]
-    rows.append(["all", f"{faults['faults']}", f"{faults['survived']}"])
-    return markdown(["what was struck", "times", "survived"], rows)

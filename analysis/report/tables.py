@@ -48,7 +48,7 @@ def _accuracy(metrics: Mapping, method: str, kind: str = "") -> list[str]:
 
 
 def checks_table(runs: Mapping[str, Mapping], render: Callable = markdown) -> str:
-    """What was asked of a run, and what each run found.
+    """Checks of every run: the measured and the required value.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def checks_table(runs: Mapping[str, Mapping], render: Callable = markdown) -> st
 
 
 def _checks(metrics: Mapping) -> dict[str, tuple[str, str]]:
-    """What was found and what was asked, by check."""
+    """Measured and required value of each check."""
 
     def of(path: str, **options) -> str:
         return shown(metrics, path, **options)
@@ -200,7 +200,7 @@ def rivals_table(comparison: Table, seconds: Mapping[str, float], render: Callab
 
 
 def clusters_table(runs: Mapping[str, Mapping], render: Callable = markdown) -> str:
-    """How often samples show the clusters of each field and the injected halos, beside random places and B-modes.
+    """Share of samples that show the clusters of each field and the injected halos, beside random places and B-modes.
 
     Parameters
     ----------
@@ -251,27 +251,24 @@ def cluster_list(evidence: Table, render: Callable) -> str:
     ----------
     evidence : of `detection.run_evidence`
     """
-    rows = [
-        [
-            f"{row['id']}",
-            f"{row['ra_deg']:.3f}",
-            f"{row['dec_deg']:.3f}",
-            f"{row['z']:.2f}",
-            f"{row['m500']:.1f}",
-            f"{row['r500_arcmin']:.1f}",
-            f"{row['probability']:.2f} ± {row['probability_err']:.2f}",
-            f"{row['chance']:.2f}",
-            f"{row['p_value']:.3f}",
-            f"{row['bmode']:.2f}" if np.isfinite(row["bmode"]) else "",
-            f"{1e3 * row['mass']:.1f} ± {1e3 * row['mass_std']:.1f}",
-            f"{row['snr']:.1f}",
-        ]
-        for row in evidence[np.asarray(evidence["observed"], bool)]
-    ]
-    header = ["no.", "RA", "Dec", "z", "M500", "r500", "share", "chance", "p", "B-mode", "aperture mass", "S/N"]
-    return render(header, rows)
+    columns = {
+        "no.": lambda row: f"{row['id']}",
+        "RA": lambda row: f"{row['ra_deg']:.3f}",
+        "Dec": lambda row: f"{row['dec_deg']:.3f}",
+        "z": lambda row: f"{row['z']:.2f}",
+        "M500": lambda row: f"{row['m500']:.1f}",
+        "r500": lambda row: f"{row['r500_arcmin']:.1f}",
+        "share": lambda row: number(row["probability"], ".2f", row["probability_err"]),
+        "chance": lambda row: f"{row['chance']:.2f}",
+        "p": lambda row: f"{row['p_value']:.3f}",
+        "B-mode": lambda row: f"{row['bmode']:.2f}" if np.isfinite(row["bmode"]) else "",
+        "aperture mass": lambda row: number(1e3 * row["mass"], ".1f", 1e3 * row["mass_std"]),
+        "S/N": lambda row: f"{row['snr']:.1f}",
+    }
+    seen = evidence[np.asarray(evidence["observed"], bool)]
+    return render(list(columns), [[tell(row) for tell in columns.values()] for row in seen])
 
 
 def _share(metrics: Mapping, path: str) -> str:
-    """A share and its error, both in percent; `none` where there is none."""
+    """A share and its error, both with a percent sign; `none` for None."""
     return f"{shown(metrics, path)} ± {number(error_of(metrics, path), digits_of(path))}"

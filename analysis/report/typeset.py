@@ -97,7 +97,7 @@ def latex_number(value: float | str, digits: str = "", error: float | None = Non
     Parameters
     ----------
     value : text stays as it is
-    digits : Python's format; without it whole numbers are written in full, others as short as they are
+    digits : Python's format; without it whole numbers are written in full, others without trailing zeros
     """
     scale = 100 if digits.endswith("%") else 1
     if error is not None:

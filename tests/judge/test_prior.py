@@ -69,7 +69,7 @@ def test_the_error_of_the_power_is_that_of_boxes():
         ({"runaway": 1, "runaway_sigma": 0.03}, "a runaway at noise 0.03"),
         ({"band_power_max_departure": 0.2, "band_power_excess": 1.2}, "power 0.20 off"),
         ({"at_bound": 0.08}, "8 % of samples at the bound"),
-        ({"peak_count_excess": 1.5}, "peak counts 1.50 times"),
+        ({"peak_count_excess": 1.5}, "peak counts 1.50 tolerances off"),
     ],
 )
 def test_a_prior_that_is_none_ends_a_run(fault, told):

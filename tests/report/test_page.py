@@ -409,7 +409,7 @@ def test_a_table_of_readme_becomes_html(made):
     assert '<tr><th scope="col">method</th><th scope="col">RMSE</th></tr>' in made.text
     assert '<th scope="row"><code>quick</code>: mean</th><td>1.5 &lt; 2</td>' in made.text
     assert "</table></div>\n<p>Warning: old.</p>\n</details>" in made.text
-    assert "costs</h3></summary>\n<p>Not measured: <code>make bench</code>.</p>\n</details>" in made.text
+    assert "Cost of a sample</h3></summary>\n<p>Not measured: <code>make bench</code>.</p>\n</details>" in made.text
 
 
 # where things come from

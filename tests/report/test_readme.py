@@ -13,7 +13,6 @@ from analysis.report.readme import filled_readme, tables, with_tables
 from analysis.report.readme_tables import (
     ablation_table,
     benchmark_table,
-    faults_table,
     networks_table,
     runs_table,
     survey_table,
@@ -21,7 +20,7 @@ from analysis.report.readme_tables import (
 from analysis.report.tables import METHODS
 from analysis.tools.verify import published_metrics
 
-NOTHING = {"calibration": {}, "validation": {}, "clusters": {}, "networks": {}, "runs": {}, "faults": {}}
+NOTHING = {"calibration": {}, "validation": {}, "clusters": {}, "networks": {}, "runs": {}}
 
 
 README, STAGES = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "dvc.yaml"))
@@ -30,7 +29,7 @@ README, STAGES = ((ROOT / name).read_text(encoding="utf-8") for name in ("README
 def test_a_lost_marker_is_told():
     text = README.replace("<!-- begin accuracy -->", "")
     names = (
-        "ablation, accuracy, benchmark, calibration, checks, clusters, detection, faults, networks, runs, simulations,"
+        "ablation, accuracy, benchmark, calibration, checks, clusters, detection, networks, runs, simulations,"
         " stages, survey"
     )
     with pytest.raises(BorderError, match=names):
@@ -90,12 +89,6 @@ def test_variants_of_the_network_are_told_in_their_order_or_that_there_are_none(
     best, worst = table.splitlines()[-2:]
     assert best == "| best | 1800 | 464,865 | 0.9123 | 0.880 | 0.06 | 0.70 | 1.56 % |"
     assert worst.startswith("| worst |")
-
-
-def test_faults_are_counted_by_kind_or_told_to_be_none():
-    assert faults_table({}) == "No counts are kept."
-    kept = {"faults": 3, "survived": 2, "kinds": {"disk": {"faults": 2, "survived": 1}}}
-    assert faults_table(kept).splitlines()[2:] == ["| disk | 2 | 1 |", "| all | 3 | 2 |"]
 
 
 def test_a_network_is_named_with_what_it_cost_where_that_was_recorded():

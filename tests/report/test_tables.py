@@ -1,11 +1,13 @@
 """Tables of results say what was measured, in the units of their headers, and where there is nothing."""
 
 import numpy as np
+import pytest
 from astropy.table import Table
 
 from analysis.judge.injection import PUBLISHED
 from analysis.report.readme import clusters_of
 from analysis.report.tables import clusters_table, detection_table, rivals_table
+from analysis.report.typeset import error_of, found, number, shown
 
 SEEN = {"listed": 72, "observed": 65, "probability": 0.21, "probability_err": 0.03, "chance": 0.05, "bmode": 0.04}
 HALOS = {
@@ -22,6 +24,33 @@ HALOS = {
 def cells(table):
     """Rows of a Markdown table below its header, as lists of cells."""
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "error", "text"),
+    [
+        (0.8904, ".3f", 0.0187, "0.890 ± 0.019"),
+        (-0.0058, "+.2%", 0.001, "-0.58 ± 0.10 %"),
+        (0.0006, "+.2%", None, "+0.06 %"),
+        (0.25, ".0%", None, "25 %"),
+        (32, "", None, "32"),
+        (None, ".2f", None, "none"),
+    ],
+)
+def test_a_number_is_written_with_its_digits_and_its_error(value, digits, error, text):
+    assert number(value, digits, error) == text
+
+
+def test_a_metric_is_found_by_its_path_and_has_the_digits_of_its_description():
+    metrics = {"train": {"error_0.01": 0.89123}, "presence": {"cosmos": SEEN}, "injection": HALOS}
+    assert shown(metrics, "train/error_0.01") == "0.891"
+    assert shown(metrics, "injection/snr/1") == "3.9"
+    assert shown(metrics, "presence/cosmos/probability", error=True) == "21 ± 3 %"
+    assert shown(metrics, "presence/cosmos/probability", unit=False, digits=".1%") == "21.0"
+    assert error_of(metrics, "injection/present/0") == 0.06
+    assert error_of(metrics, "injection/snr/0") is None
+    with pytest.raises(KeyError, match="snow"):
+        found(metrics, "injection/snow/0")
 
 
 def test_clusters_and_halos_of_both_runs_stand_beside_chance_and_the_published_shares():

@@ -35,23 +35,23 @@ WIDTH = 1500  # pixels of a picture, twice its width on a laptop
 QUALITY = 82  # of WebP
 TABLES = {  # of `readme.tables`, with their titles
     "accuracy": "Errors and correlations of every method on mocks",
-    "checks": "What was asked, and what was found",
-    "clusters": "How often samples show clusters and injected halos",
+    "checks": "Checks: found and required",
+    "clusters": "Clusters and injected halos in samples",
     "detection": "Peaks found blind on mocks",
     "calibration": "Ranks of true maps among posterior samples",
     "simulations": "The simulations against theory and a public map",
-    "benchmark": "What a sample costs",
-    "survey": "What a survey would cost",
-    "ablation": "What each choice of network and training is worth",
-    "networks": "Networks that are kept",
-    "runs": "Fields sampled with these networks",
-    "stages": "The stages, and what they took",
+    "benchmark": "Cost of a sample",
+    "survey": "Cost of a survey",
+    "ablation": "Effect of each choice of network and training",
+    "networks": "Released networks",
+    "runs": "Fields sampled with released networks",
+    "stages": "Stages and their cost",
 }
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page and what it lacks.
+    """A page and the sentences on missing parts.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Page:
 
 
 def main(name: str) -> None:
-    """Write `paper/site/index.html` with the explorer of the run `name`, and print what it lacks."""
+    """Write `paper/site/index.html` with the explorer of the run `name`, and print what is missing."""
     page = build(load_params(), name, ROOT, lambda: tables_of(results_shown()))
     path = ROOT / SITE
     with atomic(path) as temporary:
@@ -124,7 +124,7 @@ def content_security_policy(scripts: list[str]) -> str:
 
 
 def inline(markdown: str) -> Markup:
-    """A piece of Markdown as HTML; links become plain text, since the page stands alone."""
+    """A piece of Markdown as HTML; links become plain text, since the page is a single file."""
     plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", markdown)
     unbroken = str(escape(plain)).replace(" ± ", "\u00a0±\u00a0")  # a value and its error on one line
     return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", unbroken))
@@ -206,9 +206,7 @@ def _explorer(params: Params, name: str, root: Path, missing: list[str]) -> "Exp
     explored = explorer(name, result, params)
     if not len(result.clusters):
         listed = params.sample.fields[name].observation.replace(".fits", "_clusters.ecsv")
-        missing.append(
-            f"clusters: {listed} is not there or lists none that was observed; `dvc repro catalogue` makes it."
-        )
+        missing.append(f"clusters: {listed} is not there or lists no observed cluster; `dvc repro catalogue` makes it.")
     kept, drawn = explored.facts["samples"], explored.facts["all_samples"]
     if kept < drawn:
         missing.append(

@@ -1,14 +1,14 @@
-// The posterior explorer: fills and links the plots that Bokeh draws, and answers what the samples say of a place.
+// The posterior explorer: fills and links the plots that Bokeh draws, and shows the samples at a chosen place.
 // Maps are rows of pixels from south to north, columns from west to east; a place is arcmin east and north of the centre.
 "use strict";
 
 (async () => {
   const byId = (id) => document.getElementById(id);
-  const told = JSON.parse(byId("explorer-maps").textContent);
-  const side = told.grid.pixels;
-  const samples = decoded(told.samples);
-  const wiener = decoded(told.wiener)[0];
-  const mask = Uint8Array.from(atob(told.mask), (c) => c.charCodeAt(0));
+  const data = JSON.parse(byId("explorer-maps").textContent);
+  const side = data.grid.pixels;
+  const samples = decoded(data.samples);
+  const wiener = decoded(data.wiener)[0];
+  const mask = Uint8Array.from(atob(data.mask), (c) => c.charCodeAt(0));
   const mean = combined((values) => average(values));
   const std = combined((values) => deviation(values));
 
@@ -71,7 +71,7 @@
   const radians = Math.PI / 180;
 
   function skyOf({ east, north }) {
-    const { ra_deg: ra, dec_deg: dec, projection } = told.grid;
+    const { ra_deg: ra, dec_deg: dec, projection } = data.grid;
     if (projection === "CAR") return { ra: ra + east / 60, dec: dec + north / 60 };
     const [xi, eta, pole] = [(east / 60) * radians, (north / 60) * radians, dec * radians];
     const along = Math.cos(pole) - eta * Math.sin(pole);
@@ -81,7 +81,7 @@
   }
 
   function placeOf({ ra, dec }) {
-    const { ra_deg: ra0, dec_deg: dec0, projection } = told.grid;
+    const { ra_deg: ra0, dec_deg: dec0, projection } = data.grid;
     const away = ((ra - ra0 + 540) % 360) - 180;
     if (projection === "CAR") return { east: away * 60, north: (dec - dec0) * 60 };
     const [turn, tilt, pole] = [away * radians, dec * radians, dec0 * radians];
@@ -93,7 +93,7 @@
   }
 
   function pixelOf({ east, north }) {
-    const position = (offset) => offset / told.grid.pixel_arcmin + (side - 1) / 2;
+    const position = (offset) => offset / data.grid.pixel_arcmin + (side - 1) / 2;
     return { x: position(east), y: position(north) };
   }
 
@@ -132,8 +132,8 @@
     }
     const index = row * side + column;
     place = { ...at, index, values: samples.map((sample) => sample[index]) };
-    const radius = told.peak.radius_arcmin / told.grid.pixel_arcmin;
-    const found = samples.filter((sample) => peakHeight(sample, x, y, radius) >= told.peak.threshold).length;
+    const radius = data.peak.radius_arcmin / data.grid.pixel_arcmin;
+    const found = samples.filter((sample) => peakHeight(sample, x, y, radius) >= data.peak.threshold).length;
     const { ra, dec } = skyOf(at);
     const texts = {
       "at-ra": number(ra),
@@ -143,7 +143,7 @@
       "at-wiener": number(wiener[index]),
       "at-count": found,
       "at-presence": percent(found / samples.length),
-      chance: percent(told.peak.chance),
+      chance: percent(data.peak.chance),
     };
     for (const [id, text] of Object.entries(texts)) byId(id).textContent = text;
     [byId("ra").value, byId("dec").value] = [ra.toFixed(4), dec.toFixed(4)];
@@ -155,7 +155,7 @@
     byId("told").textContent =
       `RA ${texts["at-ra"]}°, Dec ${texts["at-dec"]}°${seen ? "" : ", where nothing was observed"}: ` +
       `κ is ${texts["at-mean"]} ± ${texts["at-std"]}, Wiener filter ${texts["at-wiener"]}; ` +
-      `${found} of ${samples.length} samples have a peak of at least ${told.peak.threshold} within ${told.peak.radius_arcmin}′.`;
+      `${found} of ${samples.length} samples have a peak of at least ${data.peak.threshold} within ${data.peak.radius_arcmin}′.`;
   }
 
   function lookElsewhere(at) {
@@ -236,7 +236,7 @@
     for (const name of panels) model(`clusters-${name}`).visible = event.target.checked;
   });
   byId("cluster")?.addEventListener("change", (event) => {
-    const chosen = told.clusters[event.target.value];
+    const chosen = data.clusters[event.target.value];
     if (chosen) look(chosen);
   });
   byId("place-form").addEventListener("submit", (event) => {
