@@ -1,18 +1,19 @@
-"""The paper's figures, one function each: arrays in, a Figure out, in one house style (`style`).
+"""The paper's figures, one function each: arrays in, a Figure out.
 
-`maps` draws on the sky, `detections` clusters and peaks, `method` how score and sampler work, `curves` everything else.
+Read `style` first, the house style of all figures. `maps` draws on the sky, `results` spectra, ranks and clusters,
+`method` simulations, training, score and one chain.
 """
 
-from analysis.figures.curves import (
-    calibration_figure,
-    information_figure,
+from analysis.figures.maps import data_figure, field_figure, mock_figure, std_figure
+from analysis.figures.method import (
+    annealing_figure,
+    denoiser_figure,
+    prior_figure,
+    save_annealing,
     simulations_figure,
-    spectra_figure,
     training_figure,
 )
-from analysis.figures.detections import clusters_figure
-from analysis.figures.maps import data_figure, field_figure, mock_figure, std_figure
-from analysis.figures.method import annealing_figure, denoiser_figure, prior_figure, save_annealing
+from analysis.figures.results import calibration_figure, clusters_figure, information_figure, spectra_figure
 from analysis.figures.style import preview, provenance, save_figure
 
 __all__ = [

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import matplotlib as mpl
 import numpy as np
 from astropy.nddata import Cutout2D
 from astropy.table import Table
@@ -10,13 +9,13 @@ from astropy.wcs import WCS
 from matplotlib.figure import Figure
 from scipy.ndimage import binary_closing, binary_fill_holes
 
-from analysis.figures.style import BLUE, KAPPA, ORANGE, PAGE, STYLE, caption, colour_limits
+from analysis.figures.style import BLUE, KAPPA, ORANGE, PAGE, colour_limits, page
 from analysis.judge.results import Result
 from analysis.sky import Grid, Observation
 
 
 def mock_figure(truth: np.ndarray, result: Result, *, colormap: str, note: str) -> Figure:
-    """Truth, mask, Kaiser-Squires, posterior median, and below them four posterior samples.
+    """Truth, mask, Kaiser-Squires and posterior median of a mock, and below them four posterior samples.
 
     Parameters
     ----------
@@ -28,8 +27,7 @@ def mock_figure(truth: np.ndarray, result: Result, *, colormap: str, note: str) 
     """
     samples, mask, grid = result.samples, result.observation.mask, result.observation.grid
     limits = colour_limits(truth)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE, 0.56 * PAGE), layout="constrained")
+    with page(0.56 * PAGE, note) as figure:
         axes = [_sky_axes(figure, (2, 4, i + 1), grid.wcs, left=i % 4 == 0, bottom=i >= 4) for i in range(8)]
         median = np.median(samples, axis=0)
         panels = {"truth": truth, "Kaiser-Squires": result.kaiser_squires, "posterior median": median}
@@ -42,7 +40,6 @@ def mock_figure(truth: np.ndarray, result: Result, *, colormap: str, note: str) 
         for axis in axes[4 + len(samples) :]:
             axis.set_visible(False)
         _bar(figure, image, axes)
-        caption(figure, note)
     return figure
 
 
@@ -51,7 +48,7 @@ def field_figure(
 ) -> Figure:
     """Kaiser-Squires, one sample and the posterior mean with X-ray clusters; cut-outs of one place in samples.
 
-    The cut-outs are of six samples spread evenly from the least aperture mass there to the largest.
+    The cut-outs are of six samples, spread evenly from the smallest aperture mass to the largest.
 
     Parameters
     ----------
@@ -68,8 +65,10 @@ def field_figure(
     size = max(3, round(cutout_arcmin / grid.pixel_arcmin))
     order = np.argsort(centre["mass"])
     shown = order[np.linspace(0, len(order) - 1, min(6, len(order))).round().astype(int)]
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE, 0.57 * PAGE), layout="constrained")
+    shares = [f"{100 * centre[share]:.0f} %" for share in ("present", "chance")]
+    rule = f"have a peak above {centre['threshold']:g} there (random places: {shares[1]})"
+    cut_outs = rf"bottom: {cutout_arcmin:g}' around {centre['name']}, by aperture mass $M_\mathrm{{ap}}$ in 0.001"
+    with page(0.57 * PAGE, f"{cut_outs}; {shares[0]} of samples {rule} | {note}") as figure:
         layout = figure.add_gridspec(2, 6, height_ratios=(2, 1))
         panels = {"Kaiser-Squires": result.kaiser_squires, "one posterior sample": samples[0]}
         panels |= {"posterior mean": samples.mean(axis=0)}
@@ -89,11 +88,7 @@ def field_figure(
                 *cut.input_position_cutout, s=60, marker="o", facecolors="none", edgecolors="white", lw=0.6
             )
         _bar(figure, image, axes)
-        shares = [f"{100 * centre[share]:.0f} %" for share in ("present", "chance")]
-        rule = f"have a peak above {centre['threshold']:g} there (random places: {shares[1]})"
         figure.suptitle(f"{result.observation.title}; {len(samples)} posterior samples", fontsize=7)
-        cut_outs = rf"bottom: {cutout_arcmin:g}' around {centre['name']}, by aperture mass $M_\mathrm{{ap}}$ in 0.001"
-        caption(figure, f"{cut_outs}; {shares[0]} of samples {rule} | {note}")
     return figure
 
 
@@ -105,7 +100,7 @@ def data_figure(
     colormap: str,
     note: str,
 ) -> Figure:
-    """Galaxies a square arcminute on the sky, with the X-ray clusters, and how strongly a mass at each redshift lenses.
+    """Galaxies a square arcminute on the sky with the X-ray clusters, and lensing efficiency by redshift.
 
     Parameters
     ----------
@@ -116,8 +111,7 @@ def data_figure(
     grid = next(iter(observations.values())).grid
     density = {title: seen.count / grid.pixel_arcmin**2 for title, seen in observations.items()}
     limits = (0.0, float(np.quantile(np.stack(list(density.values())), 0.998)))
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE, 0.36 * PAGE), layout="constrained")
+    with page(0.36 * PAGE, note) as figure:
         layout = figure.add_gridspec(1, len(density) + 1)
         axes = []
         for i, (title, values) in enumerate(density.items()):
@@ -133,12 +127,11 @@ def data_figure(
             lens.stairs(counts / counts.max(), edges, color=ORANGE, label="X-ray clusters, number")
         lens.set(xlabel="redshift", ylabel="efficiency; number over its highest", ylim=(0, 1.25), xlim=(0, 1.6))
         lens.legend()
-        caption(figure, note)
     return figure
 
 
 def std_figure(stds: Mapping[str, np.ndarray], mask: np.ndarray, grid: Grid, *, colormap: str, note: str) -> Figure:
-    """Standard deviation of posteriors, side by side.
+    """Maps of the standard deviation of posteriors, side by side.
 
     Parameters
     ----------
@@ -146,19 +139,17 @@ def std_figure(stds: Mapping[str, np.ndarray], mask: np.ndarray, grid: Grid, *, 
     mask : (ny, nx), True where observed
     """
     limits = (0.0, float(np.quantile(np.stack(list(stds.values())), 0.995)))
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE, 0.52 * PAGE), layout="constrained")
+    with page(0.52 * PAGE, note) as figure:
         axes = [_sky_axes(figure, (1, len(stds), i + 1), grid.wcs, left=i == 0, bottom=True) for i in range(len(stds))]
         for axis, (title, values) in zip(axes, stds.items(), strict=True):
             image = _map(axis, values, title, limits, colormap, mask)
             _zoom(axis, mask)
         _bar(figure, image, axes, label=r"posterior standard deviation of $\kappa$")
-        caption(figure, note)
     return figure
 
 
 def _sky_axes(figure: Figure, place, wcs: WCS, *, left: bool = True, bottom: bool = True, labels: bool = True):
-    """Axes in RA and Dec, labelled where they stand on the figure's edge."""
+    """Axes in RA and Dec, with labels at the edge of the figure."""
     place = place if isinstance(place, tuple) else (place,)
     axes = figure.add_subplot(*place, projection=wcs)
     for coordinate, shown, name in ((axes.coords[0], bottom, "RA"), (axes.coords[1], left, "Dec")):
@@ -175,7 +166,7 @@ def _sky_axes(figure: Figure, place, wcs: WCS, *, left: bool = True, bottom: boo
 def _map(
     axes, kappa: np.ndarray, title: str, limits: tuple[float, float], colormap: str, mask: np.ndarray | None = None
 ):
-    """A map with the outline of what was observed."""
+    """Draw a map with the outline of the observed area."""
     image = axes.imshow(kappa, cmap=colormap, vmin=limits[0], vmax=limits[1])
     if axes.wcs.wcs.cdelt[0] > 0:  # columns run with RA: turn them, so that east is left
         axes.invert_xaxis()
@@ -186,7 +177,7 @@ def _map(
 
 
 def _zoom(axes, mask: np.ndarray) -> None:
-    """Show what was observed, and a little more."""
+    """Limit the axes to the observed area and a small border."""
     for seen, limits in ((mask.any(axis=0), axes.set_xlim), (mask.any(axis=1), axes.set_ylim)):
         first, last = np.flatnonzero(seen)[[0, -1]]
         edge = max(3, (last - first) // 14)
@@ -195,17 +186,17 @@ def _zoom(axes, mask: np.ndarray) -> None:
 
 
 def outline(mask: np.ndarray) -> np.ndarray:
-    """The mask without its holes, whose outlines could be taken for clusters."""
+    """The mask without its holes, whose outlines would look like clusters."""
     return binary_fill_holes(binary_closing(np.pad(mask, 2), iterations=2))[2:-2, 2:-2]
 
 
 def _clusters(axes, clusters: Table, *, labels: bool) -> None:
-    """Circles at clusters, with their redshifts."""
+    """Draw circles at clusters, with their redshifts if `labels`."""
     axes.scatter(clusters["x"], clusters["y"], s=18, facecolors="none", edgecolors="white", linewidths=0.6)
     if not labels:
         return
     x, y = np.asarray(clusters["x"]), np.asarray(clusters["y"])
-    crowded = 0.04 * abs(np.diff(axes.get_ylim())[0])  # closer in height, labels side by side would overlap
+    crowded = 0.04 * abs(np.diff(axes.get_ylim())[0])  # labels closer in height would overlap
     for i, z in enumerate(clusters["z"]):
         near = abs(x - x[i]) < 3 * crowded
         above, below = (np.any(near & (step * (y - y[i]) > 0) & (step * (y - y[i]) < crowded)) for step in (1, -1))
@@ -214,5 +205,5 @@ def _clusters(axes, clusters: Table, *, labels: bool) -> None:
 
 
 def _bar(figure: Figure, image, axes, label: str = KAPPA) -> None:
-    """A colour bar for several axes."""
+    """Draw a colour bar for several axes."""
     figure.colorbar(image, ax=axes, label=label, shrink=0.8, pad=0.01, aspect=30)

@@ -1,21 +1,34 @@
-"""Figures of the method: how the hybrid score denoises, what its prior draws, how a chain comes down to a sample."""
+"""Figures of the method: simulations, training, denoising by the hybrid score, prior samples, one annealed chain."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from astropy.table import Table
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.figure import Figure
 
 from analysis.core.files import atomic
-from analysis.figures.style import COLUMN, KAPPA, PAGE, STYLE, caption, colour_limits
+from analysis.figures.style import (
+    BLACK,
+    BLUE,
+    COLUMN,
+    KAPPA,
+    PAGE,
+    RED,
+    SKY,
+    STYLE,
+    colour_limits,
+    multipoles,
+    page,
+)
 
 
 def denoiser_figure(
     truth: np.ndarray, rows: Mapping[float, Mapping[str, np.ndarray]], *, colormap: str, note: str
 ) -> Figure:
-    """A map, the same with noise, and what Gaussian and hybrid score make of it, at several noise levels.
+    """A map, the same with noise, and its estimates by Gaussian and hybrid score, at several noise levels.
 
     Parameters
     ----------
@@ -26,8 +39,7 @@ def denoiser_figure(
     Source: form of figure 3 of Remy et al. 2023.
     """
     limits = colour_limits(truth)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE, 0.235 * PAGE * len(rows) + 0.03 * PAGE), layout="constrained")
+    with page(0.235 * PAGE * len(rows) + 0.03 * PAGE, note) as figure:
         axes = figure.subplots(len(rows), 1 + max(map(len, rows.values())), squeeze=False)
         for row, (sigma, maps) in zip(axes, rows.items(), strict=True):
             for axis, (title, kappa) in zip(row, {"truth": truth, **maps}.items(), strict=True):
@@ -35,34 +47,31 @@ def denoiser_figure(
                 image = _plain(axis, kappa, f"{title}, error {error:.4f}" if error else title, limits, colormap)
             row[0].set_ylabel(rf"$\sigma$ = {sigma:g}")
         figure.colorbar(image, ax=axes, label=KAPPA, shrink=0.8, pad=0.01, aspect=30)
-        caption(figure, note)
     return figure
 
 
 def prior_figure(held_out: np.ndarray, samples: np.ndarray, *, colormap: str, note: str) -> Figure:
-    """Simulated maps that no training saw, and below them as many samples of the prior alone.
+    """Simulated maps that training did not use, and below them as many samples of the prior alone.
 
     Parameters
     ----------
     held_out, samples : (n, ny, nx)
     """
     limits = colour_limits(held_out)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE, 0.52 * PAGE), layout="constrained")
+    with page(0.52 * PAGE, note) as figure:
         axes = figure.subplots(2, len(held_out), squeeze=False)
         for row, maps, label in zip(axes, (held_out, samples), ("simulations", "samples of the prior"), strict=True):
             for axis, kappa in zip(row, maps, strict=True):
                 image = _plain(axis, kappa, f"highest {kappa.max():.2f}", limits, colormap)
             row[0].set_ylabel(label)
         figure.colorbar(image, ax=axes, label=KAPPA, shrink=0.8, pad=0.01, aspect=30)
-        caption(figure, note)
     return figure
 
 
 def annealing_figure(
     trail: np.ndarray, sigmas: Sequence[float], mask: np.ndarray, *, colormap: str, note: str, stills: int = 5
 ) -> Figure:
-    """Where a chain is at its start, on its way down the noise levels, and at its end.
+    """Maps of one chain: its start, some noise levels on the way down, and its end.
 
     Parameters
     ----------
@@ -72,19 +81,17 @@ def annealing_figure(
     """
     chosen = np.linspace(0, len(trail) - 1, min(stills, len(trail))).round().astype(int)
     limits = colour_limits(trail[-1])
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE, 0.24 * PAGE), layout="constrained")
+    with page(0.24 * PAGE, note) as figure:
         axes = figure.subplots(1, len(chosen), squeeze=False)
         for axis, number in zip(axes[0], chosen, strict=True):
             image = _plain(axis, trail[number], _stage(number, sigmas), limits, colormap)
             axis.contour(mask, levels=[0.5], colors="white", linewidths=0.3)
         figure.colorbar(image, ax=axes, label=KAPPA, shrink=0.8, pad=0.01, aspect=30)
-        caption(figure, note)
     return figure
 
 
 def save_annealing(path: Path, trail: np.ndarray, sigmas: Sequence[float], *, colormap: str) -> Path:
-    """The same as an animation (GIF), one frame a noise level, the last held for longer.
+    """Write the maps of one chain as an animation (GIF), one frame a noise level, the last frame held longer.
 
     Returns
     -------
@@ -106,13 +113,92 @@ def save_annealing(path: Path, trail: np.ndarray, sigmas: Sequence[float], *, co
     return path
 
 
+def training_figure(loss: Sequence[float], errors: Mapping[float, Sequence[float]], *, note: str) -> Figure:
+    """Loss by epoch, and denoising error over the Gaussian score's by noise level, at the first epoch and the last.
+
+    Parameters
+    ----------
+    loss : (epochs,), weighted; 1 is the Gaussian score's on Gaussian fields
+    errors : (epochs,), by noise level
+    """
+    sigmas = np.array(list(errors))
+    values = np.array(list(errors.values()))
+    epochs = np.arange(1, len(loss) + 1)
+    with page(0.36 * PAGE, note) as figure:
+        left, right = figure.subplots(1, 2)
+        left.plot(epochs, loss, color=BLACK, marker="o", ms=3)
+        left.set(xlabel="epoch", ylabel="weighted loss", title="training maps")
+        right.axhline(1, color=BLACK, lw=0.5, label="Gaussian score")
+        for epoch, color, marker in ((0, SKY, "s"), (len(loss) - 1, BLUE, "o")):
+            right.semilogx(sigmas, values[:, epoch], color=color, marker=marker, ms=3, label=f"epoch {epoch + 1}")
+        right.set(xlabel=r"noise level $\sigma$", ylabel="denoising RMSE / Gaussian score's", title="held-out box")
+        right.legend()
+    return figure
+
+
+def simulations_figure(kappa: np.ndarray, evidence: Table, pixel_arcmin: float, *, colormap: str, note: str) -> Figure:
+    """A simulated map, and statistics of the maps beside theory and the published map.
+
+    Parameters
+    ----------
+    kappa : (ny, nx), a training map
+    evidence : of `evidence.evidence_table`
+    """
+    half = 0.5 * len(kappa) * pixel_arcmin / 60
+    rows = {name: evidence[evidence["statistic"] == name] for name in dict.fromkeys(evidence["statistic"])}
+    with page(0.58 * PAGE, note) as figure:
+        panels = figure.subplots(2, 3).ravel()
+        vmin, vmax = colour_limits(kappa)
+        image = panels[0].imshow(kappa, cmap=colormap, vmin=vmin, vmax=vmax, extent=(-half, half, -half, half))
+        panels[0].set(xlabel="offset [deg]", ylabel="offset [deg]", title="one training map")
+        figure.colorbar(image, ax=panels[0], label=KAPPA, pad=0.02)
+        _spectrum_ratio(panels[1], rows["c_ell"])
+        labels = {
+            "skewness": ("smoothing [arcmin]", "skewness"),
+            "one_point": (f"{KAPPA}, smoothed by 1'", "density of pixels"),
+            "peaks": (f"height of peaks, {KAPPA}", "peaks / deg$^2$"),
+            "minima": (f"depth of minima, {KAPPA}", "minima / deg$^2$"),
+        }
+        for axis, (name, (xlabel, ylabel)) in zip(panels[2:], labels.items(), strict=True):
+            _with_scatter(axis, rows[name])
+            axis.set(xlabel=xlabel, ylabel=ylabel)
+        for axis in panels[3:5]:
+            axis.set_yscale("log")
+        panels[1].legend()
+    return figure
+
+
 def _stage(number: int, sigmas: Sequence[float]) -> str:
-    """What a map of a trail is."""
+    """Title of a map of a trail."""
     return "start, Gaussian posterior" if number == 0 else rf"after $\sigma$ = {sigmas[number - 1]:.3f}"
 
 
 def _plain(axis, kappa: np.ndarray, title: str, limits: tuple[float, float], colormap: str):
-    """A map that is nowhere on the sky, or too small for coordinates."""
+    """Draw a map without sky coordinates."""
     image = axis.imshow(kappa, cmap=colormap, vmin=limits[0], vmax=limits[1])
     axis.set(title=title, xticks=[], yticks=[])
     return image
+
+
+def _spectrum_ratio(axis, spectrum: Table) -> None:
+    """Draw C_ell over halofit's on maps of this size: mean, its error, scatter between maps."""
+    ell, theory = np.asarray(spectrum["x"]), np.asarray(spectrum["theory"])
+    ratio = Table(spectrum, copy=True)
+    for name in ("mean", "scatter", "error", "published"):
+        ratio[name] = spectrum[name] / theory
+    _with_scatter(axis, ratio)
+    axis.axhspan(0.92, 1.08, color="0.9", lw=0, zorder=0)
+    axis.axhline(1, color=BLACK, lw=0.5)
+    axis.set_xscale("log")
+    multipoles(axis, ell)
+    axis.set(xlabel=r"multipole $\ell$", ylabel=r"$C_\ell$ / halofit", ylim=(0, 2.2), title="8 % band in grey")
+
+
+def _with_scatter(axis, rows: Table) -> None:
+    """Draw the mean of the simulated maps, the scatter between them, and the published map if there is one."""
+    x, mean, scatter = (np.asarray(rows[name]) for name in ("x", "mean", "scatter"))
+    axis.fill_between(x, np.maximum(mean - scatter, 0), mean + scatter, color=BLUE, alpha=0.25, lw=0, label="scatter")
+    error = np.nan_to_num(np.asarray(rows["error"]))
+    axis.errorbar(x, mean, error, color=BLUE, marker="o", ms=2.5, label="mean of the maps")
+    if np.isfinite(rows["published"]).any():
+        axis.plot(x, rows["published"], color=RED, marker="s", ms=2.5, ls="none", label="MassiveNuS, one map")

@@ -1,7 +1,9 @@
-"""The house style: widths, fonts, colours of Okabe & Ito that colour-blind readers can tell apart."""
+"""The house style: widths, fonts, and the colours of Okabe & Ito, which colour-blind readers can tell apart."""
 
 import io
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
@@ -16,9 +18,9 @@ MM = 1 / 25.4
 COLUMN = 88 * MM  # widths of a column and of a page of Astronomy & Astrophysics, inches
 PAGE = 180 * MM
 SHOWN = 750  # pixels of width in a notebook
-SHARPNESS = 1.4  # pixels of the picture for each of them: every run of the pipeline adds such pictures to Git
+SHARPNESS = 1.4  # pixels of the picture a shown pixel; few, since every run adds such pictures to Git
 DPI = {"pdf": 300, "png": 200}  # PNG for the screen, 1400 pixels across a page
-CAPTION_CHARACTERS = 150  # that fit a page in the size of a caption
+CAPTION_CHARACTERS = 150  # that fit the width of a page
 STYLE = {
     "font.size": 7,
     "axes.titlesize": 7,
@@ -41,7 +43,7 @@ KAPPA = r"convergence $\kappa$"
 
 
 def provenance(profile: str, parameters: int, runaways: int, *, prior_ran_away: bool = False) -> str:
-    """The line below a figure: which network made it, and whether any of its chains ran away."""
+    """The line below a figure: its profile and network, and the number of runaway chains."""
     health = f" | runaway samples in {runaways} of the runs" if runaways else ""
     health += " | a runaway among the samples of the prior alone" if prior_ran_away else ""
     return f"profile {profile}, network of {parameters:,} parameters{health}"
@@ -62,7 +64,7 @@ def save_figure(figure: Figure, folder: str | Path, name: str) -> Path:
 
 
 def preview(path: Path) -> Image:
-    """A saved figure as a notebook shows it: smaller, and as JPEG, since maps are noise, which PNG cannot compress."""
+    """A saved figure for a notebook: smaller, and as JPEG, since PNG cannot compress noisy maps."""
     with PIL.Image.open(path) as figure:
         width = round(SHARPNESS * SHOWN)
         smaller = figure.convert("RGB").resize((width, round(width * figure.height / figure.width)))
@@ -71,12 +73,29 @@ def preview(path: Path) -> Image:
     return Image(content.getvalue(), format="jpeg", width=SHOWN)
 
 
-def caption(figure: Figure, text: str) -> None:
-    """A line below the figure, or two, that say how it was made."""
-    figure.supxlabel(textwrap.fill(text, CAPTION_CHARACTERS), fontsize=5, color="0.35")
+@contextmanager
+def page(height: float, note: str) -> Iterator[Figure]:
+    """A figure in the house style, as wide as a page.
+
+    Parameters
+    ----------
+    height : inches
+    note : a line below the figure, or two, that say how it was made
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(PAGE, height), layout="constrained")
+        yield figure
+        figure.supxlabel(textwrap.fill(note, CAPTION_CHARACTERS), fontsize=5, color="0.35")
 
 
 def colour_limits(kappa: np.ndarray) -> tuple[float, float]:
     """Colour limits that leave out the most extreme pixels."""
     low, high = np.quantile(kappa, (0.01, 0.998))
     return float(low), float(high)
+
+
+def multipoles(axes, ell: np.ndarray) -> None:
+    """Set the ticks of a logarithmic axis of multipole, as plain numbers."""
+    ticks = [tick for tick in (100, 200, 500, 1000, 2000, 5000, 10000) if ell[0] <= tick <= ell[-1]]
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.set_xticks([], minor=True)

@@ -1,5 +1,5 @@
-"""Is it right? Accuracy on mocks, calibration by ranks, clusters and injected halos, checks of the prior.
+"""Tests of the results: accuracy on mocks, calibration by ranks, clusters and injected halos, checks of the prior.
 
-Read `metrics` (errors of a map) and `calibration` (ranks of the truth) first; `validation` gathers every stage's
-numbers and `definitions` says what each means; `released` reads the results that Git keeps.
+Read `metrics` (errors of a map) and `calibration` (ranks of true maps) first. `validation` gathers the numbers of every
+stage; `definitions` has the meaning, the digits and the tolerance of each; `results` reads runs and releases back.
 """

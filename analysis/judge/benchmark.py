@@ -1,6 +1,6 @@
-"""What a posterior sample costs: the samplers on one posterior with one network; growth with map and chains.
+"""Cost of a posterior sample: all samplers on one posterior with one network, and growth with the map.
 
-Every run has a process of its own, whose peak memory is the run's.
+Each run has its own process, so that the peak memory of the process is that of the run.
 """
 
 import contextlib
@@ -32,8 +32,8 @@ class Cost:
     Attributes
     ----------
     evaluations : of the score, for one sample
-    seconds : of the run, its functions compiled before
-    memory_gb : at most, of its process
+    seconds : of the run, without compilation
+    memory_gb : peak of its process
     acceptance : mean over noise levels
     bands : (chains, n_bins), power of the samples inside the margin, sr
     """
@@ -48,15 +48,15 @@ class Cost:
 def run_preset(
     folder: Path, maps: MapSet, weight: np.ndarray, params: Params, work: Path, side: int, preset: str, chains: int
 ) -> Cost:
-    """One sampler with the network of a folder, on a mock of `side` pixels that is the same for every sampler.
+    """Cost of one sampler with the network of a folder, on a mock of `side` pixels that is the same for all samplers.
 
-    Every chain ends as one independent sample. Functions are compiled by a run that does not count, but for the
-    original's schedule, where compilation is a thousandth of the run.
+    Each chain ends as one independent sample. A first run compiles the functions and is not counted; the original's
+    schedule does without it, since compilation is a thousandth of its run.
 
     Parameters
     ----------
-    maps, weight : what the mock is made of, as `benchmark_mock` takes them
-    work : folder where the cost is kept, and taken from if it is there: the original's schedule takes an hour
+    maps, weight : for `benchmark_mock`
+    work : folder that stores the cost; a stored cost is not measured again, since the original's schedule takes an hour
     """
     path = work / f"{preset}_{side}_{chains}.npz"
     if path.is_file():
@@ -110,7 +110,7 @@ def run_sampler(folder: Path, mock: CutOut, params: SampleParams, chains: int, *
 
 
 def peak_memory_gb() -> float:
-    """Highest memory of this process so far; what its parent had before does not count."""
+    """Highest memory of this process so far, without that of its parent."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
             if line.startswith("VmHWM:"):
@@ -119,12 +119,12 @@ def peak_memory_gb() -> float:
 
 
 def on_grid(prior: Prior, side: int) -> Prior:
-    """A prior on a grid of another size and the same pixel scale."""
+    """The prior on a grid of another size with the same pixel scale."""
     return replace(prior, power=resampled_power(prior.power, side).astype("float32"))
 
 
 def benchmark_mock(maps: MapSet, weight: np.ndarray, side: int, margin: int, *, rng: np.random.Generator) -> CutOut:
-    """A mock with the sampler's own shear; where maps are smaller than `side`, a mosaic of them."""
+    """A mock with the sampler's own shear; it is a mosaic of maps if they are smaller than `side`."""
     tiles = -(-side // maps.kappa.shape[-1])
     chosen = rng.choice(len(maps.kappa), size=(tiles, tiles))
     mosaic = np.block([[maps.kappa[i] for i in row] for row in chosen])
@@ -134,17 +134,19 @@ def benchmark_mock(maps: MapSet, weight: np.ndarray, side: int, margin: int, *, 
 
 
 def agreement(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Difference of mean band powers of two samplers over its Monte-Carlo error, (n_bins,)."""
+    """Difference of the mean band powers of two samplers over its Monte-Carlo error, (n_bins,)."""
     error = np.sqrt(one.var(axis=0, ddof=1) / len(one) + other.var(axis=0, ddof=1) / len(other))
     return (one.mean(axis=0) - other.mean(axis=0)) / error
 
 
 def comparison(runs: Mapping[str, Cost]) -> dict[str, dict[str, float]]:
-    """Every sampler's cost of a sample, and how far its band powers lie from the first one's, in Monte-Carlo errors.
+    """Cost of a sample by each sampler, and largest difference of its band powers from the first sampler's.
+
+    The difference is in Monte-Carlo errors.
 
     Parameters
     ----------
-    runs : one posterior, one number of chains
+    runs : costs by sampler, on one posterior with the same number of chains
     """
     first = next(iter(runs.values()))
     return {
@@ -160,7 +162,7 @@ def comparison(runs: Mapping[str, Cost]) -> dict[str, dict[str, float]]:
 
 
 def growth(sides: Sequence[int], costs: Sequence[Cost]) -> dict[str, float | list[float]]:
-    """What a sample costs on maps of several sides, and the exponent of the time."""
+    """Cost of a sample on maps of several sides, and the exponent of its time."""
     seconds = [cost.seconds / len(cost.bands) for cost in costs]
     return {
         "seconds": seconds,

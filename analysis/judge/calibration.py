@@ -1,8 +1,8 @@
-"""Calibration: posterior samples of hundreds of small mocks, and where their truths rank among them.
+"""Calibration on small mocks: the ranks of true maps among their posterior samples.
 
-A mock is a cut-out of a simulated map under a piece of a real field's noise, its margin unobserved. Two kinds: `own`
-has its shear from the sampler's own periodic operator, and its margin drawn anew as that of the training maps is, so
-that only prior and sampler can be at fault; `sky` has the reduced shear of a wider map, as the sky has.
+A mock is a cut-out of a simulated map with the noise of a piece of a real field, its margin unobserved. `own` mocks get
+their shear from the sampler's own periodic operator, and their margin is drawn anew like that of the training maps, so
+that they test prior and sampler only. `sky` mocks have the reduced shear of a wider map, as on the sky.
 """
 
 from collections.abc import Callable
@@ -19,14 +19,14 @@ from analysis.flatsky.statistics import holm
 from analysis.judge import ranks
 from analysis.judge.metrics import NEAR_BOUND
 from analysis.params import stage_rng
-from analysis.posterior.likelihood import gaussian_posterior_draws
+from analysis.posterior.wiener import gaussian_posterior_draws
 from analysis.prior.score import Prior
 from analysis.rivals.baselines import wiener_filter
 
 KINDS = ("own", "sky")
 BANDS = 6
 APERTURE_PIXELS = 5.0
-SKY_EDGE = 32  # pixels of a map whose shear knows of its seam
+SKY_EDGE = 32  # pixels at the edge of a map, whose shear is wrong because the map is not periodic
 NOISE_CLASSES = ("deep", "middle", "shallow")
 STATISTICS = (
     *(f"band_{i}" for i in range(BANDS)),
@@ -57,7 +57,7 @@ def cut_out(
     rng: np.random.Generator,
     redrawn: Callable | None = None,
 ) -> CutOut:
-    """One mock of random place, orientation, noise and piece of the field.
+    """One mock with random place, orientation, noise and piece of the field.
 
     Parameters
     ----------
@@ -66,8 +66,8 @@ def cut_out(
     side : of the mock, pixels
     margin : outer pixels left unobserved
     kind : one of `KINDS`
-    redrawn : (maps (n, side, side), rng) -> the same with another margin (`posterior.gaussian_margin`), for `own`: the
-        seam of a cut-out on the torus is none that the prior knows; None leaves it
+    redrawn : (maps (n, side, side), rng) -> the same with another margin (`prior.margin.gaussian_margin`), for `own`:
+        opposite edges of a cut-out do not match, unlike in the prior's maps; None leaves the margin
     """
     box = rng.choice(np.unique(maps.box))
     kappa = np.rot90(maps.kappa[rng.choice(np.flatnonzero(maps.box == box))], rng.integers(4))
@@ -88,7 +88,7 @@ def cut_out(
 
 
 def piece_of_field(weight: np.ndarray, side: int, margin: int, *, rng: np.random.Generator) -> np.ndarray:
-    """A random piece of a field's weights, (2, side, side), unobserved in the margin, its middle within the field."""
+    """A random piece of the weights of a field, (2, side, side), with zero weight in the margin."""
     ranges = []
     for axis in (1, 0):
         seen = np.flatnonzero(weight[0].any(axis=axis))
@@ -102,14 +102,14 @@ def piece_of_field(weight: np.ndarray, side: int, margin: int, *, rng: np.random
 
 
 def summaries(mock: CutOut, wiener: np.ndarray, margin: int, pixel_arcmin: float, *, rng: np.random.Generator):
-    """A function of maps (..., side, side) that gives every statistic of `STATISTICS`, by name.
+    """A function of maps (..., side, side) that returns every statistic of `STATISTICS`, by name.
 
-    Places are random, or where the Wiener map is highest: chosen once, never from the truth.
+    Places are random, or the highest of the Wiener map. They are chosen once, and never from the truth.
     """
     side = len(wiener)
     inner = side - 2 * margin
     nyquist = np.pi / np.deg2rad(pixel_arcmin / 60)
-    edges = np.geomspace(max(300, 0.99 * 2 * nyquist / inner), nyquist / 2, BANDS + 1)  # no band below the first mode
+    edges = np.geomspace(max(300, 0.99 * 2 * nyquist / inner), nyquist / 2, BANDS + 1)  # not below the first mode
     seen = np.argwhere(mock.weight[0] > 0)
     by_weight = seen[np.argsort(-mock.weight[0][tuple(seen.T)], kind="stable")]
     pixels = [tuple(rng.choice(third)) for third in np.array_split(by_weight, len(NOISE_CLASSES))]
@@ -119,7 +119,7 @@ def summaries(mock: CutOut, wiener: np.ndarray, margin: int, pixel_arcmin: float
 
     def measure(maps: np.ndarray) -> dict[str, np.ndarray]:
         middle = central_crops(maps, inner)
-        bands = np.nan_to_num(binned_c_ell(middle, pixel_arcmin, edges))  # no power where a tiny grid has no mode
+        bands = np.nan_to_num(binned_c_ell(middle, pixel_arcmin, edges))  # 0 in a band without modes, on tiny grids
         return (
             {f"band_{i}": bands[..., i] for i in range(BANDS)}
             | {"highest_peak": middle.max(axis=(-2, -1))}
@@ -133,13 +133,13 @@ def summaries(mock: CutOut, wiener: np.ndarray, margin: int, pixel_arcmin: float
 def calibrate_mock(mock: CutOut, samples: np.ndarray, prior: Prior, *, rng: np.random.Generator) -> dict[str, float]:
     """Ranks of one mock's truth among its samples, and the errors of one sample and of their mean.
 
-    The reference point of TARP is a draw of the Gaussian posterior: it depends on data and chance, not on the truth.
+    The reference point of TARP is a draw of the Gaussian posterior, which depends on data and chance only.
 
     Returns
     -------
     dict
-        rank by statistic and `tarp`, `mse_one`, `mse_mean`, `box`, `strays`; by statistic also its value in the truth
-        and its mean and standard deviation over samples, so that other questions need no other run
+        rank by statistic and `tarp`, `mse_one`, `mse_mean`, `box`, `strays`; by statistic also `<name>_truth`,
+        `<name>_mean` and `<name>_std` over samples
     """
     gaussian = gaussian_posterior_draws(mock.gamma, mock.weight, prior.power, 1, rng=rng)[0]
     wiener = wiener_filter(mock.gamma, mock.weight, prior.power)
@@ -165,9 +165,9 @@ def calibrate_mock(mock: CutOut, samples: np.ndarray, prior: Prior, *, rng: np.r
 
 
 def strays(samples: np.ndarray, truth: np.ndarray, highest: float | None) -> int:
-    """Number of samples that went up to the bound of a prior though nothing in the truth is half as high.
+    """Number of samples near the bound of the prior although the truth stays below half of it.
 
-    -1 where that cannot be said: a truth with such a peak, a prior without a bound.
+    -1 if the truth is higher than that, or the prior has no bound.
     """
     if highest is None or truth.max() > highest / 2:
         return -1
@@ -175,7 +175,7 @@ def strays(samples: np.ndarray, truth: np.ndarray, highest: float | None) -> int
 
 
 def calibration_summary(table: Table, n: int, *, seed: int) -> dict:
-    """What the ranks of all mocks of one kind amount to.
+    """Tests of the ranks of all mocks of one kind.
 
     Parameters
     ----------

@@ -1,32 +1,35 @@
-"""Clusters of a field in its samples, and peaks found blind: on mocks, how complete, how pure and how honest."""
+"""Clusters of a field in its samples and in stacks, and peaks found blind, whose probabilities mocks test."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import diptest
 import numpy as np
 from astropy.table import Table, vstack
 
 from analysis.core.paths import DATA, ROOT
 from analysis.flatsky.lensing import convergence_from_shear
 from analysis.flatsky.peaks import blind_peaks, matched, peak_places, presence, presence_map
-from analysis.judge.bimodality import bimodality
-from analysis.judge.results import Result, load_result
-from analysis.params import ClustersParams, Params, stage_rng
+from analysis.judge.results import Result, listed_clusters, load_result
+from analysis.params import ClustersParams, Params, RunParams, stage_rng
 from analysis.posterior.samples import load_samples
 from analysis.simulations.mocks import Mock
 from analysis.sky import Observation
-from analysis.survey.clusters import cluster_evidence, empty_clusters, load_clusters, massive_clusters, showcase
+from analysis.survey.clusters import cluster_evidence, massive_clusters, showcase, stack_snr
 
-UNLIKELY = 0.05  # share of random places that do as well as a cluster
+UNLIKELY = 0.05  # a cluster is unlikely by chance if fewer random places do as well
 LOWEST = 0.1  # presence from which a place is listed
-LEVELS = (0.1, 0.25, 0.5, 0.75)  # at which completeness and purity are told
+LEVELS = (0.1, 0.25, 0.5, 0.75)  # lowest probabilities of the lists whose completeness and purity are given
+SEPARATION = 4.0  # standard deviations between the two modes of the power test: the eye sees two
+TRIALS = 400
+COSMOS_RUNS = {"": "cosmos", "_bmode": "cosmos_bmode", "_gaussian": "cosmos_gaussian"}
 
 
 def mock_detections(mocks: Sequence[Mock], samples: np.ndarray, settings: ClustersParams) -> tuple[Table, Table, int]:
-    """Places where samples of mocks agree on a peak, and whether the truths have one there.
+    """Places where samples of mocks agree on a peak, and whether the truth has a peak there.
 
-    Places that few samples agree on are chosen for what these samples have by chance. Whether probabilities are met is
-    therefore judged at places that one half of the samples finds, by the probability that the other half gives them.
+    A place listed with a low probability was chosen because these samples show a peak there by chance. So probabilities
+    are tested at places found by one half of the samples, with the probability that the other half gives.
 
     Parameters
     ----------
@@ -35,11 +38,11 @@ def mock_detections(mocks: Sequence[Mock], samples: np.ndarray, settings: Cluste
 
     Returns
     -------
-    places : `mock`, `x`, `y`, `probability`, and `true`, whether a peak of the truth of at least the threshold lies
-        within the radius that no likelier place has taken
-    judged : places found by one half of the samples, `found` their probability there, `probability` that in the other
-        half, and `true`, whether the truth has such a peak within the radius
-    peaks : number of peaks of the truths that high in observed pixels
+    places : `mock`, `x`, `y`, `probability`, and `true`, whether within the radius there is a peak of the truth of at
+        least the threshold that no likelier place has taken
+    judged : places found by one half of the samples: `found`, their probability there, `probability` in the other half,
+        and `true`, whether the truth has such a peak within the radius
+    peaks : number of such peaks of the truths in observed pixels
     """
     tables, halves, peaks = [], [], 0
     for mock, drawn in zip(mocks, samples, strict=True):
@@ -62,7 +65,7 @@ def mock_detections(mocks: Sequence[Mock], samples: np.ndarray, settings: Cluste
 
 
 def detection_summary(places: Table, judged: Table, peaks: int) -> dict:
-    """Completeness and purity of lists down to each of `LEVELS`, and whether probabilities are met.
+    """Completeness and purity of the lists down to each of `LEVELS`, and whether the probabilities are right.
 
     Parameters
     ----------
@@ -71,10 +74,9 @@ def detection_summary(places: Table, judged: Table, peaks: int) -> dict:
     Returns
     -------
     dict
-        `level`; `listed`, places that likely; `purity`, share of them that are true; `completeness`, share of the
-        truths' peaks that they find, and `reliability`: of the `judged`, in bins of `found` between the levels, the
-        mean `predicted` probability and the share that is `true`, with its binomial error. Numbers that no place gives
-        are None.
+        `level`; `listed`, number of places that likely; `purity`, share of them that are true; `completeness`, share of
+        the truths' peaks that they find; `reliability`, of the `judged` in bins of `found` between the levels: mean
+        `predicted` probability, and share that is `true` with its binomial error. None where there is no place.
     """
     probability, true = np.asarray(places["probability"], float), np.asarray(places["true"], bool)
     lists = [true[probability >= level] for level in LEVELS]
@@ -100,12 +102,13 @@ def detection_summary(places: Table, judged: Table, peaks: int) -> dict:
 
 
 def run_evidence(params: Params, name: str, root: Path = ROOT) -> tuple[Table, Table]:
-    """Every cluster of a field's list in the samples of a run (`clusters.cluster_evidence`), and its blind peaks.
+    """Every cluster of a field's list as the samples of a run show it, and the blind peaks of the run.
 
     Returns
     -------
-    clusters : the most massive first; `observed` tells those in observed pixels, the others have NaN for results
-    peaks : `field_peaks` of the run
+    clusters : of `cluster_evidence`, the most massive first; `observed` is False for those in unobserved pixels, whose
+        results are NaN
+    peaks : of `field_peaks`
     """
     run, control = params.sample.fields[name], params.clusters.controls[name]
     result, data = load_result(root, name, run), root / DATA.relative_to(ROOT)
@@ -119,9 +122,7 @@ def run_evidence(params: Params, name: str, root: Path = ROOT) -> tuple[Table, T
         control=None if control is None else load_samples(data / "samples" / f"{control}.fits"),
         rng=stage_rng(params.seed, "clusters", name),
     )
-    path = root / run.observation
-    listed = path.with_name(f"{path.stem}_clusters.ecsv")
-    everything = load_clusters(listed) if listed.is_file() else empty_clusters()
+    everything = listed_clusters(root / run.observation)
     unseen = everything[~np.isin(everything["id"], evidence["id"])]
     evidence["observed"], unseen["observed"] = True, False
     clusters = vstack([evidence, unseen]).filled(np.nan)
@@ -129,29 +130,15 @@ def run_evidence(params: Params, name: str, root: Path = ROOT) -> tuple[Table, T
     return clusters, field_peaks(result.samples, observation, result.clusters, settings)
 
 
-def run_presence(params: Params, result: Result) -> np.ndarray:
-    """Probability of a peak of the threshold within the radius of every pixel of a run, (ny, nx)."""
-    radius = params.clusters.radius_arcmin / result.observation.grid.pixel_arcmin
-    return presence_map(result.samples, radius=radius, threshold=params.clusters.threshold)
-
-
-def run_heaps(params: Params, name: str, result: Result) -> dict[str, float]:
-    """Whether the aperture mass where figure 2 cuts out falls into two heaps over samples (`bimodality`)."""
-    rng = {what: stage_rng(params.seed, "clusters", what, name) for what in ("showcase", "heaps")}
-    marked = massive_clusters(result.clusters, params.figures)
-    place = showcase(result.samples, marked, result.observation, params.clusters, rng=rng["showcase"])
-    return bimodality(place["mass"], rng=rng["heaps"])
-
-
 def evidence_summary(clusters: Table, peaks: Table) -> dict:
-    """Numbers of `run_evidence`: means over the observed clusters, and of the places found blind.
+    """Means of `run_evidence` over the observed clusters, and numbers of blind peaks.
 
     Returns
     -------
     dict
-        `listed`, `observed`: clusters; means of `probability`, its error from the scatter between clusters, `chance`
-        and `bmode`; `unlikely_by_chance`, clusters where less than `UNLIKELY` of random places do as well; `peaks`,
-        places that more likely than not have one, and how many of those are `peaks_at_clusters`
+        `listed`, `observed`: number of clusters; means of `probability`, its error from the scatter between clusters,
+        `chance` and `bmode`; `unlikely_by_chance`, clusters where less than `UNLIKELY` of random places do as well;
+        `peaks`, places where at least half of the samples have one; `peaks_at_clusters`, those at a cluster
     """
     seen = clusters[np.asarray(clusters["observed"], bool)]
     likely = peaks[np.asarray(peaks["probability"], float) >= 0.5]
@@ -170,7 +157,7 @@ def evidence_summary(clusters: Table, peaks: Table) -> dict:
 
 
 def field_peaks(samples: np.ndarray, observation: Observation, placed: Table, settings: ClustersParams) -> Table:
-    """Places of a field where samples agree on a peak, the likeliest first, with the X-ray cluster at each.
+    """Places of a field where samples agree on a peak, the likeliest first, each with the X-ray cluster that is there.
 
     Parameters
     ----------
@@ -191,6 +178,83 @@ def field_peaks(samples: np.ndarray, observation: Observation, placed: Table, se
     return places
 
 
+def run_presence(params: Params, result: Result) -> np.ndarray:
+    """Probability of a peak of the threshold within the radius of every pixel of a run, (ny, nx)."""
+    radius = params.clusters.radius_arcmin / result.observation.grid.pixel_arcmin
+    return presence_map(result.samples, radius=radius, threshold=params.clusters.threshold)
+
+
+def run_bimodality(params: Params, name: str, result: Result) -> dict[str, float]:
+    """Dip test of the aperture mass over samples, at the place that figure 2 cuts out (`bimodality`)."""
+    rng = {what: stage_rng(params.seed, "clusters", what, name) for what in ("showcase", "heaps")}
+    marked = massive_clusters(result.clusters, params.figures)
+    place = showcase(result.samples, marked, result.observation, params.clusters, rng=rng["showcase"])
+    return bimodality(place["mass"], rng=rng["heaps"])
+
+
+def bimodality(values: np.ndarray, *, rng: np.random.Generator) -> dict[str, float]:
+    """Hartigan's dip test of whether samples have two modes, and its power for this number of samples.
+
+    Parameters
+    ----------
+    values : (n,), at least 4
+
+    Returns
+    -------
+    dict
+        `dip`, largest distance of their distribution from the nearest one with a single mode; `p_value`, chance of a
+        dip as large under a single mode (the uniform, the least favourable case); `power`, share of sets of `n` draws
+        of two equal Gaussians, `SEPARATION` standard deviations apart, that the test detects at 5 %; `n`
+
+    Source: Hartigan & Hartigan 1985.
+    """
+    values = np.asarray(values, float)
+    dip, p_value = diptest.diptest(values)
+    heaps = rng.standard_normal((TRIALS, len(values))) + SEPARATION * (rng.random((TRIALS, len(values))) < 0.5)
+    power = np.mean([diptest.diptest(drawn)[1] < 0.05 for drawn in heaps])
+    return {"dip": float(dip), "p_value": float(p_value), "power": float(power), "n": len(values)}
+
+
+def cluster_stacks(maps: Mapping[str, np.ndarray], placed: Table, mask: np.ndarray, *, seed: int) -> dict:
+    """Signal to noise of the stacked clusters of a field in several maps, against the same random places.
+
+    Parameters
+    ----------
+    maps : (ny, nx) each, by name
+    placed : in-mask clusters, as `clusters_on_grid` gives them
+    """
+    x, y = np.asarray(placed["x"]), np.asarray(placed["y"])
+    stacks = {
+        name: stack_snr(kappa, x, y, mask, rng=stage_rng(seed, "validate", "clusters")) for name, kappa in maps.items()
+    }
+    return stacks | {"n": len(placed)}
+
+
+def field_stacks(root: Path, runs: Mapping[str, RunParams], *, redshift_max: float, seed: int) -> dict:
+    """Cluster stacks of every run on a field with clusters, by name; those of the COSMOS runs also as `cosmos`.
+
+    Parameters
+    ----------
+    root : folder of the project, which holds `data/`
+    runs : `sample.fields`
+    redshift_max : clusters at or beyond it are left out
+    """
+    stacks = {}
+    for name, run in runs.items():
+        result = load_result(root, name, run)
+        placed = result.clusters[np.asarray(result.clusters["z"]) < redshift_max]
+        if len(placed) == 0:
+            continue
+        maps = {
+            "posterior_mean": result.samples.mean(axis=0),
+            "kaiser_squires": result.kaiser_squires,
+            "wiener": result.wiener,
+        }
+        stacks[name] = cluster_stacks(maps, placed, result.observation.mask, seed=seed)
+    cosmos = {suffix: stacks[name]["posterior_mean"] for suffix, name in COSMOS_RUNS.items() if name in stacks}
+    return {"clusters": stacks, "cosmos": {f"cluster_stack_snr{suffix}": snr for suffix, snr in cosmos.items()}}
+
+
 def _share(values: np.ndarray) -> float | None:
-    """Their mean, None without any."""
+    """Mean of the values; None without any."""
     return float(np.mean(values)) if len(values) else None

@@ -1,8 +1,7 @@
-"""What mocks assume of the sky, one assumption at a time: how much each matters to a map made from them.
+"""Effects of the sky that the sampler's shear operator leaves out, one at a time, on maps made from mocks.
 
-The sampler's shear operator is periodic, linear in the convergence and blind to what happens inside a pixel; the sky
-is none of these. Each kind of mock below shares truths and noise with the others, so that their differences are
-far better known than the numbers themselves.
+The operator is periodic, linear in the convergence and constant within a pixel; the shear of the sky is not. All kinds
+of mock share truths and noise, so that their differences are known better than the numbers themselves.
 """
 
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from analysis.core.progress import progress, within
 from analysis.flatsky.power import ARCMIN
 from analysis.judge.metrics import in_mask_pearson, in_mask_rmse
 from analysis.params import stage_rng
-from analysis.posterior.likelihood import gaussian_posterior_draws
+from analysis.posterior.wiener import gaussian_posterior_draws
 from analysis.rivals.baselines import wiener_filter
 from analysis.simulations.mocks import mock_observation
 from analysis.sky import Observation
@@ -22,22 +21,22 @@ from analysis.sky import Observation
 KINDS = {
     "own": {"wide": False, "reduced": False},  # the sampler's own periodic operator
     "wide": {"wide": True, "reduced": False},  # shear of a map wider than the grid
-    "sky": {"wide": True, "reduced": True},  # and reduced, as galaxies show it
+    "sky": {"wide": True, "reduced": True},  # and reduced shear, as galaxies have it
 }
-DRAWS = 32
+DRAWS = 32  # of the Gaussian posterior
 
 
 def mock_effects(
     maps: Sequence[np.ndarray], observation: Observation, power: np.ndarray, *, seed: int
 ) -> dict[str, Table]:
-    """Error of the Wiener filter on every kind of mock of the same maps, and how often its 68 % intervals hold.
+    """Errors of the Wiener filter on each kind of mock of the same maps, and coverage of its 68 % intervals.
 
-    Intervals are of the Gaussian posterior, whose width depends on mask, noise and spectrum alone.
+    Intervals are those of the Gaussian posterior, whose width depends on mask, noise and spectrum only.
 
     Parameters
     ----------
     maps : of (side, side), wider than the grid
-    observation : its weights give mask and noise
+    observation : its weights set mask and noise
     power : (ny, nx), spectrum of the prior
 
     Returns
@@ -47,7 +46,7 @@ def mock_effects(
     blank = np.zeros_like(observation.gamma)
     rng = stage_rng(seed, "mocks", "effects")
     draws = gaussian_posterior_draws(blank, observation.weight, power, DRAWS, rng=rng)
-    spread = np.sqrt(np.mean(draws**2, axis=0))  # about their mean, which is zero for no shear
+    spread = np.sqrt(np.mean(draws**2, axis=0))  # their mean is zero, as there is no shear
     tables, advance = {}, progress("mocks of every kind", len(KINDS) * len(maps))
     for kind, options in KINDS.items():
         rows = []
@@ -62,7 +61,7 @@ def mock_effects(
 
 
 def effect_summary(tables: dict[str, Table]) -> dict[str, dict[str, float]]:
-    """Means over the maps by kind, and the paired change from the sampler's own shear with its error."""
+    """Means over the maps by kind, and the mean change of each map from the kind `own` with its error."""
     own = tables["own"]
     out = {}
     for kind, table in tables.items():
@@ -75,9 +74,9 @@ def effect_summary(tables: dict[str, Table]) -> dict[str, dict[str, float]]:
 
 
 def shear_inside_pixels(ell: np.ndarray, c_ell: np.ndarray, pixel_arcmin: float) -> float:
-    """Variance of a component of the shear about its mean over a pixel; that of galaxies comes on top of it.
+    """Variance of a shear component about its mean over a pixel, without the shapes of galaxies.
 
-    int ell dell / (2 pi) C_ell / 2 (1 - W^2), W^2 the azimuthal mean of the pixel's squared window.
+    int ell dell / (2 pi) C_ell / 2 (1 - W^2), with W^2 the azimuthal mean of the squared pixel window.
 
     Parameters
     ----------
@@ -90,12 +89,12 @@ def shear_inside_pixels(ell: np.ndarray, c_ell: np.ndarray, pixel_arcmin: float)
 
 
 def _errors(estimate: np.ndarray, truth: np.ndarray, spread: np.ndarray, mask: np.ndarray) -> tuple[float, ...]:
-    """RMSE, correlation, and share of observed pixels whose truth lies within one standard deviation."""
+    """RMSE, correlation, and share of observed pixels with the truth within one standard deviation."""
     error = (estimate - truth)[mask]
     inside = np.abs(error - error.mean()) < spread[mask]
     return in_mask_rmse(estimate, truth, mask), in_mask_pearson(estimate, truth, mask), float(inside.mean())
 
 
 def _error(values: np.ndarray) -> float:
-    """Standard error of a mean, 0 of one value."""
+    """Standard error of a mean, 0 for one value."""
     return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0

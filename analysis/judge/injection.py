@@ -1,4 +1,4 @@
-"""Clusters of known mass put into small mocks: how often samples of the posterior show what is there."""
+"""Halos of known mass injected into small mocks: how often posterior samples show them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,21 +21,21 @@ from analysis.judge.calibration import CutOut
 from analysis.judge.mock_runs import run_setting, run_small_mocks
 from analysis.params import ClustersParams, Params, TheoryParams, stage_rng
 from analysis.prior.score import Prior
-from analysis.simulations.n_of_z import efficiency_at
+from analysis.simulations.theory import efficiency_at
 from analysis.survey.clusters import random_places
 
-PUBLISHED = {"snr": (3.8, 5.4, 6.6), "present": (0.82, 0.94, 1.0)}  # Remy et al. 2023; their peaks are found otherwise
-SUBPIXELS = 5  # a side, over which a halo is averaged in every pixel
+PUBLISHED = {"snr": (3.8, 5.4, 6.6), "present": (0.82, 0.94, 1.0)}  # Remy et al. 2023, with another peak finder
+SUBPIXELS = 5  # a side of each pixel, over which a halo is averaged
 
 
 def injected_mocks(params: Params, work: Path) -> Table:
-    """Sample small mocks with a halo of every mass of `clusters.injection`; those in `work` are not run again.
+    """Samples of small mocks with a halo of each mass of `clusters.injection`, one row a mock.
 
-    Mocks, places and noise are the same for every mass.
+    Mocks, places and noise are the same for each mass.
 
     Parameters
     ----------
-    work : folder of one JSON file a mock
+    work : folder of one JSON file a mock; mocks whose file is there are not run again
 
     Returns
     -------
@@ -53,7 +53,7 @@ def injected_mocks(params: Params, work: Path) -> Table:
 
 
 def _inject(path: Path, mass: float, number: int) -> None:
-    """Sample one mock with a halo and keep what its samples show."""
+    """Sample one mock with a halo and write its `injection_row`."""
     params, prior, anneal = run_setting(path.parent.name, small=True)
     rng = injection_rng(params, number)
     mock = run_small_mocks(path.parent.name)("own", rng)
@@ -61,20 +61,20 @@ def _inject(path: Path, mass: float, number: int) -> None:
 
 
 def injection_rng(params: Params, number: int) -> np.random.Generator:
-    """What decides a mock, then where its halo is put, and then its samples."""
+    """Random numbers of one mock, of the place of its halo, and of its samples, in this order."""
     return stage_rng(params.seed, "clusters", str(number))
 
 
 def sampled_halo(
     mock: CutOut, mass: float, params: Params, prior: Prior, anneal: Callable, rng: np.random.Generator
 ) -> dict[str, float]:
-    """What samples show of a halo of a mass put somewhere into a mock: `injection_row`, with `mass`.
+    """`injection_row` of a halo injected at a random place of a mock, with its `mass`.
 
     Parameters
     ----------
     mock : without the halo
     mass : M200c, solar masses
-    anneal : sampler, as `sampler.annealer` makes it of `prior`
+    anneal : sampler with `prior`, as `sampler.annealer` makes it
     """
     settings = params.clusters
     place = inner_place(mock.weight, settings.aperture_arcmin / prior.pixel_arcmin, rng=rng)
@@ -91,12 +91,12 @@ def nfw_convergence(mass: float, redshift: float, theory: TheoryParams) -> Calla
     Parameters
     ----------
     mass : M200c, solar masses; its concentration is that of Duffy et al. 2008 (all halos, 200 critical densities)
-    redshift : of the halo; sources nearer than it see nothing of it
+    redshift : of the halo; it does not lens sources nearer than itself
     theory : cosmology, and redshifts of the sources
 
     Source: Wright & Brainerd 2000, eq. 11, by colossus (Diemer 2018).
     """
-    # sigma8 has no part in either concentration or profile
+    # colossus asks for sigma8, but concentration and profile do not depend on it
     universe = cosmology.setCosmology(
         "params.yaml",
         flat=True,
@@ -126,7 +126,7 @@ def nfw_convergence(mass: float, redshift: float, theory: TheoryParams) -> Calla
 
 
 def halo_map(convergence: Callable, shape: tuple[int, int], x: float, y: float, pixel_arcmin: float) -> np.ndarray:
-    """A halo on the grid, averaged over each pixel.
+    """Convergence of a halo on the grid, averaged over each pixel.
 
     Parameters
     ----------
@@ -141,20 +141,20 @@ def halo_map(convergence: Callable, shape: tuple[int, int], x: float, y: float, 
     rows = (np.arange(shape[0])[:, None] + within).ravel()
     columns = (np.arange(shape[1])[:, None] + within).ravel()
     distance = np.hypot(*np.meshgrid(columns - x, rows - y))
-    # a centre that falls on a subpixel's would be infinitely dense there
+    # the density diverges at the centre, which may be the centre of a subpixel
     fine = convergence(np.maximum(distance, 0.25 / SUBPIXELS) * pixel_arcmin)
     return fine.reshape(shape[0], SUBPIXELS, shape[1], SUBPIXELS).mean(axis=(1, 3))
 
 
 def injected(mock: CutOut, halo: np.ndarray) -> CutOut:
-    """The mock with a halo (side, side) more in its truth, and what the sampler's operator makes of it in its shear."""
+    """The mock with a halo (side, side) added to its truth, and the shear of the halo added to its shear."""
     shear = np.asarray(shear_from_convergence(halo[None]))[0]
     gamma = np.where(mock.weight > 0, mock.gamma + shear, 0.0).astype(mock.gamma.dtype)
     return replace(mock, truth=mock.truth + halo, gamma=gamma)
 
 
 def inner_place(weight: np.ndarray, radius: float, *, rng: np.random.Generator) -> tuple[float, float]:
-    """A random observed pixel at least `radius` pixels within the outline of a mock, or as far inside as can be."""
+    """A random observed pixel at least `radius` pixels inside the outline of a mock, or as far inside as possible."""
     rows, columns = np.nonzero(weight[0] > 0)
     outline = np.zeros(weight.shape[-2:], bool)
     outline[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = True
@@ -173,7 +173,7 @@ def injection_row(
     *,
     rng: np.random.Generator,
 ) -> dict[str, float]:
-    """What samples show of an injected halo.
+    """Signal to noise of an injected halo, and how often samples show it.
 
     Parameters
     ----------
@@ -185,9 +185,9 @@ def injection_row(
     Returns
     -------
     dict
-        `snr`, aperture mass of the halo that the data hold, over the noise of the shear; `present`, share of samples
-        with a peak of the threshold within the radius; `chance`, the same at random places of the mock; `in_truth`,
-        whether the truth has such a peak; `mass_truth`, `mass_mean`, `mass_std`, aperture mass; `box`
+        `snr`, aperture mass of the halo over the noise of the shear; `present`, share of samples with a peak of at
+        least the threshold within the radius; `chance`, the same at random places of the mock; `in_truth`, whether the
+        truth has such a peak; `mass_truth`, `mass_mean`, `mass_std`, aperture mass of truth and samples; `box`
     """
     aperture, radius = settings.aperture_arcmin / pixel_arcmin, settings.radius_arcmin / pixel_arcmin
     at = {"radius": radius, "threshold": settings.threshold}
@@ -207,7 +207,7 @@ def injection_row(
 
 
 def injection_summary(rows: Table, redshift: float) -> dict[str, float | list[float]]:
-    """Means over realisations for every injected mass, with errors of `present` by box (`metrics.mean_and_error`).
+    """Means over realisations for each injected mass, with the jackknife error of `present` over boxes.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def injection_summary(rows: Table, redshift: float) -> dict[str, float | list[fl
         "present": [mean for mean, _ in present],
         "present_err": [error for _, error in present],
         **{name: [float(np.mean(one[name])) for one in chosen] for name in ("snr", "chance", "in_truth")},
-        "mass_bias": [  # of the posterior's aperture mass, in units of the truth's
+        "mass_bias": [  # aperture mass of the posterior mean less the truth's, over the truth's
             float(np.mean(one["mass_mean"] - one["mass_truth"]) / np.mean(one["mass_truth"])) for one in chosen
         ],
     }

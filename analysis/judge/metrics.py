@@ -1,17 +1,17 @@
-"""How far maps are from the truth, and whether samples are spread as they should be.
+"""Errors of a map against the truth, and tests of the spread of posterior samples.
 
-Two conventions for the error of a map, and every number says which: the metric of Remy et al. 2023 subtracts each
-map's mean over the whole map, sums the error over observed pixels, and correlates the masked maps over the whole
-array; the in-mask metric takes means and sums over observed pixels alone.
+There are two conventions for the error of a map. The metric of Remy et al. 2023 subtracts each map's mean over the
+whole map, averages the error over observed pixels, and correlates the masked maps over the whole array. The in-mask
+metric uses observed pixels only.
 """
 
 import numpy as np
-from scipy.ndimage import maximum_filter
 
+from analysis.flatsky.peaks import peak_places
 from analysis.flatsky.power import binned_c_ell
 
-RUNAWAY = 1.5  # times the training maximum
-NEAR_BOUND = 0.9  # of the training maximum, which no denoised map exceeds
+RUNAWAY = 1.5  # times the training maximum: a sample above it ran away
+NEAR_BOUND = 0.9  # of the training maximum, the bound of denoised maps
 QUANTILES = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 
 
@@ -29,7 +29,7 @@ def remy_rmse(estimate: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> floa
 
 
 def remy_pearson(estimate: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
-    """Correlation of the masked maps, unobserved pixels being zero, over the whole array.
+    """Correlation over the whole array of the masked maps, whose unobserved pixels are zero.
 
     Source: Remy et al. 2023, table 1.
     """
@@ -47,7 +47,7 @@ def in_mask_pearson(estimate: np.ndarray, truth: np.ndarray, mask: np.ndarray) -
 
 
 def sampling_variance(samples: np.ndarray, mask: np.ndarray, *, in_mask: bool = False) -> float:
-    """Unbiased variance between samples, averaged over observed pixels; each sample less its mean, as its error is.
+    """Unbiased variance between samples, each less its own mean, averaged over observed pixels.
 
     Parameters
     ----------
@@ -59,17 +59,17 @@ def sampling_variance(samples: np.ndarray, mask: np.ndarray, *, in_mask: bool = 
 
 
 def mean_of_infinitely_many(mse: float, variance: float, n: int) -> float:
-    """Mean square error that the mean of infinitely many samples would have.
+    """Mean square error of the mean of infinitely many samples:  MSE_inf = MSE - V / n.
 
-    The mean of n independent samples adds their variance / n to it: MSE_inf = MSE - V / n.
+    The mean of n independent samples has their variance V / n on top of it.
     """
     return mse - variance / n
 
 
 def pearson_of_infinitely_many(pearson: float, mean_variance: float, variance: float, n: int) -> float:
-    """Correlation that the mean of infinitely many samples would have with the truth.
+    """Correlation of the mean of infinitely many samples with the truth.
 
-    The mean of n samples has the covariance with the truth that it should, but `variance` / n too much of its own.
+    The mean of n samples has the right covariance with the truth, but its own variance is too large by `variance` / n.
 
     Parameters
     ----------
@@ -81,9 +81,9 @@ def pearson_of_infinitely_many(pearson: float, mean_variance: float, variance: f
 
 
 def mse_ratio_over_ideal(samples: np.ndarray, truths: np.ndarray, mask: np.ndarray) -> float:
-    """MSE of one sample over that of the mean of n, against its value for exact posterior samples, 2n / (n + 1).
+    """MSE of one sample over MSE of the mean of n, divided by 2n / (n + 1), its value for exact posterior samples.
 
-    1 where truths are spread about the samples' mean as the samples are; less where samples spread too little.
+    1 if truths scatter about the samples' mean as the samples do; below 1 if samples scatter too little.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def mse_ratio_over_ideal(samples: np.ndarray, truths: np.ndarray, mask: np.ndarr
     mask : (ny, nx), True where observed
     """
     n = samples.shape[1]
-    # variances over pixels: errors less their mean in the mask, which shear does not know
+    # variances over pixels leave out the mean error in the mask, which shear does not constrain
     one = np.mean(np.var((samples - truths[:, None])[..., mask], axis=-1))
     mean = np.mean(np.var((samples.mean(axis=1) - truths)[..., mask], axis=-1))
     return float(one / mean * (n + 1) / (2 * n))
@@ -101,7 +101,7 @@ def mse_ratio_over_ideal(samples: np.ndarray, truths: np.ndarray, mask: np.ndarr
 def spectrum_ratio(
     samples: np.ndarray, truths: np.ndarray, mask: np.ndarray, pixel_arcmin: float, edges: np.ndarray
 ) -> np.ndarray:
-    """Power of masked samples over that of the masked truths, bin by bin; 1 for samples as rough as the truth.
+    """Power of masked samples over power of the masked truths, bin by bin.
 
     Parameters
     ----------
@@ -114,11 +114,8 @@ def spectrum_ratio(
     -------
     (n_bins,)
     """
-    power = [
-        binned_c_ell(maps * mask, pixel_arcmin, edges).reshape(-1, len(edges) - 1).mean(axis=0)
-        for maps in (samples, truths)
-    ]
-    return power[0] / power[1]
+    ours, true = (_mean_power(maps, mask, pixel_arcmin, edges) for maps in (samples, truths))
+    return ours / true
 
 
 def correlation_by_band(
@@ -136,16 +133,13 @@ def correlation_by_band(
     -------
     (n_bins,)
     """
-
-    def power(seen: np.ndarray) -> np.ndarray:
-        return binned_c_ell(seen * mask, pixel_arcmin, edges).reshape(-1, len(edges) - 1).mean(axis=0)
-
-    cross = (power(maps + truths) - power(maps - truths)) / 4  # |a + b|^2 - |a - b|^2 = 4 Re(a b*)
-    return cross / np.sqrt(power(maps) * power(truths))
+    pairs = (maps + truths, maps - truths, maps, truths)
+    both, difference, ours, true = (_mean_power(each, mask, pixel_arcmin, edges) for each in pairs)
+    return (both - difference) / 4 / np.sqrt(ours * true)  # |a + b|^2 - |a - b|^2 = 4 Re(a b*)
 
 
 def peak_errors(estimate: np.ndarray, truth: np.ndarray, mask: np.ndarray, *, lowest: float) -> np.ndarray:
-    """An estimate less the truth at the pixels of the truth's peaks.
+    """Error of an estimate at the peaks of the truth.
 
     Parameters
     ----------
@@ -157,24 +151,31 @@ def peak_errors(estimate: np.ndarray, truth: np.ndarray, mask: np.ndarray, *, lo
     -------
     (n_peaks,)
     """
-    return (estimate - truth)[mask & (truth >= lowest) & (truth == maximum_filter(truth, size=3))]
+    x, y = (places.astype(int) for places in peak_places(truth, threshold=lowest))
+    return (estimate - truth)[y, x][mask[y, x].astype(bool)]
 
 
 def runaway(samples: np.ndarray, training_max: float) -> bool:
-    """Whether any sample left what the network was trained on: not finite, or above 1.5 times the training maximum."""
+    """Whether any sample is not finite, or above `RUNAWAY` times the training maximum."""
     return bool(not np.isfinite(samples).all() or samples.max() > RUNAWAY * training_max)
 
 
 def share_at_bound(maps: np.ndarray, training_max: float) -> float:
-    """Share of maps that come near the highest training pixel, which no denoised map exceeds.
+    """Share of maps whose highest pixel exceeds `NEAR_BOUND` times the training maximum.
 
-    Where that happens oftener than in true maps, samples ran away and the bound alone held them.
+    No denoised map exceeds the training maximum. If the share is larger than among true maps, samples ran away and were
+    stopped by that bound.
 
     Parameters
     ----------
     maps : (..., ny, nx)
     """
     return float(np.mean(maps.max(axis=(-2, -1)) > NEAR_BOUND * training_max))
+
+
+def _mean_power(maps: np.ndarray, mask: np.ndarray, pixel_arcmin: float, edges: np.ndarray) -> np.ndarray:
+    """Binned power of masked maps, averaged over all of them, (n_bins,)."""
+    return binned_c_ell(maps * mask, pixel_arcmin, edges).reshape(-1, len(edges) - 1).mean(axis=0)
 
 
 def _centred(values: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Mocks sampled by the hundred, over workers: ranks of the small ones, posterior samples of the full fields."""
+"""Sample mocks over workers: ranks of hundreds of small mocks, posterior samples of full fields."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,16 +22,12 @@ from analysis.sky import load_observation
 
 
 def calibrated_mocks(params: Params, kinds: Mapping[str, int], work: Path) -> dict[str, Table]:
-    """Calibrate every small mock of each kind; those that lie in `work` already are not run again.
+    """Ranks of the small mocks of each kind: a table a kind, one row a mock (`calibrate_mock`).
 
     Parameters
     ----------
     kinds : number of mocks by kind
-    work : folder of one JSON file a mock
-
-    Returns
-    -------
-    Table a kind, one row a mock
+    work : folder of one JSON file a mock; mocks whose file is there are not run again
     """
     paths = {kind: [work / f"{kind}_{number:04d}.json" for number in range(count)] for kind, count in kinds.items()}
     tasks = {path: (kind, number) for kind, each in paths.items() for number, path in enumerate(each)}
@@ -40,11 +36,11 @@ def calibrated_mocks(params: Params, kinds: Mapping[str, int], work: Path) -> di
 
 
 def sampled_mocks(params: Params, mocks: Sequence[Mock], work: Path) -> np.ndarray:
-    """Posterior samples of every full-field mock, (mocks, chains, ny, nx); the mock's name decides its random numbers.
+    """Posterior samples of every full-field mock, (mocks, chains, ny, nx); the mock's name sets its random numbers.
 
     Parameters
     ----------
-    work : folder of one file a mock; those that are there are not sampled again
+    work : folder of one file a mock; mocks whose file is there are not sampled again
     """
     tasks = {work / f"{mock.name}.npy": (mock,) for mock in mocks}
     scatter(_sample, tasks, params.compute, what="mocks of the field")
@@ -52,17 +48,17 @@ def sampled_mocks(params: Params, mocks: Sequence[Mock], work: Path) -> np.ndarr
 
 
 def sampling_seconds(mocks: Sequence[Mock], work: Path) -> float:
-    """The fewest seconds that a mock of `sampled_mocks` took, all its samples together: a first one also compiles."""
+    """Seconds for all samples of one mock of `sampled_mocks`: the fewest, since the first mock also compiles."""
     return min(read_json(work / f"{mock.name}.json")["seconds"] for mock in mocks)
 
 
 def mock_rng(params: Params, kind: str, number: int) -> np.random.Generator:
-    """What decides a small mock, and then its samples."""
+    """Random numbers of a small mock, and then of its samples."""
     return stage_rng(params.seed, "calibrate", kind, str(number))
 
 
 def small_mocks(params: Params, prior: Prior, data: Path) -> Callable:
-    """A function (kind, rng) that cuts a mock from held-out maps, under pieces of the field's noise.
+    """A function (kind, rng) that cuts a mock from held-out maps, with the noise of a piece of the field.
 
     Parameters
     ----------
@@ -82,7 +78,7 @@ def calibrated(mock: CutOut, params: Params, prior: Prior, anneal: Callable, rng
 
 
 def _calibrate(path: Path, kind: str, number: int) -> None:
-    """Sample one small mock and keep its ranks."""
+    """Sample one small mock and write its ranks."""
     params, prior, anneal = run_setting(path.parent.name, small=True)
     rng = mock_rng(params, kind, number)
     mock = run_small_mocks(path.parent.name)(kind, rng)
@@ -90,7 +86,7 @@ def _calibrate(path: Path, kind: str, number: int) -> None:
 
 
 def _sample(path: Path, mock: Mock) -> None:
-    """Sample one mock of the whole field and keep the samples."""
+    """Sample one full-field mock and write the samples."""
     params, _, anneal = run_setting(path.parent.name, small=False)
     rng, start = stage_rng(params.seed, "validate", mock.name), time.perf_counter()
     samples = np.asarray(anneal(mock.observation.gamma, mock.observation.weight, params.validate.chains, rng=rng)[0])
@@ -101,9 +97,9 @@ def _sample(path: Path, mock: Mock) -> None:
 
 @lru_cache(maxsize=1)
 def run_setting(run: str, small: bool):
-    """Parameters, prior and compiled sampler of a run, once a process.
+    """Parameters, prior and compiled sampler of a run, made once a process.
 
-    Workers may outlive a run; the next has another name, that of the folder of its code, parameters and data.
+    Workers may outlive a run. The next run has another name: the folder of its code, parameters and data.
     """
     params = load_params()
     side = params.train.crop_pixels if small else None
@@ -113,6 +109,6 @@ def run_setting(run: str, small: bool):
 
 @lru_cache(maxsize=1)
 def run_small_mocks(run: str) -> Callable:
-    """`small_mocks` of a run, once a process."""
+    """`small_mocks` of a run, made once a process."""
     params, prior, _ = run_setting(run, small=True)
     return small_mocks(params, prior, DATA)

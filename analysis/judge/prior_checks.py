@@ -1,4 +1,4 @@
-"""The prior alone: what the sampler draws without any data, against held-out maps of the same size."""
+"""Checks of the prior: samples drawn without any data against held-out maps of the same size."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,18 +12,19 @@ from analysis.flatsky.power import binned_c_ell, centres
 from analysis.judge.metrics import QUANTILES, RUNAWAY, runaway, share_at_bound
 from analysis.judge.ranks import bootstrap_error
 from analysis.params import Params
-from analysis.posterior.sampler import Level, annealer
+from analysis.posterior.diagnostics import Level
+from analysis.posterior.sampler import annealer
 from analysis.posterior.samples import stein_error
 from analysis.prior.score import Prior
 
 PEAK_EDGES = (0.02, 0.04, 0.06, 0.08, 0.12, 0.2, 0.4, np.inf)
-POWER_OFF = 0.1
+POWER_OFF = 0.1  # largest allowed departure of a band power
 MINIMUM_EDGES = (0.005, 0.01, 0.015, 0.02, 0.03)
 BANDS = 8
 
 
 def sample_prior(prior: Prior, params: Params, *, rng: np.random.Generator) -> tuple[np.ndarray, list[Level]]:
-    """Samples of the prior alone, (prior.samples, ny, nx): what the sampler draws without any data."""
+    """Samples of the prior alone, (prior.samples, ny, nx), drawn without any data, and the levels of their chain."""
     blank = np.zeros((2, *prior.power.shape))
     return annealer(prior, params.sample)(blank, blank, params.prior.samples, rng=rng)
 
@@ -38,15 +39,15 @@ def prior_health(
     rng: np.random.Generator,
     margin: int = 0,
 ) -> dict:
-    """Samples of the prior alone against held-out maps of the same size.
+    """Metrics of samples of the prior alone, compared with held-out maps of the same size.
 
     Parameters
     ----------
     samples : (n, ny, nx)
     chain : diagnostics of their noise levels
-    held_out : maps of the same size; those of one N-body box err together
+    held_out : maps of the same size; maps of one N-body box are correlated
     rng : of the bootstrap over boxes
-    margin : pixels along the edges, left to the Gaussian prior, where peaks and values are not compared
+    margin : pixels along the edges with the Gaussian prior, where peaks and values are not compared
     """
     maps = held_out.kappa
     fundamental = 2 * np.pi / (maps.shape[-1] * np.deg2rad(pixel_arcmin / 60))
@@ -57,7 +58,7 @@ def prior_health(
     error = ratio * np.hypot(
         ours.std(axis=0, ddof=1) / len(ours) ** 0.5 / ours.mean(axis=0), scatter / theirs.mean(axis=0)
     )
-    seen = np.isfinite(ratio)  # on a very small grid some bands hold no mode
+    seen = np.isfinite(ratio)  # on a very small grid some bands have no mode
     inner = [central_crops(stack, maps.shape[-1] - 2 * margin) for stack in (samples, maps)]
     peaks = peak_count_ratio(*inner, PEAK_EDGES)
     minima = peak_count_ratio(-inner[0], -inner[1], MINIMUM_EDGES)
@@ -93,9 +94,9 @@ def prior_health(
 
 
 def max_excess(samples: np.ndarray, maps: np.ndarray, edges: Sequence[float]) -> float:
-    """Largest departure of a bin of peak counts from held-out maps', over what is allowed: 15 % and 3 Poisson errors.
+    """Largest departure of peak counts from those of held-out maps, over the allowed 15 % and 3 Poisson errors.
 
-    Below 1 every bin passes.
+    All bins pass if it is below 1.
     """
     counts = [np.histogram(peak_heights(stack), edges)[0] for stack in (samples, maps)]
     expected = counts[1] * len(samples) / len(maps)
@@ -104,13 +105,13 @@ def max_excess(samples: np.ndarray, maps: np.ndarray, edges: Sequence[float]) ->
 
 
 def check_prior(health: Mapping) -> None:
-    """End a run whose prior is none.
+    """End a run whose prior fails its checks.
 
     Raises
     ------
     BorderError
-        If unconditional samples ran away, or up to the bound in 1 % of them more than held-out maps and 3 Poisson
-        errors, or their power is 10 % and 2 errors off in a band, or their peaks are not the simulations'.
+        If samples of the prior alone ran away; or more of them reach the bound than held-out maps, by 1 % and 3 Poisson
+        errors; or their power is off by 10 % and 2 errors in a band; or their peak counts are outside the tolerance.
     """
     faults = [
         (health["runaway"] or health["runaway_sigma"] is not None, f"a runaway at noise {health['runaway_sigma']}"),
@@ -127,5 +128,5 @@ def check_prior(health: Mapping) -> None:
 
 
 def _or_none(values: np.ndarray) -> list[float | None]:
-    """Numbers, None for those that are NaN."""
+    """Numbers, with None for NaN."""
     return [None if np.isnan(value) else float(value) for value in values]

@@ -1,7 +1,7 @@
-"""Whether probabilities mean what they say: ranks of truths among posterior samples, and what follows from them.
+"""Ranks of true values among posterior samples: uniformity, coverage, TARP.
 
-For exact samples of the posterior the rank of the truth among n of them, 0 to n, is uniform: simulation-based
-calibration (Talts et al. 2018) of any statistic of the map.
+Among n exact posterior samples the rank of the truth is uniform on 0 to n, for any statistic of the map:
+simulation-based calibration (Talts et al. 2018).
 """
 
 from collections.abc import Callable, Sequence
@@ -10,8 +10,8 @@ import numpy as np
 from scipy.stats import chisquare, norm
 
 RESAMPLINGS = 1000
-FEW = 5  # ranks expected of each value, below which chi squared does not have its distribution of many
-DRAWN = 19_999
+FEW = 5  # expected counts a rank, below which the distribution of chi squared does not hold
+DRAWN = 19_999  # sets of ranks drawn in that case
 
 
 def rank(truth: np.ndarray, samples: np.ndarray) -> np.ndarray:
@@ -30,9 +30,9 @@ def rank(truth: np.ndarray, samples: np.ndarray) -> np.ndarray:
 
 
 def uniformity(ranks: np.ndarray, n: int) -> float:
-    """Probability of ranks at least as uneven as these if they are uniform on 0 to `n`, by chi squared.
+    """p-value of chi squared of ranks, if they are uniform on 0 to `n`.
 
-    Few ranks are held against drawn ones: three of four alike have a chance of .01 among 20 values, not of .0005.
+    With few ranks the p-value comes from drawn sets of ranks, because chi squared is then wrong by factors of twenty.
     """
     counts = np.bincount(ranks, minlength=n + 1)
     if counts.mean() >= FEW:
@@ -43,10 +43,10 @@ def uniformity(ranks: np.ndarray, n: int) -> float:
 
 
 def tilt_or_width(ranks: np.ndarray, n: int) -> float:
-    """Probability of ranks whose mean or whose spread is as far off as theirs, if they are uniform on 0 to `n`.
+    """p-value of the mean and the spread of ranks, if they are uniform on 0 to `n`: twice the smaller of two z-tests.
 
-    Two z-tests, of the mean and of the mean square distance from the middle; the smaller p-value, twice. A posterior
-    that is shifted or too narrow by a fifth shows here much sooner than in chi squared, which looks everywhere at once.
+    The tests are of the mean and of the mean square distance from the middle. They detect a shifted or too narrow
+    posterior with fewer mocks than chi squared.
     """
     values = (np.arange(n + 1) + 0.5) / (n + 1)
     p_values = [
@@ -59,7 +59,7 @@ def tilt_or_width(ranks: np.ndarray, n: int) -> float:
 def coverage(ranks: np.ndarray, n: int, level: float) -> float:
     """Share of truths in the central interval of probability `level`.
 
-    Of the n + 1 equal bins between samples those cut by the interval's ends count by the part inside.
+    Samples divide the probability into n + 1 equal bins; a bin cut by an end of the interval counts by the part inside.
     """
     low, high = (1 - level) / 2, (1 + level) / 2
     edges = np.arange(n + 2) / (n + 1)
@@ -68,12 +68,12 @@ def coverage(ranks: np.ndarray, n: int, level: float) -> float:
 
 
 def expected_coverage(ranks: np.ndarray, n: int) -> np.ndarray:
-    """Share of ranks below 1, 2, ... n: to compare with 1, 2, ... n over n + 1."""
+    """Share of ranks below 1, 2, ... n; for exact samples 1, 2, ... n over n + 1."""
     return np.array([np.mean(ranks < below) for below in range(1, n + 1)])
 
 
 def largest_deviation(ranks: np.ndarray, n: int) -> float:
-    """Largest departure of the expected coverage from the diagonal, at the levels that n samples attain.
+    """Largest departure of the expected coverage from the diagonal, over the levels of n samples.
 
     Source: Lemos et al. 2023 (TARP), where ranks are of the distance from a reference point.
     """
@@ -85,23 +85,23 @@ def tarp_rank(truth: np.ndarray, samples: np.ndarray, reference: np.ndarray) -> 
 
     Parameters
     ----------
-    truth, reference : (pixels,); the reference may depend on the data and on chance, never on the truth
+    truth, reference : (pixels,); the reference must not depend on the truth
     samples : (n, pixels)
     """
     return int(rank(np.sum((truth - reference) ** 2), np.sum((samples - reference) ** 2, axis=-1)))
 
 
 def bootstrap_error(statistic: Callable, groups: Sequence, *, rng: np.random.Generator) -> float | np.ndarray:
-    """Standard error of a statistic of mocks that share N-body boxes: boxes are drawn anew, with all their mocks.
+    """Standard error of a statistic of mocks, by a bootstrap over N-body boxes with all their mocks.
 
     Parameters
     ----------
-    statistic : of the numbers of the mocks to use, (m,), some of them more than once; a number or an array
+    statistic : of the indices of the mocks to use, (m,), with repetitions; returns a number or an array
     groups : (mocks,), the box of each mock
     """
     groups = np.asarray(groups)
     if len(np.unique(groups)) < 2:
-        groups = np.arange(len(groups))  # one box alone: its mocks stand for themselves
+        groups = np.arange(len(groups))  # with one box, mocks are drawn one by one
     members = [np.flatnonzero(groups == name) for name in np.unique(groups)]
     values = [
         statistic(np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))]))

@@ -1,6 +1,6 @@
-"""What the `validate` stage reports: accuracy on mocks, health of the sampler, clusters of the real field.
+"""Accuracy of every method on mocks, and health of the sampler: what the stage `validate` measures.
 
-What each number of `data/validation/metrics.json` means is told in `definitions`.
+`definitions` says what each number of `data/validation/metrics.json` means.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,8 +10,8 @@ import numpy as np
 from astropy.table import Table
 
 from analysis.core.files import read_json
-from analysis.flatsky.power import centres
-from analysis.flatsky.statistics import mean_and_error, ratio_of_rms
+from analysis.flatsky.power import binned_c_ell, centres
+from analysis.flatsky.statistics import jackknife, mean_and_error, ratio_of_rms
 from analysis.judge.metrics import (
     QUANTILES,
     correlation_by_band,
@@ -28,21 +28,19 @@ from analysis.judge.metrics import (
     share_at_bound,
     spectrum_ratio,
 )
-from analysis.judge.results import load_result
-from analysis.params import RunParams, stage_rng
+from analysis.judge.ranks import coverage, rank
 from analysis.posterior.samples import load_chain, load_convergence, load_samples, stein_error
-from analysis.rivals.baselines import mock_baselines
+from analysis.rivals.baselines import load_baseline, mock_baselines
 from analysis.simulations.mocks import Mock
-from analysis.survey.clusters import stack_snr
 
-HIGH_PEAK = 0.06
+HIGH_PEAK = 0.06  # convergence from which a peak of a true map counts
 CONVENTIONS = {"accuracy": (remy_rmse, remy_pearson), "accuracy_in_mask": (in_mask_rmse, in_mask_pearson)}
 
 
 def mock_estimates(
     mocks: Sequence[Mock], samples: np.ndarray, power: np.ndarray, smoothing_arcmin: float
 ) -> dict[str, np.ndarray]:
-    """Maps of mocks by the baselines, and the posterior's mean and median, (mocks, ny, nx) each.
+    """Maps of mocks by the baselines, posterior mean and posterior median, (mocks, ny, nx) each.
 
     Parameters
     ----------
@@ -66,8 +64,8 @@ def accuracy_table(mocks: Sequence[Mock], estimates: Mapping[str, np.ndarray], s
     Returns
     -------
     Table
-        `mock`, `box`, `method`, and for either convention `rmse`, `pearson`, and what the mean of infinitely many
-        samples would have, `mse_infinite` and `pearson_infinite`: not rmse^2 and pearson for the posterior mean only.
+        `mock`, `box`, `method`, and for either convention `rmse` and `pearson`, and `mse_infinite` and
+        `pearson_infinite` of the mean of infinitely many samples; other methods than the posterior mean repeat theirs.
     """
     mask = mocks[0].observation.mask
     rows = []
@@ -93,27 +91,26 @@ def accuracy_table(mocks: Sequence[Mock], estimates: Mapping[str, np.ndarray], s
 
 
 def accuracy(table: Table, convention: str) -> dict:
-    """Means over mocks of an `accuracy_table`, their errors, and the ratio to the Wiener filter.
+    """Mean errors of each method over mocks with their standard errors, and the ratio to the Wiener filter.
 
     Parameters
     ----------
+    table : of `accuracy_table`
     convention : `accuracy` or `accuracy_in_mask`
     """
     result = {}
     for method in np.unique(table["method"]):
         rows = table[table["method"] == method]
-        result[str(method)] = {}
-        for quantity in ("rmse", "pearson"):
-            mean, error = mean_and_error(rows[f"{convention}.{quantity}"], rows["box"])
-            result[str(method)] |= {quantity: mean, f"{quantity}_err": error}
+        means = {name: mean_and_error(rows[f"{convention}.{name}"], rows["box"]) for name in ("rmse", "pearson")}
+        result[str(method)] = _with_errors(means)
     ours, wiener = (table[table["method"] == method] for method in ("posterior_mean", "wiener"))
     mse = [np.asarray(rows[f"{convention}.mse_infinite"]) for rows in (ours, wiener)]
-    infinite, error = mean_and_error(np.sqrt(np.maximum(mse[0], 0)), ours["box"])
-    result["posterior_mean"] |= {"rmse_infinite": infinite, "rmse_infinite_err": error}
-    infinite, error = mean_and_error(ours[f"{convention}.pearson_infinite"], ours["box"])
-    result["posterior_mean"] |= {"pearson_infinite": infinite, "pearson_infinite_err": error}
-    ratio, error = ratio_of_rms(*mse, ours["box"])
-    return result | {"rmse_ratio_to_wiener": ratio, "rmse_ratio_to_wiener_err": error}
+    infinite = {
+        "rmse_infinite": mean_and_error(np.sqrt(np.maximum(mse[0], 0)), ours["box"]),
+        "pearson_infinite": mean_and_error(ours[f"{convention}.pearson_infinite"], ours["box"]),
+    }
+    result["posterior_mean"] |= _with_errors(infinite)
+    return result | _with_errors({"rmse_ratio_to_wiener": ratio_of_rms(*mse, ours["box"])})
 
 
 def own_accuracy(errors: Table, own_errors: Table) -> dict[str, dict]:
@@ -129,7 +126,7 @@ def own_accuracy(errors: Table, own_errors: Table) -> dict[str, dict]:
 
 
 def peak_accuracy(mocks: Sequence[Mock], estimates: Mapping[str, np.ndarray], samples: np.ndarray) -> dict:
-    """Error of each method at the peaks of the truths; in-mask peaks of at least `HIGH_PEAK`.
+    """Error of each method at the in-mask peaks of the true maps that are at least `HIGH_PEAK` high.
 
     Parameters
     ----------
@@ -137,24 +134,74 @@ def peak_accuracy(mocks: Sequence[Mock], estimates: Mapping[str, np.ndarray], sa
     estimates : (mocks, ny, nx) a method
     samples : (mocks, n, ny, nx), of the posterior whose mean is `posterior_mean`
     """
-    mask = mocks[0].observation.mask
-
-    def at_peaks(maps: Sequence[np.ndarray]) -> np.ndarray:
-        errors = [peak_errors(one, mock.truth, mask, lowest=HIGH_PEAK) for one, mock in zip(maps, mocks, strict=True)]
-        return np.concatenate(errors)
-
-    squares = {method: at_peaks(maps) ** 2 for method, maps in estimates.items()}
+    squares = {method: np.concatenate(_errors_at_peaks(mocks, maps)) ** 2 for method, maps in estimates.items()}
     variance = samples.var(axis=1, ddof=1) / samples.shape[1]
-    squares["posterior_mean_infinite"] = squares["posterior_mean"] - at_peaks(
-        [one + mock.truth for one, mock in zip(variance, mocks, strict=True)]
-    )
+    variance_at_peaks = _errors_at_peaks(mocks, [v + mock.truth for v, mock in zip(variance, mocks, strict=True)])
+    squares["posterior_mean_infinite"] = squares["posterior_mean"] - np.concatenate(variance_at_peaks)
     n = len(squares["posterior_mean"])
     rms = {method: float(np.sqrt(max(np.mean(values), 0))) if n else None for method, values in squares.items()}
     return {"lowest": HIGH_PEAK, "n": n, "rms_error": rms}
 
 
+def comparison_table(
+    mocks: Sequence[Mock],
+    estimates: Mapping[str, np.ndarray],
+    errors: Table,
+    *,
+    samples: Mapping[str, np.ndarray],
+    edges: np.ndarray,
+) -> Table:
+    """Accuracy of each method on mocks; jackknife errors over boxes, or over mocks if there is one box.
+
+    Parameters
+    ----------
+    mocks : of one mask
+    estimates : (mocks, ny, nx) a method
+    errors : `accuracy_table` of the same
+    samples : (mocks, n, ny, nx) of the methods that have an error bar
+    edges : (n_bins + 1,), multipoles of the bands
+
+    Returns
+    -------
+    Table
+        One row a `method`; each quantity has its error beside it, `<quantity>_err`:
+        `rmse` and `pearson` in the metric of Remy et al. 2023, `rmse_infinite` without the noise of few samples,
+        `power_ratio` (n_bins,) of masked maps over that of the masked truths, `peak_rms` at the truths' in-mask peaks,
+        and `coverage68` of the truths at observed pixels. NaN where there is none.
+    """
+    boxes = [mock.box for mock in mocks]
+    rows = []
+    for method, maps in estimates.items():
+        own = errors[errors["method"] == method]
+        quantities = {
+            "rmse": mean_and_error(own["accuracy.rmse"], boxes),
+            "rmse_infinite": mean_and_error(np.sqrt(np.maximum(own["accuracy.mse_infinite"], 0)), boxes),
+            "pearson": mean_and_error(own["accuracy.pearson"], boxes),
+            "power_ratio": _power_ratio(mocks, maps, edges),
+            "peak_rms": _peak_rms(mocks, maps),
+            "coverage68": _coverage68(mocks, samples[method]) if method in samples else (np.nan, np.nan),
+        }
+        rows.append({"method": method} | _with_errors(quantities))
+    return Table(rows)
+
+
+def gaussian_samples(path: Path, wiener: np.ndarray) -> np.ndarray:
+    """Samples of the Gaussian posterior of mocks of one mask, whose scatter about the Wiener map is that of all data.
+
+    Parameters
+    ----------
+    path : baselines of one of the mocks, with realisations
+    wiener : (mocks, ny, nx), of each mock
+
+    Returns
+    -------
+    (mocks, n, ny, nx)
+    """
+    return wiener[:, None] + (load_baseline(path, "realisations") - load_baseline(path, "wiener"))
+
+
 def by_multipole(mocks: Sequence[Mock], estimates: Mapping[str, np.ndarray], edges: np.ndarray) -> dict:
-    """Power of every method's maps over the truths', and their correlation, in bins of multipole, inside the mask.
+    """Power of each method's masked maps over that of the truths, and their correlation, in bins of multipole.
 
     Parameters
     ----------
@@ -172,7 +219,7 @@ def by_multipole(mocks: Sequence[Mock], estimates: Mapping[str, np.ndarray], edg
 
 
 def posterior_spread(mocks: Sequence[Mock], samples: np.ndarray, edges: np.ndarray) -> dict:
-    """Whether posterior samples of mocks are as rough as the truths, as skewed, and as far from them as they should.
+    """Power, one-point distribution and mean square error of posterior samples of mocks, compared with the truths.
 
     Parameters
     ----------
@@ -201,7 +248,7 @@ def posterior_spread(mocks: Sequence[Mock], samples: np.ndarray, edges: np.ndarr
 def sampler_health(
     folder: Path, names: Iterable[str], mocks: Sequence[Mock], mock_samples: np.ndarray, training_max: float
 ) -> dict:
-    """Cost and health of the runs of `sample.fields` whose samples a folder holds; runaways of the test mocks too."""
+    """Cost and health of the runs of `sample.fields` in a folder of samples; runaways include those of test mocks."""
     truths = np.stack([mock.truth for mock in mocks])
     samples = [load_samples(folder / f"{name}.fits") for name in names]
     chains = [load_chain(folder / f"{name}.fits") for name in names]
@@ -219,55 +266,8 @@ def sampler_health(
     }
 
 
-def cluster_stacks(maps: Mapping[str, np.ndarray], placed: Table, mask: np.ndarray, *, seed: int) -> dict:
-    """Signal to noise of the stack of a field's clusters in several maps, at the same random places.
-
-    Parameters
-    ----------
-    maps : (ny, nx) each, by name
-    placed : in-mask clusters, as `clusters_on_grid` gives them
-    """
-    x, y = np.asarray(placed["x"]), np.asarray(placed["y"])
-    stacks = {
-        name: stack_snr(kappa, x, y, mask, rng=stage_rng(seed, "validate", "clusters")) for name, kappa in maps.items()
-    }
-    return stacks | {"n": len(placed)}
-
-
-def field_stacks(root: Path, runs: Mapping[str, RunParams], *, redshift_max: float, seed: int) -> dict:
-    """The cluster stacks of every run on a field with clusters, by name; those of the COSMOS runs also as `cosmos`.
-
-    Parameters
-    ----------
-    root : folder of the project, which holds `data/`
-    runs : `sample.fields`
-    redshift_max : clusters at or beyond it are left out
-    """
-    stacks = {}
-    for name, run in runs.items():
-        result = load_result(root, name, run)
-        placed = result.clusters[np.asarray(result.clusters["z"]) < redshift_max]
-        if len(placed) == 0:
-            continue
-        maps = {
-            "posterior_mean": result.samples.mean(axis=0),
-            "kaiser_squires": result.kaiser_squires,
-            "wiener": result.wiener,
-        }
-        stacks[name] = cluster_stacks(maps, placed, result.observation.mask, seed=seed)
-    headline = {"": "cosmos", "_bmode": "cosmos_bmode", "_gaussian": "cosmos_gaussian"}
-    return {
-        "clusters": stacks,
-        "cosmos": {
-            f"cluster_stack_snr{suffix}": stacks[name]["posterior_mean"]
-            for suffix, name in headline.items()
-            if name in stacks
-        },
-    }
-
-
 def stage_metrics(data: Path, fields: Sequence[str]) -> dict:
-    """What the stages before this one measured.
+    """Metrics of the stages that run before `validate`.
 
     Parameters
     ----------
@@ -275,22 +275,52 @@ def stage_metrics(data: Path, fields: Sequence[str]) -> dict:
     fields : `catalogue.fields`
     """
     observation = {name: read_json(data / "observation" / f"{name}_metrics.json") for name in fields}
-    folders = {
-        "theory": "theory",
-        "simulations": "simulations",
-        "mocks": "mocks",
-        "train": "score",
-        "prior": "prior",
-        "rivals": "rivals",
-        "calibration": "calibration",
-    }
-    return (
-        {
-            "observation": {
-                name: {key: value for key, value in values.items() if key != "definition"}
-                for name, values in observation.items()
-            }
-        }
-        | {stage: read_json(data / folder / "metrics.json") for stage, folder in folders.items()}
-        | read_json(data / "clusters" / "metrics.json")
-    )
+    for metrics in observation.values():
+        metrics.pop("definition", None)
+    stages = ("theory", "simulations", "mocks", "train", "prior", "rivals", "calibration")
+    folders = {stage: data / ("score" if stage == "train" else stage) for stage in stages}
+    gathered = {stage: read_json(folder / "metrics.json") for stage, folder in folders.items()}
+    return {"observation": observation} | gathered | read_json(data / "clusters" / "metrics.json")
+
+
+def _with_errors(quantities: Mapping[str, tuple]) -> dict:
+    """Each value by its name, and its error by `<name>_err`."""
+    named = [((name, value), (f"{name}_err", error)) for name, (value, error) in quantities.items()]
+    return dict(pair for pairs in named for pair in pairs)
+
+
+def _errors_at_peaks(mocks: Sequence[Mock], maps: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Errors of maps at the in-mask peaks of the truths of at least `HIGH_PEAK`, mock by mock."""
+    mask = mocks[0].observation.mask
+    return [peak_errors(kappa, mock.truth, mask, lowest=HIGH_PEAK) for kappa, mock in zip(maps, mocks, strict=True)]
+
+
+def _power_ratio(mocks: Sequence[Mock], maps: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Power of masked maps over that of the masked truths, summed over mocks, in bands of multipole."""
+    observation = mocks[0].observation
+    pixel_arcmin = observation.grid.pixel_arcmin
+    truths = np.stack([mock.truth for mock in mocks])
+    power, true = (binned_c_ell(stack * observation.mask, pixel_arcmin, edges) for stack in (maps, truths))
+    return jackknife(lambda chosen: power[chosen].sum(axis=0) / true[chosen].sum(axis=0), [m.box for m in mocks])
+
+
+def _peak_rms(mocks: Sequence[Mock], maps: np.ndarray) -> tuple[float, float]:
+    """Root mean square error at the truths' in-mask peaks of at least `HIGH_PEAK`."""
+    found = _errors_at_peaks(mocks, maps)
+    squares, numbers = np.array([np.sum(each**2) for each in found]), np.array([len(each) for each in found])
+
+    def rms(chosen: np.ndarray) -> float:
+        number = numbers[chosen].sum()
+        return float(np.sqrt(squares[chosen].sum() / number)) if number else np.nan
+
+    return jackknife(rms, [mock.box for mock in mocks])
+
+
+def _coverage68(mocks: Sequence[Mock], samples: np.ndarray) -> tuple[float, float]:
+    """Share of observed pixels with the truth in the central 68 % of the samples."""
+    mask = mocks[0].observation.mask
+    shares = [
+        coverage(rank(mock.truth[mask], each[:, mask]), len(each), 0.68)
+        for mock, each in zip(mocks, samples, strict=True)
+    ]
+    return mean_and_error(shares, [mock.box for mock in mocks])

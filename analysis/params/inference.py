@@ -39,35 +39,24 @@ class GibbsParams:
 
 @record
 class HmcParams:
-    """Annealed HMC: the ladder of noise levels down to `sigma_end`, trajectories at each, and the ODE that ends it."""
+    """Annealed HMC: levels of falling noise, trajectories at each, and the steps of the reverse diffusion between."""
 
-    sigma_end: Positive
-    """noise level [convergence] at which the ladder ends"""
     levels: Annotated[int, Field(ge=2)]
-    """noise levels of the ladder"""
-    pilot_chains: Annotated[int, Field(ge=2)]
-    """chains that find the steps, and are thrown away"""
-    acceptance: Annotated[float, Field(gt=0, lt=1)]
-    """share of proposals that steps are adapted to"""
+    """noise levels from `sigma_start` down to `renoise`"""
     trajectories: Count
-    """of a chain at each level"""
+    """trajectories of a chain at each level"""
+    last_trajectories: Annotated[int, Field(ge=0)]
+    """further trajectories at the last level"""
     leapfrog_steps: Annotated[int, Field(ge=2, multiple_of=2)]
-    """of a trajectory, an even number"""
+    """steps of a trajectory, an even number"""
     step: Positive
-    """length of a leapfrog step at the start, where pi / 2 is a quarter of a Gaussian mode's period"""
-    ode_steps: Count
-    """steps of the reverse diffusion after the ladder"""
-    solver_iterations: Count
-    """of the conjugate gradients in the score of the data at a noise level"""
-    diffused_levels: Count
-    """last levels of the ladder at which the data are diffused as the map is"""
-
-    @model_validator(mode="after")
-    def shared(self) -> "HmcParams":
-        """Some of the ladder is left to the annealed posterior."""
-        if self.diffused_levels >= self.levels:
-            raise ValueError(f"diffused_levels is {self.diffused_levels}, but the ladder has only {self.levels} levels")
-        return self
+    """length of a step, radians: a trajectory of pi / 2 forgets where a Gaussian mode was"""
+    renoise: Positive
+    """noise level of the last trajectories [convergence]; the data may ask for less"""
+    sigma_end: Positive
+    """noise level [convergence] below which the rest is denoised at once"""
+    spacing: Positive
+    """step of the noise level's cube root in the reverse diffusion [convergence^(1/3)]"""
 
 
 @record
@@ -89,7 +78,7 @@ class SampleParams:
     sigma_start: Positive
     """noise level at which chains start [convergence]"""
     sigma_final: Positive
-    """noise level at which they end [convergence]; of HMC and of remy2020"""
+    """noise level at which chains of remy2020 end [convergence]"""
     further: Annotated[int, Field(ge=4)]
     """further transitions a chain, for R-hat and effective numbers alone"""
     gibbs: GibbsParams
@@ -100,16 +89,16 @@ class SampleParams:
     @model_validator(mode="after")
     def downward(self) -> "SampleParams":
         """Noise levels fall, whichever sampler walks down them."""
-        if not self.sigma_final < self.hmc.sigma_end < self.sigma_start:
+        if not self.sigma_final < self.sigma_start:
             raise ValueError(
-                f"noise levels must fall, but sigma_start, hmc.sigma_end, sigma_final are {self.sigma_start},"
-                f" {self.hmc.sigma_end}, {self.sigma_final}"
+                f"noise levels must fall, but sigma_start, sigma_final are {self.sigma_start}, {self.sigma_final}"
             )
-        if not self.sigma_final <= self.gibbs.sigma_end < self.gibbs.renoise < self.sigma_start:
-            raise ValueError(
-                f"noise levels must fall, but sigma_start, gibbs.renoise, gibbs.sigma_end, sigma_final are"
-                f" {self.sigma_start}, {self.gibbs.renoise}, {self.gibbs.sigma_end}, {self.sigma_final}"
-            )
+        for name, sampler in (("gibbs", self.gibbs), ("hmc", self.hmc)):
+            if not self.sigma_final <= sampler.sigma_end < sampler.renoise < self.sigma_start:
+                raise ValueError(
+                    f"noise levels must fall, but sigma_start, {name}.renoise, {name}.sigma_end, sigma_final are"
+                    f" {self.sigma_start}, {sampler.renoise}, {sampler.sigma_end}, {self.sigma_final}"
+                )
         return self
 
 

@@ -1,6 +1,5 @@
 """Posterior samples of a field: its chains in groups, each a task for a worker that goes on where it was cut."""
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
@@ -9,61 +8,13 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from analysis.core.files import read_json
-from analysis.core.paths import DATA, ROOT
-from analysis.core.tables import load_table
 from analysis.core.workers import scatter
 from analysis.flatsky.maps import central_crops
 from analysis.params import Params, load_params, stage_rng
-from analysis.posterior.sampler import (
-    Level,
-    annealer,
-    check_run,
-    check_theory,
-    convergence_table,
-    on_field,
-    watched,
-    with_room,
-)
-from analysis.posterior.sampler.checkpoint import load_state, save_state
-from analysis.prior.score import Prior, load_prior
-from analysis.sky import Observation, load_observation, rotate_shear
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Setting:
-    """A run of `sample.fields`: observation, prior, and both with room around where the field needs it.
-
-    `gamma`, `weight` : (2, side, side), on the grid of the prior; `added` : pixels of it
-    beyond each border of the field's
-    """
-
-    observation: Observation
-    prior: Prior
-    gamma: np.ndarray
-    weight: np.ndarray
-    added: int
-
-
-def field_setting(params: Params, name: str) -> Setting:
-    """What a run samples: the observation, turned where the run asks for it, and the prior it is seen with.
-
-    Raises
-    ------
-    BorderError
-        If they do not belong to each other (`sampler.check_run`, `check_theory`).
-    """
-    run = params.sample.fields[name]
-    observation = rotate_shear(load_observation(ROOT / run.observation), run.rotate_deg)
-    folder = ROOT / params.sample.network
-    prior = load_prior(folder, precision=params.sample.precision, tile_pixels=params.sample.tile_pixels)
-    multiple = 2 ** (len(read_json(folder / "network.json")["network"]["widths"]) - 1)
-    prior = prior if run.prior == "network" else dataclasses.replace(prior, network=None)
-    theory = load_table(DATA / "theory" / "c_ell.ecsv")
-    check_theory(prior, theory["ell"], theory["c_ell"], name=name)
-    prior = on_field(prior, observation, theory["ell"], theory["c_ell"], multiple=multiple)
-    check_run(prior, observation, params.sample, name=name)
-    return Setting(observation, *with_room(prior, observation, multiple=multiple))
+from analysis.posterior.diagnostics import Level, convergence_table, watched
+from analysis.posterior.runner import load_state, save_state
+from analysis.posterior.sampler import annealer
+from analysis.posterior.setting import field_setting
 
 
 def group_sizes(chains: int, batch: int) -> list[int]:

@@ -26,9 +26,9 @@ def save_samples(
     Parameters
     ----------
     samples : (n, ny, nx), dimensionless
-    levels : records of the chains' health, one a noise level (`sampler.Level`)
+    levels : records of the chains' health, one a noise level (`diagnostics.Level`)
     cards : PROFILE, SOURCE, SEED and CODEHASH of the primary header
-    convergence : R-hat and effective sample size a statistic (`sampler.convergence_table`), where they were measured
+    convergence : R-hat and effective sample size a statistic (`diagnostics.convergence_table`)
     trail : (1 + levels, ny, nx), the way of the first chain, where it was kept
     """
     hdus = [
@@ -72,7 +72,7 @@ def load_trail(path: str | Path) -> np.ndarray:
     Raises
     ------
     BorderError
-        If the file is missing, cut short, or the sampler kept none (`gibbs` does).
+        If the file is missing, cut short, or it holds no trail.
     """
     return read_image(path, "TRAIL")[0]
 

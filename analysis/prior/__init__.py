@@ -1,5 +1,5 @@
-"""The prior: its score, Gaussian and learnt, the network, and its training.
+"""The prior on convergence maps: its score from theory and a network, and the training of the network.
 
-Read `score` first (the hybrid score), then `network`, `loss`, `batches`, `training`; `margin` keeps the rim of a map
-Gaussian, `tiling` runs a network on maps larger than its own.
+Read `score` first (the hybrid score), then `network`, `loss`, `batches` and `training`. `margin` draws the edges of a
+map, where the prior is Gaussian. `tiling` runs a network on maps that are too large for it.
 """

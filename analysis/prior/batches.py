@@ -1,4 +1,4 @@
-"""Batches of crops of the training maps, cut out where the maps lie: on the device, which is told places alone."""
+"""Batches of random crops of the training maps. The maps stay on the device; a batch holds only places."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from analysis.core.files import BorderError
 from analysis.flatsky.maps import SCALE
 from analysis.params import TrainParams
 
-SYMMETRIES = 3  # a transposition and two flips, yes or no each: the eight of the square
+SYMMETRIES = 3  # a transposition and two flips make the eight symmetries of the square
 
 
 class MapStore(keras.layers.Layer):
-    """The training maps on the device, in half precision as on disk, and no part of what a network's files hold."""
+    """The training maps on the device, in half precision as on disk. They are not saved with a network."""
 
     def __init__(self, maps: np.ndarray):
         super().__init__(trainable=False)
@@ -25,15 +25,17 @@ class MapStore(keras.layers.Layer):
         self.maps = self.add_weight(
             shape=stored.shape, dtype="float16", trainable=False, name="maps", initializer="zeros"
         )
-        self.maps.assign(stored)  # an initialiser would be compiled with the maps in it where devices share them
+        self.maps.assign(
+            stored
+        )  # as an initialiser the maps would be compiled into the program where devices share them
 
     def call(self, places, amplitudes, *, side: int):
         """Crops of `side` pixels.
 
         Parameters
         ----------
-        places : (n, 6), number of the map, row and column of the corner, and whether transposed, flipped in y, in x
-        amplitudes : (n,), by which maps are multiplied
+        places : (n, 6), number of the map, row and column of the corner, and 1 if transposed, flipped in y, in x
+        amplitudes : (n,), factors of the maps
 
         Returns
         -------
@@ -49,21 +51,21 @@ class MapStore(keras.layers.Layer):
         return ops.cast(ops.take(self.maps, pixels), "float32") * SCALE * amplitudes[:, None, None]
 
     def save_own_variables(self, store) -> None:
-        """Nothing: the maps are at hand wherever weights are loaded to go on training."""
+        """Save nothing: the maps are there when training continues."""
 
     def load_own_variables(self, store) -> None:
-        """Nothing, as above."""
+        """Load nothing, as above."""
 
 
 def stack_sizes(sides: Sequence[int], batch: int) -> list[int]:
-    """Crops of every side in a batch: `batch` of the first, of the others a multiple with about as many pixels."""
+    """Number of crops of each side in a batch: `batch` of the first side, of the others about as many pixels."""
     return [batch * max(1, round((sides[0] / side) ** 2)) for side in sides]
 
 
 class CropBatches(keras.utils.PyDataset):
-    """Places of random crops of the training maps; batch and epoch number decide every one.
+    """Places of random crops of the training maps, fixed by the seed and the numbers of epoch and batch.
 
-    A batch holds places and amplitudes of a stack of crops for every grid (`stack_sizes`).
+    A batch holds places and amplitudes of a stack of crops for each grid (`stack_sizes`).
     """
 
     def __init__(self, maps: int, map_side: int, sides: Sequence[int], params: TrainParams, *, seed: int):

@@ -1,4 +1,4 @@
-"""Denoising score matching: the loss that a network learns the prior's score by, and the error of what it denoises."""
+"""Denoising score matching: the loss of the network, and the error of denoised maps."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,27 +13,26 @@ from analysis.prior.margin import with_margin
 from analysis.prior.score import Prior, denoised, per_map, prior_score, wiener_significance
 
 SIGNIFICANT = 3.0  # times the rms that the Gaussian model expects
-ORIGINAL_SIGMA = 0.2  # spread of the noise levels of Remy et al. 2020
+ORIGINAL_SIGMA = 0.2  # standard deviation of the noise levels of Remy et al. 2020
 
 
 class ScoreMatching(keras.Model):
     """Denoising score matching of one network in priors of several grids, trained by `fit` on crops of clean maps.
 
-    Every map gets its own noise level, log-uniform in the range of the training (or as the original's). The loss of a
-    level is measured in units of the Gaussian model's: each level counts the same, and 1 is what theory alone reaches
-    on Gaussian fields.
+    Each map gets its own noise level, log-uniform in the range of the training (or as in the original). The loss of a
+    level is in units of the Gaussian model's loss: each level counts the same, and 1 is the loss of theory alone on
+    Gaussian fields.
 
         loss = mean of  w |r|^2 / e(sigma)^2  and, b times, of  |B r|^2 / e_B(sigma)^2,
         r = u + sigma score(kappa + sigma u),   e and e_B the errors of the Gaussian denoiser, before and after B
 
-    The weight depends on nothing but what the network sees, and B is linear: what there is to learn stays the same.
+    The weight depends only on what the network sees, and B is linear, so the minimum of the loss does not move.
 
-    w = 1 + a max(|z| - 3, 0), z the Wiener-denoised map over its rms. Peaks are few pixels, and an error there is
-    carried from cycle to cycle of the sampler (seen with a = 0: peaks of 0.8 that grow threefold).
+    w = 1 + a max(|z| - 3, 0), z the Wiener-denoised map over its rms. Peaks are few pixels, but an error there is
+    carried on through all cycles of the sampler.
 
-    B goes as 1 / k, and the modes of every octave count the same. Long waves are few modes, invisible in the error of
-    pixels, and no data hold the longest: an error there adds up over cycles (seen with b = 0: a mean that is wrong
-    by 0.0003 in each denoised map, and by 0.004 in samples).
+    B is 1 / k, so that each octave of modes counts the same. Long waves are few modes and nearly invisible in the error
+    of pixels. No data constrain the longest of them, and an error there adds up over the cycles of the sampler.
 
     Source: Vincent 2011; Remy et al. 2020, eq. 3.
     """
@@ -45,7 +44,7 @@ class ScoreMatching(keras.Model):
         self.noise = keras.random.SeedGenerator(seed)
 
     def call(self, stacks, training=False):
-        """Residuals of crops with margins and noise drawn for the occasion, in one row.
+        """Residuals of crops with new margins and new noise, in one row.
 
         Parameters
         ----------
@@ -54,13 +53,13 @@ class ScoreMatching(keras.Model):
         return self.residuals([self._crops(*stack) for stack in zip(self.priors, stacks, strict=True)], training)
 
     def _crops(self, prior: Prior, stack):
-        """Clean maps of the grid of a prior, their margin Gaussian given what is inside."""
+        """Clean maps on the grid of a prior, with a Gaussian margin given the pixels inside."""
         kappa = self.store(*stack, side=prior.power.shape[-1])
         white = keras.random.normal(ops.shape(kappa), seed=self.noise)
         return with_margin(kappa, filtered(white, prior.power**0.5), prior.power, prior.margin)
 
     def residuals(self, maps, training=False):
-        """Residuals of freshly noised maps over the Gaussian model's, times the root of their weights, in one row.
+        """Residuals of maps with new noise over the Gaussian model's, times the root of their weights, in one row.
 
         Parameters
         ----------
@@ -84,13 +83,15 @@ class ScoreMatching(keras.Model):
         if self.params.long_weight:
             long = long_waves(prior.power.shape)
             parts.append((filtered(residual, ops.cast(long, kappa.dtype)), self.params.long_weight, long))
-        share = len(parts) / sum(part[1] for part in parts)  # the mean over all parts is to be 1 for the Gaussian model
+        share = len(parts) / sum(
+            part[1] for part in parts
+        )  # so that the mean over all parts is 1 for the Gaussian model
         return ops.stack(
             [part * (share * weight) ** 0.5 / self._unit(sigma, prior.power, modes) for part, weight, modes in parts]
         )
 
     def _unit(self, sigma, power, modes: np.ndarray):
-        """What a residual is measured in: the Gaussian model's after a filter, or the noise."""
+        """The unit of residuals: those of the Gaussian model after a filter, or the noise."""
         if self.params.level_unit == "noise":
             return 1.0
         return per_map(gaussian_error(sigma, power, modes))
@@ -110,7 +111,7 @@ class ScoreMatching(keras.Model):
 def denoising_error(
     score: Callable, maps: np.ndarray, sigma: float, *, rng: np.random.Generator, margin: int = 0, batch: int = 8
 ) -> np.ndarray:
-    """Mean square error of the denoised maps at one noise level, on noise that only `rng` decides.
+    """Mean square error of denoised maps at one noise level; the noise depends on `rng` alone.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The margin of a map, where nothing may be observed: Gaussian, given what lies inside."""
+"""The margin of a map, where nothing may be observed: a Gaussian field given the pixels inside."""
 
 from collections.abc import Callable
 
@@ -11,10 +11,10 @@ from analysis.prior.score import inside_margin
 
 
 def gaussian_margin(power: np.ndarray, margin: int) -> Callable:
-    """A function (maps, rng) that draws the margin of maps anew: Gaussian, given the pixels inside, which stay.
+    """A function (maps, rng) that draws a new Gaussian margin given the pixels inside, which stay as they are.
 
     The constrained realisation  g + S R^T (R S R^T)^-1 R (kappa - g)  of a Gaussian field g of power S, R the pixels
-    inside. Where the maps have the power S, the outcome has it too, and it is periodic.
+    inside. Maps of power S keep that power and become periodic.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def gaussian_margin(power: np.ndarray, margin: int) -> Callable:
 
 
 def with_margin(kappa, field, power, margin: int):
-    """Maps whose margin is that of the realisation of Gaussian fields constrained by their pixels inside.
+    """Maps with the margin of a Gaussian field that is constrained by their pixels inside.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""The residual U-Net: maps and a noise level in, a map out. It knows nothing of lensing.
+"""The residual U-Net: maps and a noise level in, a map out. It contains no lensing.
 
-Scales of residual blocks, each told the noise level by a learnt scale and shift of its channels; average
-pooling down, nearest-neighbour upsampling back, skip connections between. The last convolution starts at zero, so a
-new network returns zero. Fully convolutional: any map whose sides can be halved that often.
+Residual blocks at several scales, with average pooling down, nearest-neighbour upsampling back, and skip connections
+between. The noise level scales and shifts the channels of each block. The last convolution starts at zero, so a new
+network returns zero. It is fully convolutional: the sides of a map must only be divisible by two for each scale.
 """
 
 import math
@@ -22,7 +22,7 @@ def build_network(params: NetworkParams, precision: Precision = "float32") -> ke
         or the paper's concatenation), `conditioning` (scale and shift of every block's channels, or the noise level
         as one more channel of the input), `normalisation` (none, batch or group) and `spectral_norm` (kernels of unit
         norm, but for the last convolution)
-    precision : of what its layers compute; weights and output are float32 either way
+    precision : of its layers; weights and output are always float32
 
     Returns
     -------
@@ -76,7 +76,7 @@ def _built(params: NetworkParams) -> keras.Model:
 
 
 def _building_blocks(params: NetworkParams):
-    """The convolution and the residual block that the settings ask for."""
+    """The convolution and the residual block of the settings."""
 
     def convolution(width: int, size: int):
         layer = layers.Conv2D(width, size, padding="same", kernel_initializer="he_normal")

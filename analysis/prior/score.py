@@ -1,29 +1,25 @@
-"""The prior's score at a noise level: Gaussian theory, plus what a network learnt.
+"""The score of the prior at a noise level: Gaussian theory plus what a network learnt.
 
 A map kappa with white noise of standard deviation sigma added follows p_sigma. Its score, grad log p_sigma, is
 
     score = -(S + sigma^2)^-1 (kappa - m),   m = t kappa + s f(kappa, Wiener-denoised kappa, sigma).
 
-Without the network, m = 0, it is exact for a Gaussian field of power S. The network f shifts the mean towards which the
-Gaussian model shrinks a map: the analytic score plus a neural residual (S + sigma^2)^-1 m. Written so, an error of f
-moves samples by no more than itself; as a free residual it would be amplified by S / sigma^2 in modes that no data
-hold (seen: the mean of maps off by a third of their rms). Remy et al. 2020, eqs. 3, 5 and 6.
+Without the network, m = 0 and the score is exact for a Gaussian field of power S. The network f moves the mean towards
+which the Gaussian model shrinks a map. So the score is the analytic one plus a neural residual (S + sigma^2)^-1 m, and
+an error of f moves samples by that error. As a free residual it would be amplified by S / sigma^2 in the modes that no
+data constrain. (Remy et al. 2020, eqs. 3, 5 and 6.)
 
-Where a map stands out by much more than the Gaussian model expects, and than the noise, that model is wrong and the
-noisy map itself is known to be right, but for about sigma. There t goes from 0 to 1 (`local_skip`) and the scale s of
-the network from the rms of the maps to sigma: it has the noise to find, not the peak. (Without, t = 0, an error of 3 %
-in a peak of 40 sigma is an error of a whole sigma, and cycles of a sampler compound it; seen: peaks that grow without
-bound.) The rms is closed smoothly at large sigma, where the noisy field is Gaussian and theory exact (`gate`).
+Where a map stands out by much more than the Gaussian model expects, and by more than the noise, that model is wrong,
+and the noisy map is right to within sigma. There t goes from 0 to 1 (`local_skip`), and the scale s of the network
+from the rms of the maps to sigma: the network has to find the noise, not the peak. The scale falls smoothly to zero at
+large sigma, where the noisy field is Gaussian and theory exact (`gate`).
 
-Sampling lives on a torus, whose seam no crop of a simulation has: with a network that has seen crops alone, peaks on
-the seam grow without bound (seen: kappa of 1.9). So the prior is one of maps whose margin is Gaussian, of power S,
-given what the simulation has inside: periodic maps, which can be drawn to learn from (`posterior.gaussian_margin`), and
-the network is told where the margin is. A network that fades out at sampling is no prior at all (seen, where the mean
-fades: three times the power at the width of the margin; where the denoised map does: a fifth of the variance lost, and
-a tenth of the power of the whole map).
+Samples live on a torus, but crops of simulations do not continue across its seam. So the prior is one of maps with a
+margin, which is Gaussian of power S given the map inside. Such maps are periodic and can be drawn for the training
+(`margin`), and the network is told where the margin is.
 
-The clean map that a noisy one stands for, on average, is no higher than the highest of the training maps: where the
-network says so, it is outside what it learnt, and the denoised map is lowered to that bound.
+The clean map that belongs to a noisy one is on average no higher than the highest training map. Where the network says
+so, it is outside what it learnt, and the denoised map is lowered to that bound.
 """
 
 import warnings
@@ -44,12 +40,12 @@ from analysis.prior.network import build_network
 from analysis.prior.tiling import Tiles, network_tiles, tiled
 
 THEORY_ELL = (100, 300, 1000, 3000, 10000)
-SKIP_SIGNIFICANCE, SKIP_HEIGHT = 5.0, 2.0  # where half of the map is left as it is: over that rms, and over the noise
+SKIP_SIGNIFICANCE, SKIP_HEIGHT = 5.0, 2.0  # Wiener map over its rms and over the noise, where t is about 1/2
 
 
 @dataclass(frozen=True)
 class Prior:
-    """What is known of convergence maps before any data.
+    """The prior on convergence maps.
 
     Attributes
     ----------
@@ -59,10 +55,10 @@ class Prior:
     gate_sigma : noise level at which the gate is half closed
     noise_range : smallest and largest noise level of the training
     margin : pixels along the edges of a map that are Gaussian, given those inside
-    skip : whether the network has the noise to find where a map stands out (`local_skip`)
-    highest : largest convergence of the training maps, which no mean of clean maps exceeds; None for no bound
-    theory : multipoles and C_ell [sr] of the universe it was trained in (`theory_points`), None where not known
-    tiles : windows that the network is given of a larger map, None for the whole of it
+    skip : whether the network finds the noise where a map stands out (`local_skip`)
+    highest : largest convergence of the training maps, the bound of denoised maps; None for no bound
+    theory : multipoles and C_ell [sr] of the universe of the training (`theory_points`); None if not known
+    tiles : windows of a larger map that the network sees one by one; None for the whole map
     """
 
     power: np.ndarray
@@ -128,10 +124,10 @@ def prior_score(prior: Prior, kappa, sigma, *, training: bool = False):
 
 
 def shifted_mean(prior: Prior, kappa, sigma, *, training: bool = False):
-    """The mean m towards which the Gaussian model shrinks a noisy map: the network's share of the score, 0 without one.
+    """The mean m towards which the Gaussian model shrinks a noisy map: the network's part of the score.
 
     m = t kappa + ((1 - t) c + t min(c, sigma)) f, t the `local_skip` and c the `gate`. The network f sees the map and
-    its Wiener-denoised self, both scaled to order one, the margin, and the noise level.
+    the Wiener-denoised map, both scaled to order one, the margin, and the noise level. Without a network m is 0.
 
     Returns
     -------
@@ -156,12 +152,12 @@ def shifted_mean(prior: Prior, kappa, sigma, *, training: bool = False):
     if prior.highest is None:
         return mean
     clean = denoised(kappa, sigma, gaussian_score(kappa - mean, sigma, power))
-    inverse = power / per_map(sigma) ** 2 + 1.0  # of how much of the mean reaches the denoised map
+    inverse = power / per_map(sigma) ** 2 + 1.0  # a change of the mean over its change of the denoised map
     return mean - filtered(ops.maximum(clean - prior.highest, 0.0), inverse)
 
 
 def wiener_significance(kappa, sigma, power):
-    """The Wiener-denoised map z over the rms that the Gaussian model expects of it; (n, ny, nx)."""
+    """The Wiener-denoised map over its rms in the Gaussian model, z; (n, ny, nx)."""
     power = ops.cast(power, kappa.dtype)
     return denoised(kappa, sigma, gaussian_score(kappa, sigma, power)) / _wiener_rms(sigma, power)
 
@@ -194,11 +190,11 @@ def _wiener_rms(sigma, power):
 def check_grid(
     prior: Prior, shape: tuple[int, int], pixel_arcmin: float, *, remedy: str = "train on the observation's"
 ) -> None:
-    """Make sure that a prior belongs to a grid.
+    """Check that a prior is for a grid.
 
     Parameters
     ----------
-    remedy : what to do, but for observing on the prior's grid
+    remedy : what to do, other than observing on the prior's grid
 
     Raises
     ------
@@ -214,7 +210,7 @@ def check_grid(
 
 
 def theory_points(ell: np.ndarray, c_ell: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Multipoles and C_ell there, enough to tell one universe from another.
+    """A few multipoles and their C_ell, to tell one cosmology from another.
 
     Parameters
     ----------
@@ -230,7 +226,7 @@ def denoised(kappa, sigma, score):
 
 
 def denoised_by(prior: Prior, truth: np.ndarray, sigma: float, *, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """A map with noise, and what the Gaussian score and the prior's make of it.
+    """A noisy map, and the same map denoised by the Gaussian score and by the prior's.
 
     Parameters
     ----------
@@ -283,19 +279,19 @@ def save_prior(
 def load_prior(
     folder: str | Path, *, side: int | None = None, precision: Precision = "float32", tile_pixels: int | None = None
 ) -> Prior:
-    """The prior that `save_prior` wrote; it needs nothing but its folder.
+    """The prior that `save_prior` wrote.
 
     Parameters
     ----------
-    side : of a smaller grid, pixels; the grid of the training where left out
-    precision : of what the network computes
-    tile_pixels : side of the largest map that the network is given at once; None for any
+    side : of a smaller grid, pixels; by default the grid of the training
+    precision : of the network's layers
+    tile_pixels : side of the largest map that the network sees at once; None for any
 
     Raises
     ------
     BorderError
-        If a file is missing or damaged, or the weights are not those of the network described beside them, or the
-        network cannot be given a map piece by piece (`network_tiles`).
+        If a file is missing or damaged, or the weights do not fit the network described beside them, or the network
+        cannot see a map window by window (`network_tiles`).
     """
     folder = Path(folder)
     record = read_json(folder / "network.json")
@@ -303,7 +299,7 @@ def load_prior(
         settings = NetworkParams(**record["network"])
         network = build_network(settings, precision)
         with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # Keras only warns of weights that it leaves as they were
+            warnings.simplefilter("error", UserWarning)  # Keras only warns if weights are missing
             network.load_weights(folder / "network.weights.h5")
         prior = Prior(
             power=load_power(folder / ("power.npy" if side is None else f"power_{side}.npy")),
@@ -319,7 +315,7 @@ def load_prior(
     except (OSError, KeyError, TypeError, ValueError, UserWarning) as error:
         reason = " ".join(str(error).split())[:200]
         raise BorderError(
-            f"{folder} holds no whole prior ({reason}); make it again with `dvc repro -f train`"
+            f"the prior in {folder} is not complete ({reason}); make it again with `dvc repro -f train`"
         ) from error
     return prior if tile_pixels is None else replace(prior, tiles=network_tiles(settings, tile_pixels))
 

@@ -1,9 +1,8 @@
-"""A network on maps larger than memory has room for: window by window, each with a halo as wide as the network looks.
+"""A network on maps too large for the memory: window by window, each with a halo as wide as the network's reach.
 
-What the network says of a pixel depends on the pixels within its reach alone. A window that is wider by the reach than
-what is kept of it, and that begins where the network's coarsest pixels begin, gives what the whole map would give, to
-rounding; at a border of the map a window ends where the map does, and is padded there as the map would be. Nothing is
-blended where windows meet: there is one map, and one value of each pixel.
+The output at a pixel depends only on pixels within the network's reach. So a window with a halo of that width, which
+begins at a multiple of the coarsest pixels, gives the same values as the whole map, to rounding. At a border of the map
+the window ends with the map and has the same padding. Nothing is blended: each pixel has one value.
 """
 
 from collections.abc import Callable
@@ -18,13 +17,13 @@ from analysis.params import NetworkParams
 
 @dataclass(frozen=True)
 class Tiles:
-    """Windows that a network sees of a larger map.
+    """Windows of a larger map that a network sees one by one.
 
     Attributes
     ----------
-    window : side of what the network is given at once, pixels
-    halo : pixels at each side of it, but for borders of the map, whose values are thrown away
-    multiple : of pixels, where windows begin
+    window : side of a window, pixels
+    halo : width of the edges whose values are not used, except at borders of the map, pixels
+    multiple : windows begin at multiples of this many pixels
     """
 
     window: int
@@ -33,11 +32,10 @@ class Tiles:
 
 
 def network_reach(params: NetworkParams) -> tuple[int, int]:
-    """How far a network looks from a pixel, towards the first and towards the last row or column; pixels.
+    """Reach of a network from a pixel, towards the first and towards the last row or column; pixels.
 
-    Followed from the output back to the input: a kernel of 3 adds a pixel of its scale at both sides, and a pixel of a
-    coarser scale is two of the finer. How much that is depends on where a pixel lies within one of the coarsest scale:
-    the worst place counts.
+    It is followed from the output back to the input: a kernel of 3 adds one pixel of its scale at both sides, and a
+    pixel of a coarser scale is two of the finer. The result is for the place of a pixel with the longest reach.
     """
     reached = [_reached(pixel, params) for pixel in range(2**params.scales)]
     before = max(pixel - low for pixel, (low, _) in enumerate(reached))
@@ -50,7 +48,7 @@ def network_tiles(params: NetworkParams, window: int) -> Tiles:
     Raises
     ------
     BorderError
-        If the network normalises by what it finds in a whole map, or nothing of a window would be kept.
+        If the network normalises by statistics of the whole map, or a window is all halo.
     """
     if params.normalisation == "group":
         raise BorderError(
@@ -61,16 +59,16 @@ def network_tiles(params: NetworkParams, window: int) -> Tiles:
     halo = -(-reach // multiple) * multiple
     if window < 2 * halo + multiple:
         raise BorderError(
-            f"sample.tile_pixels is {window}, but the network looks {reach} pixels far to each side: give"
-            f" {2 * halo + multiple} at the least, {8 * halo} to waste little, or null for the whole map at once"
+            f"sample.tile_pixels is {window}, but the network reaches {reach} pixels to each side; set it"
+            f" to at least {2 * halo + multiple}, better {8 * halo}, or to null for the whole map at once"
         )
     return Tiles(window - window % multiple, halo, multiple)
 
 
 def tiled(network: Callable, tiles: Tiles) -> Callable:
-    """The network as a function of the same arguments, which gives it no more than a window at once.
+    """The network as a function of the same arguments that shows it one window at a time.
 
-    Windows follow one upon the other: memory is that of one, whatever the map.
+    The memory is that of one window, whatever the size of the map.
 
     Returns
     -------
@@ -96,7 +94,7 @@ def tiled(network: Callable, tiles: Tiles) -> Callable:
             window = ops.concatenate([window[..., :channels], values], axis=-1)
             return number + 1, ops.slice_update(state, starts[number], window)
 
-        # input and output travel in one array: each window waits for the one before, and none are held side by side
+        # input and output are in one array, so that each window waits for the one before it
         state = ops.concatenate([maps, ops.zeros_like(maps[..., :1])], axis=-1)
         begun = (ops.convert_to_tensor(0, "int32"), state)
         windows = len(corners)  # a tensor of TensorFlow's graphs has no length
@@ -107,7 +105,7 @@ def tiled(network: Callable, tiles: Tiles) -> Callable:
 
 
 def _reached(pixel: int, params: NetworkParams) -> tuple[int, int]:
-    """First and last pixel of an endless row of input that an output pixel depends on."""
+    """First and last pixel of an infinite row of input on which an output pixel depends."""
     blocks = 2 * params.blocks  # two kernels each
     low, high = pixel - 1 - blocks, pixel + 1 + blocks
     for _ in range(params.scales):
@@ -118,7 +116,7 @@ def _reached(pixel: int, params: NetworkParams) -> tuple[int, int]:
 
 
 def _windows(side: int, tiles: Tiles) -> tuple[np.ndarray, np.ndarray]:
-    """Where windows begin along a side, (n,), and which pixels of each are kept, (n, window)."""
+    """First pixel of each window along a side, (n,), and which pixels of it are kept, (n, window)."""
     window = min(side, tiles.window)
     number = 1 if side == window else -(-(side - 2 * tiles.halo) // (window - 2 * tiles.halo))
     starts = np.minimum((window - 2 * tiles.halo) * np.arange(number), side - window)

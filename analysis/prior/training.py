@@ -1,4 +1,4 @@
-"""Training of the prior's network: the fit, validation at fixed noise levels after every epoch, and its history."""
+"""Training of the prior's network, with validation at fixed noise levels after each epoch, and its history."""
 
 import dataclasses
 import json
@@ -26,7 +26,7 @@ VALIDATION_SIGMA = (0.001, 0.0025, 0.005, 0.01, 0.014, 0.02, 0.028, 0.04, 0.057,
 
 
 class LevelValidation(keras.callbacks.Callback):
-    """Denoising error of held-out maps over the Gaussian score's, a noise level at a time, after every epoch."""
+    """Denoising error of held-out maps over the Gaussian score's, at each noise level, after each epoch."""
 
     def __init__(self, prior: Prior, maps: np.ndarray, *, seed: int):
         super().__init__()
@@ -34,7 +34,7 @@ class LevelValidation(keras.callbacks.Callback):
         self.averaged = keras.callbacks.SwapEMAWeights()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Add one entry a noise level to the epoch's log, of the averaged weights."""
+        """Add the error of the averaged weights at each noise level to the epoch's log."""
         self.averaged.set_model(self.model)
         self.averaged.on_test_begin()
         errors = {f"error_{sigma:g}": self.relative_error(sigma) for sigma in VALIDATION_SIGMA}
@@ -46,7 +46,7 @@ class LevelValidation(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """Lines of progress: steps of all epochs, those before an interruption included."""
+    """Lines of progress over the steps of all epochs, with those before an interruption."""
 
     async_safe = True  # training need not wait for it
 
@@ -55,7 +55,7 @@ class Progress(keras.callbacks.Callback):
         self.steps, self.done = steps, done
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """Look at the clock."""
+        """Start the clock."""
         self.advance = progress("training", self.steps, done=self.done)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
@@ -64,7 +64,7 @@ class Progress(keras.callbacks.Callback):
 
 
 class EpochRandomness(keras.callbacks.Callback):
-    """Crops and noise of an epoch follow from its number, so that a resumed training goes on where it was cut."""
+    """Crops and noise of an epoch depend on its number, so that a resumed training continues with the same bits."""
 
     def __init__(self, batches: CropBatches):
         super().__init__()
@@ -77,7 +77,7 @@ class EpochRandomness(keras.callbacks.Callback):
 
 
 class EpochLog(keras.callbacks.Callback):
-    """One line of JSON an epoch: unlike the history that `fit` returns, it outlives an interruption."""
+    """One line of JSON for each epoch; unlike the history that `fit` returns, it survives an interruption."""
 
     def __init__(self, path: Path, *, resumed: bool):
         super().__init__()
@@ -86,17 +86,17 @@ class EpochLog(keras.callbacks.Callback):
             path.unlink(missing_ok=True)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Look at the clock."""
+        """Start the clock."""
         self.begun = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Append the epoch's numbers and seconds, on a line of their own even after one that was cut short."""
+        """Append the epoch's numbers and seconds, on a new line even if the line before was cut short."""
         numbers = {key: float(value) for key, value in logs.items()}
         with self.path.open("a", encoding="utf-8") as file:
             file.write("\n" + json.dumps([epoch, numbers, time.perf_counter() - self.begun]))
 
     def history(self) -> tuple[dict[str, list[float]], float]:
-        """Every number of the whole training, by name, and its seconds; of an epoch that was run twice, the later."""
+        """All numbers of the training by name, and its seconds; for an epoch that was run twice, the later ones."""
         epochs = {}
         for line in self.path.read_text(encoding="utf-8").splitlines():
             try:
@@ -109,10 +109,10 @@ class EpochLog(keras.callbacks.Callback):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Weights and optimiser after the last two epochs, in files that are there whole whenever the process dies.
+    """Weights and optimiser after the last two epochs, in files that are whole whenever the process dies.
 
-    (Keras' own `BackupAndRestore` writes over the last one in place: killed there, it leaves neither. The file before
-    the last is for a machine that dies before its disk has the last.)
+    Keras' own `BackupAndRestore` overwrites its file in place: if it is killed there, nothing is left. The second file
+    is for a machine that stops before its disk has the last one.
     """
 
     def __init__(self, folder: Path):
@@ -120,28 +120,28 @@ class Checkpoint(keras.callbacks.Callback):
         self.folder = folder
 
     def restore(self, model: keras.Model) -> int:
-        """Put a compiled model back to where a training was cut, and return how many epochs it had done."""
+        """Load the last state of a training into a compiled model; return the number of epochs done."""
         for path in reversed(self._kept()):
             model.optimizer.build(model.trainable_variables)
             try:
                 model.load_weights(path)
             except OSError as error:
-                log.warning("%s cannot be read (%s); the epoch before is taken", path.name, error)
+                log.warning("%s cannot be read (%s); continuing from the epoch before", path.name, error)
                 continue
             return int(path.name.removeprefix("epoch_").partition(".")[0])
         return 0
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Write the state after an epoch, then forget all but that and the one before."""
+        """Write the state after an epoch, then delete all but the last two."""
         with atomic(self.folder / f"epoch_{epoch + 1:06d}.weights.h5") as temporary:
             self.model.save_weights(temporary)
         last_two = self._kept()[-2:]
-        for path in self.folder.glob("*.weights.h5"):  # half-written ones of a process that died included
+        for path in self.folder.glob("*.weights.h5"):  # also half-written files of a process that died
             if path not in last_two:
                 path.unlink()
 
     def _kept(self) -> list[Path]:
-        """Whole checkpoints, the oldest first."""
+        """Complete checkpoints, oldest first."""
         return sorted(self.folder.glob("epoch_*.weights.h5"))
 
 
@@ -155,20 +155,20 @@ def train_prior(
     seed: int,
     log_folder: Path,
 ) -> tuple[Prior, dict[str, list[float]], float]:
-    """Train a network on maps, validate it on others.
+    """Train a network on maps and validate it on others.
 
     Parameters
     ----------
     maps : (n, side, side), clean training maps; crops are drawn from them
-    validation_maps : (m, ny, nx), clean, of the grid's size, with a margin as the prior's
-    powers : (ny, nx) each, pixel variance per mode of the grid, then of every other side of crop to train on
-    log_folder : where TensorBoard's events and the checkpoint of an unfinished training live
+    validation_maps : (m, ny, nx), clean, of the grid's size, with the prior's margin
+    powers : (ny, nx) each, pixel variance per mode of the grid, then of each other side of crops
+    log_folder : of TensorBoard's events and the checkpoint of an unfinished training
 
     Returns
     -------
     prior : on the grid, with the running average of the weights
-    history : per epoch the weighted loss (`ScoreMatching`) and `error_<sigma>`, RMSE over the Gaussian score's
-    seconds : that all epochs took, those before an interruption included
+    history : for each epoch the weighted loss (`ScoreMatching`) and `error_<sigma>`, RMSE over the Gaussian score's
+    seconds : of all epochs, with those before an interruption
     """
     model, batches = untrained(maps, powers, grid, params, seed=seed)
     prior = model.priors[0]
@@ -180,7 +180,7 @@ def train_prior(
         LevelValidation(prior, validation_maps, seed=seed),
         keras.callbacks.TensorBoard(log_folder / "tensorboard", write_graph=False),
         epochs,
-        checkpoint,  # after the epoch's numbers, so that none is lost
+        checkpoint,  # after the epoch's numbers are written, so that none is lost
         EpochRandomness(batches),
         Progress(params.epochs * params.steps_per_epoch, done=done * params.steps_per_epoch),
     ]
@@ -189,7 +189,7 @@ def train_prior(
 
 
 def training_record(prior: Prior, params: TrainParams, seconds: float, weights: Path) -> dict[str, str | int | float]:
-    """What a network cost, and by the digest of its file which network it was."""
+    """Cost of a training, and the digest of the file of its network."""
     return {
         "pixels": prior.power.shape[-1],
         "pixel_arcmin": prior.pixel_arcmin,
@@ -206,7 +206,7 @@ def training_record(prior: Prior, params: TrainParams, seconds: float, weights: 
 
 
 def save_history(history: dict[str, list[float]], path: Path) -> None:
-    """Write a training's numbers as a table of plain text, one row an epoch: `dvc plots` reads it too."""
+    """Write a training's numbers as CSV, one row for each epoch; `dvc plots` reads it too."""
     epochs = range(1, 1 + len(next(iter(history.values()))))
     with atomic(path) as temporary:
         Table({"epoch": epochs, **history}).write(temporary, format="ascii.csv")
@@ -215,7 +215,7 @@ def save_history(history: dict[str, list[float]], path: Path) -> None:
 def untrained(
     maps: np.ndarray, powers: Sequence[np.ndarray], grid: GridParams, params: TrainParams, *, seed: int
 ) -> tuple[ScoreMatching, CropBatches]:
-    """A new network in priors of every grid, compiled, and its batches; the arguments are those of `train_prior`."""
+    """A new network in the priors of all grids, compiled, and its batches; arguments as for `train_prior`."""
     keras.utils.set_random_seed(seed)
     sides = [len(power) for power in powers]
     share_devices(stack_sizes(sides, params.batch))
@@ -244,9 +244,9 @@ def untrained(
 
 
 def level_errors(prior: Prior, maps: np.ndarray, sigmas: Sequence[float], *, seed: int) -> list[float]:
-    """Denoising RMSE of the prior's score over the Gaussian score's at each noise level, on the same noise.
+    """Denoising RMSE of the prior's score over the Gaussian score's at each noise level, with the same noise.
 
-    Of the pixels where the network is in charge, inside the prior's margin.
+    Only pixels inside the prior's margin count.
 
     Parameters
     ----------
@@ -257,7 +257,7 @@ def level_errors(prior: Prior, maps: np.ndarray, sigmas: Sequence[float], *, see
 
 
 def _relative_error(prior: Prior, maps: np.ndarray, seed: int) -> Callable[[float], float]:
-    """A function of the noise level; what does not change as the network learns is kept."""
+    """A function of the noise level; the error of the Gaussian score is computed once."""
     gaussian = Prior(power=prior.power, pixel_arcmin=prior.pixel_arcmin)
     gaussian_score = compiled(lambda kappa, sigma: prior_score(gaussian, kappa, sigma))
     score = current_score(prior)
@@ -276,9 +276,9 @@ def _relative_error(prior: Prior, maps: np.ndarray, seed: int) -> Callable[[floa
 
 
 def current_score(prior: Prior) -> Callable:
-    """The prior's score of (kappa, sigma) with the weights of the moment, compiled once.
+    """The prior's score of (kappa, sigma) with the network's current weights, compiled once.
 
-    (A function that JAX compiles keeps the weights that it saw; here they are arguments.)
+    Weights are arguments here, since a function that JAX compiles keeps the weights it was compiled with.
     """
     variables = prior.network.variables
 

@@ -1,4 +1,4 @@
-"""One run of `sample.fields` drawn and measured by its samples alone: no simulations, mocks or training are needed."""
+"""One run of `sample.fields`, drawn and measured from its samples alone, without simulations, mocks or training."""
 
 import json
 from dataclasses import replace
@@ -13,31 +13,25 @@ from analysis.core.files import BorderError, atomic, write_json
 from analysis.core.paths import DATA, FIGURES, ROOT
 from analysis.core.tables import load_table
 from analysis.flatsky.power import larger_power, load_power
-from analysis.judge.released import RELEASED
-from analysis.judge.results import Result
-from analysis.judge.validation import accuracy_table, cluster_stacks
+from analysis.judge.detection import cluster_stacks
+from analysis.judge.results import RELEASED, Result, listed_clusters
+from analysis.judge.validation import accuracy_table
 from analysis.params import Params, load_params, stage_rng
 from analysis.posterior.samples import load_samples
 from analysis.rivals.baselines import smoothed_kaiser_squires, wiener_filter
 from analysis.simulations.mocks import Mock
 from analysis.sky import Grid, load_observation, load_truth, rotate_shear
-from analysis.survey.clusters import (
-    clusters_on_grid,
-    empty_clusters,
-    load_clusters,
-    massive_clusters,
-    showcase,
-)
+from analysis.survey.clusters import clusters_on_grid, massive_clusters, showcase
 
-SMOOTHING_ARCMIN = 1.0  # of Kaiser-Squires, what mocks of the field choose
+SMOOTHING_ARCMIN = 1.0  # of Kaiser-Squires; the best on mocks of the field
 
 
 def main(name: str, keep: bool) -> None:
-    """Write `figures/run/run_<name>.pdf` and `.png`, and what was found as `.json`, and print that.
+    """Write the figure `figures/run/run_<name>` (PDF and PNG) and its numbers (JSON), and print the numbers.
 
     Parameters
     ----------
-    keep : the numbers and a smaller picture also beside the released network that made the run, for README.md
+    keep : also store the numbers and a smaller picture beside the released network, for README.md
 
     Raises
     ------
@@ -48,8 +42,8 @@ def main(name: str, keep: bool) -> None:
     network = ROOT / params.sample.network
     if keep and network.parent.parent != RELEASED:
         raise BorderError(
-            f"sample.network is {params.sample.network}, which is not released; keep only what a network of"
-            f" {RELEASED.relative_to(ROOT)} made"
+            f"sample.network is {params.sample.network}, which is not released; --keep needs a network in"
+            f" {RELEASED.relative_to(ROOT)}"
         )
     result = run_result(params, name)
     path = ROOT / params.sample.fields[name].observation
@@ -74,14 +68,13 @@ def main(name: str, keep: bool) -> None:
 
 
 def findings(result: Result, truth: np.ndarray | None, params: Params) -> dict:
-    """Errors of every map where the truth is known, and S/N of the stacked clusters where any are listed.
+    """Errors of every map if the truth is known, and S/N of the stacked clusters if any are listed.
 
     Returns
     -------
     dict
-        `title` of the field; `samples`, their number; `accuracy`, by method `<convention>.rmse`, `.pearson` and what
-        infinitely many samples would reach (`validation.accuracy_table`); `cluster_stack_snr`, by method, of `n`
-        clusters
+        `title` of the field; `samples`, their number; `accuracy`, columns of `validation.accuracy_table` by method;
+        `cluster_stack_snr`, by method, of `n` clusters
     """
     maps = {"kaiser_squires": result.kaiser_squires, "wiener": result.wiener}
     maps |= {"posterior_mean": result.samples.mean(axis=0)}
@@ -98,7 +91,7 @@ def findings(result: Result, truth: np.ndarray | None, params: Params) -> dict:
 
 
 def _field_figure(name: str, result: Result, params: Params, note: str) -> Figure:
-    """The figure of a field whose truth nobody knows."""
+    """The figure of a field whose truth is unknown."""
     marked = massive_clusters(result.clusters, params.figures)
     rng = stage_rng(params.seed, "figures", name)
     place = showcase(result.samples, marked, result.observation, params.clusters, rng=rng)
@@ -107,7 +100,13 @@ def _field_figure(name: str, result: Result, params: Params, note: str) -> Figur
 
 
 def run_result(params: Params, name: str, root: Path = ROOT) -> Result:
-    """Observation, samples, Kaiser-Squires and Wiener map of a run; no Gaussian realisations."""
+    """A run with Kaiser-Squires and Wiener map made here; without Gaussian realisations, `gaussian_std` is NaN.
+
+    Raises
+    ------
+    BorderError
+        If there is no such run, or its samples or its network are on another grid.
+    """
     if name not in params.sample.fields:
         raise BorderError(f"sample.fields has no run {name!r}; its runs are: {', '.join(params.sample.fields)}")
     run, data = params.sample.fields[name], root / DATA.relative_to(ROOT)
@@ -116,31 +115,25 @@ def run_result(params: Params, name: str, root: Path = ROOT) -> Result:
     if run.rotate_deg:
         observation = replace(observation, title=f"{observation.title}, shears turned by {run.rotate_deg:g} deg")
     samples, grid = load_samples(data / "samples" / f"{name}.fits"), observation.grid
-    if samples.shape[1:] != grid.shape:
-        raise BorderError(
-            f"{run.observation} has {grid.pixels} pixels a side, its samples {samples.shape[1]}; run `dvc repro"
-            f" sample@{name}` with the profile and network that belong to it"
-        )
     power = _power(root / params.sample.network, grid, data)
-    if power.shape != grid.shape:
-        raise BorderError(
-            f"{run.observation} has {grid.pixels} pixels a side, its network {len(power)}; run `dvc repro"
-            f" sample@{name}` with the profile and network that belong to it"
-        )
-    listed = path.with_name(f"{path.stem}_clusters.ecsv")
-    clusters = load_clusters(listed) if listed.is_file() else empty_clusters()
+    for what, shape in (("samples", samples.shape[1:]), ("network", power.shape)):
+        if shape != grid.shape:
+            raise BorderError(
+                f"{run.observation} has {grid.pixels} pixels a side, its {what} {shape[0]}; run `dvc repro"
+                f" sample@{name}` with the profile and network that belong to it"
+            )
     return Result(
         observation,
         samples,
         smoothed_kaiser_squires(observation.gamma, SMOOTHING_ARCMIN, grid.pixel_arcmin),
         wiener_filter(observation.gamma, observation.weight, power),
         np.full(grid.shape, np.nan),
-        clusters_on_grid(clusters, grid, observation.mask),
+        clusters_on_grid(listed_clusters(path), grid, observation.mask),
     )
 
 
 def _power(network: Path, grid: Grid, data: Path) -> np.ndarray:
-    """Power of the prior of a network on a grid, (ny, nx); a larger grid's longer waves are theory's."""
+    """Power of the prior of a network on a grid, (ny, nx); on a larger grid theory gives the longer waves."""
     power = load_power(network / "power.npy")
     if grid.pixels <= len(power):
         return power

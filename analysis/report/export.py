@@ -1,8 +1,8 @@
-"""A run of `sample.fields` in the forms that other tools take: plain FITS images, DS9 regions, HEALPix, HDF5.
+"""Export a run of `sample.fields` for other tools: plain FITS images, DS9 regions, HEALPix, HDF5.
 
-The images have one HDU and a celestial WCS. Regions are ICRS circles in degrees. The HEALPix map holds the pixels of
-the field alone, by number, ICRS and nested; readers take all others for unseen. The HDF5 file of the samples follows
-netCDF 4: its axes are dimension scales, so that xarray opens it with its coordinates.
+Images have one HDU and a celestial WCS. Regions are ICRS circles. The HEALPix map (ICRS, nested) lists only the pixels
+of the field; readers take all others as unseen. The HDF5 file of the samples follows netCDF 4, so that xarray opens it
+with its coordinates.
 """
 
 import tempfile
@@ -25,18 +25,18 @@ from analysis.sky import Grid, grid_from_header, read_image
 from analysis.survey.clusters import load_clusters
 
 CARDS = ("PROFILE", "SOURCE", "SEED", "CODEHASH")
-LARGEST_NSIDE = 2**14  # a fifth of an arcmin
+LARGEST_NSIDE = 2**14  # pixels of a fifth of an arcmin
 COLOURS = {"clusters": "white", "peaks": "cyan"}
 
 
 def main(name: str, folder: str | None, nside: int | None, xarray: bool) -> None:
-    """Write mean and standard deviation of a run, its clusters and peaks, and what else is asked for; print the paths.
+    """Write mean and standard deviation of a run, regions of its clusters and peaks, and print the paths.
 
     Parameters
     ----------
-    folder : to write into; `data/export/<name>` where left out
-    nside : of the mean as HEALPix, none where left out
-    xarray : whether to write the samples as HDF5
+    folder : to write into, `data/export/<name>` if None
+    nside : also write the mean as HEALPix with this NSIDE
+    xarray : also write the samples as HDF5
 
     Raises
     ------
@@ -46,7 +46,7 @@ def main(name: str, folder: str | None, nside: int | None, xarray: bool) -> None
     params = load_params()
     if name not in params.sample.fields:
         runs = ", ".join(params.sample.fields)
-        raise BorderError(f"{name!r} is no run of sample.fields; choose one of: {runs}.")
+        raise BorderError(f"sample.fields has no run {name!r}; choose one of: {runs}.")
     source = DATA / "samples" / f"{name}.fits"
     samples, header = read_image(source, "SAMPLES")
     grid, about = grid_from_header(header), provenance(source)
@@ -70,12 +70,12 @@ def main(name: str, folder: str | None, nside: int | None, xarray: bool) -> None
 
 
 def made_folder(path: Path) -> Path:
-    """A folder to write into, made where it is missing.
+    """The folder `path`, made if it is missing.
 
     Raises
     ------
     BorderError
-        If something else stands there, or it cannot be made or written.
+        If `path` is a file, or the folder cannot be made or written.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -86,13 +86,15 @@ def made_folder(path: Path) -> Path:
 
 
 def provenance(path: str | Path) -> dict[str, str | int]:
-    """The cards that say how a file of samples was made, those that it has."""
+    """Those FITS cards of a file of samples that say how it was made."""
     header = fits.getheader(path)
     return {key: header[key] for key in CARDS if key in header}
 
 
 def found_tables(name: str, observed: Path, results: Path) -> dict[str, Table | None]:
-    """X-ray clusters and blind peaks of a run: as the stage clusters wrote them, else the clusters listed of the field.
+    """X-ray clusters and blind peaks of a run, as the stage clusters wrote them; None where there are none.
+
+    Without results of that stage, the clusters are those listed for the field.
 
     Parameters
     ----------
@@ -116,12 +118,12 @@ def save_image(path: Path, image: np.ndarray, grid: Grid, about: Mapping[str, ob
 
 
 def regions(table: Table, radius_arcmin: float) -> list[tuple[float, float, float, str]]:
-    """Circles of places: RA, Dec (deg), radius (arcmin) and label.
+    """RA, Dec (deg), radius (arcmin) and label of a circle around each row of a table.
 
     Parameters
     ----------
-    table : with `ra_deg`, `dec_deg`, and as far as known `id`, `z`, `r500_arcmin`, `probability`
-    radius_arcmin : of places without a radius of their own
+    table : with `ra_deg`, `dec_deg`, and optional `id`, `z`, `r500_arcmin`, `probability`
+    radius_arcmin : of rows without `r500_arcmin`
     """
     circles = []
     for row in table:
@@ -134,7 +136,7 @@ def regions(table: Table, radius_arcmin: float) -> list[tuple[float, float, floa
 
 
 def save_regions(path: Path, circles: list[tuple[float, float, float, str]], colour: str) -> Path:
-    """Write circles as a region file of DS9, which Aladin and others read too.
+    """Write circles as a DS9 region file, which Aladin and others also read.
 
     Source: the format of https://ds9.si.edu/doc/ref/region.html.
     """
@@ -149,12 +151,12 @@ def save_regions(path: Path, circles: list[tuple[float, float, float, str]], col
 
 
 def healpix_pixels(image: np.ndarray, grid: Grid, nside: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers (nested, ICRS) of the HEALPix pixels whose centres lie on a grid, and the map there, interpolated.
+    """Numbers (nested, ICRS) of the HEALPix pixels with their centres on a grid, and the map interpolated there.
 
     Raises
     ------
     BorderError
-        If astropy-healpix is not installed, `nside` is none, or no pixel has its centre on the grid.
+        If astropy-healpix is not installed, `nside` is not a power of two, or no pixel has its centre on the grid.
     """
     try:
         from astropy_healpix import HEALPix
@@ -176,7 +178,7 @@ def healpix_pixels(image: np.ndarray, grid: Grid, nside: int) -> tuple[np.ndarra
     if not inside.any():
         size = sphere.pixel_resolution.to_value(u.arcmin)
         raise BorderError(
-            f"--healpix is {nside}: no pixel of {size:.0f} arcmin has its centre in the field; give more."
+            f"--healpix is {nside}: no pixel of {size:.0f} arcmin has its centre in the field; give a larger number."
         )
     order = np.argsort(numbers[inside])
     values = map_coordinates(np.asarray(image, float), [y[inside], x[inside]], order=1, mode="nearest")
@@ -184,7 +186,7 @@ def healpix_pixels(image: np.ndarray, grid: Grid, nside: int) -> tuple[np.ndarra
 
 
 def save_healpix(path: Path, pixels: tuple[np.ndarray, np.ndarray], nside: int, about: Mapping[str, object]) -> Path:
-    """Write `healpix_pixels` as a table: those of the field alone; readers take the rest for unseen."""
+    """Write `healpix_pixels` as a table of the pixels of the field; readers take all others as unseen."""
     numbers, values = pixels
     columns = [fits.Column("PIXEL", "K", array=numbers), fits.Column("KAPPA", "E", array=values.astype(np.float32))]
     hdu = fits.BinTableHDU.from_columns(columns, name="HEALPIX")
@@ -192,7 +194,7 @@ def save_healpix(path: Path, pixels: tuple[np.ndarray, np.ndarray], nside: int, 
         {
             "PIXTYPE": "HEALPIX",
             "ORDERING": "NESTED",
-            "COORDSYS": "C",  # celestial; RADESYS says which
+            "COORDSYS": "C",  # celestial; RADESYS names the system
             "RADESYS": "ICRS",
             "NSIDE": nside,
             "INDXSCHM": "EXPLICIT",
@@ -208,8 +210,8 @@ def save_healpix(path: Path, pixels: tuple[np.ndarray, np.ndarray], nside: int, 
 def save_samples_hdf5(path: Path, samples: np.ndarray, grid: Grid, about: Mapping[str, object]) -> Path:
     """Write samples as HDF5 that `xarray.open_dataset(path, engine="h5netcdf")` opens.
 
-    `kappa` (sample, y, x) with the offsets `x`, `y` from the centre in arcmin (east and north), the number of the
-    sample, and `ra`, `dec` of every pixel in degrees; how it was made, grid and projection as attributes.
+    Contents: `kappa` (sample, y, x); `x`, `y`, offsets from the centre in arcmin (east and north); `ra`, `dec` of every
+    pixel in degrees. Grid, projection and the cards of the samples are attributes.
     """
     columns, rows = np.meshgrid(np.arange(grid.pixels), np.arange(grid.pixels))
     ra_deg, dec_deg = grid.wcs.wcs_pix2world(columns, rows, 0)
@@ -243,5 +245,5 @@ def save_samples_hdf5(path: Path, samples: np.ndarray, grid: Grid, about: Mappin
 
 
 def _known(row: Mapping[str, object], name: str) -> bool:
-    """Whether a row has a number there."""
+    """Whether a row has a finite number in the column `name`."""
     return name in row and bool(np.isfinite(row[name]))

@@ -1,30 +1,17 @@
-"""Tables of what was measured: stages, accuracy, checks, calibration, simulations, costs, variants.
+"""Tables that README.md and the paper share: accuracy, checks, calibration, clusters, blind peaks, rival methods.
 
-In Markdown for README.md; those that the paper shows too are made by whatever turns header and rows into text
-(`typeset`), so that the two cannot differ.
+Each takes metrics, and the function that turns header and rows into text: `typeset.markdown` or `typeset.latex`. So the
+tables of README.md and of the paper cannot differ.
 """
 
-import math
 from collections.abc import Callable, Mapping
 
+import numpy as np
 from astropy.table import Table
 
-from analysis.flatsky.maps import SPLITS
-from analysis.report.typeset import markdown
+from analysis.judge.injection import PUBLISHED
+from analysis.report.typeset import digits_of, error_of, markdown, number, shown
 
-FIGURE_OF = {
-    "simulations": "simulations",
-    "train": "training",
-    "sample": "figure2_cosmos",
-    "baselines": "posterior_std",
-    "calibrate": "calibration",
-    "validate": "power_spectra",
-    "figures": "figure1_mock",
-}
-UNMEASURED = "Not measured at this commit: `dvc repro data/benchmark/dvc.yaml` does it."
-EVIDENCE_ELL = (300, 3000)  # multipoles between which simulated maps are compared with halofit
-SURVEY_DEG2, SURVEY_SAMPLES = 14000, 100  # Euclid's wide survey
-SURVEY_EDGE = 2  # of every patch, in margins: the margin itself, and as much where the neighbour's data are missed
 METHODS = {
     "kaiser_squires": "Kaiser-Squires, smoothed",
     "wiener": "Wiener filter, exact",
@@ -33,51 +20,40 @@ METHODS = {
     "posterior_median": "posterior median",
     "posterior_mean": "posterior mean",
 }
-
-
-def stage_table(stages: Mapping, times: Mapping[str, Mapping]) -> str:
-    """Each stage with its notebook, its figure, and what the last full run took; items of a stage together."""
-    rows = []
-    for stage, definition in stages.items():
-        items = {name: cost for name, cost in times.items() if name == stage or name.startswith(f"{stage}_")}
-        notebook = f"[{stage}](notebooks/executed/{next(iter(items), stage)}.ipynb)"
-        figure = f"[{FIGURE_OF[stage]}](figures/{FIGURE_OF[stage]}.pdf)" if stage in FIGURE_OF else ""
-        desc = definition.get("do", definition)["desc"]
-        seconds, memory = _cost(items)
-        rows.append([notebook, desc, figure, seconds, memory])
-    rows.append(["all", "", "", *_cost({name: cost for name, cost in times.items() if name.split("_")[0] in stages})])
-    return markdown(["stage = notebook", "what it makes", "figure", "time [s]", "memory [GB]"], rows)
+RANKS_EXPECTED = 5  # mocks a possible rank that chi squared needs
 
 
 def accuracy_table(runs: Mapping[str, Mapping], render: Callable = markdown) -> str:
-    """Error and correlation of every method on the test mocks, by both conventions, for every run."""
+    """Error and correlation of every method on the test mocks, by both conventions, for every run.
+
+    Parameters
+    ----------
+    runs : metrics by profile
+    """
     rows = []
     for profile, metrics in runs.items():
-        found = [
-            [f"`{profile}`: {name}", *_accuracy(metrics, method, "")]
-            for method, name in METHODS.items()
-            if method in metrics["accuracy"]  # rivals came later than some releases
-        ]
-        rows += [
-            *found,
-            [f"`{profile}`: posterior mean, many samples", *_accuracy(metrics, "posterior_mean", "_infinite")],
-        ]
+        methods = [method for method in METHODS if method in metrics["accuracy"]]  # older releases have no rivals
+        rows += [[f"`{profile}`: {METHODS[method]}", *_accuracy(metrics, method)] for method in methods]
+        rows.append([f"`{profile}`: posterior mean, many samples", *_accuracy(metrics, "posterior_mean", "_infinite")])
     return render(["method", "RMSE [0.01]", "r", "RMSE in mask [0.01]", "r in mask"], rows)
 
 
-def _accuracy(metrics: Mapping, method: str, kind: str) -> list[str]:
+def _accuracy(metrics: Mapping, method: str, kind: str = "") -> list[str]:
     """RMSE and r of a method by both conventions, with their errors."""
-    found = []
-    for convention in ("accuracy", "accuracy_in_mask"):
-        values = metrics[convention][method]
-        for quantity, scale in (("rmse", 100), ("pearson", 1)):
-            value, error = values[f"{quantity}{kind}"], values[f"{quantity}{kind}_err"]
-            found.append(f"{scale * value:.3f} ± {scale * error:.3f}")
-    return found
+    return [
+        shown(metrics, f"{convention}/{method}/{quantity}{kind}", error=True, unit=False)
+        for convention in ("accuracy", "accuracy_in_mask")
+        for quantity in ("rmse", "pearson")
+    ]
 
 
 def checks_table(runs: Mapping[str, Mapping], render: Callable = markdown) -> str:
-    """What was asked, and what was found by every run."""
+    """What was asked of a run, and what each run found.
+
+    Parameters
+    ----------
+    runs : metrics by profile
+    """
     found = [_checks(metrics) for metrics in runs.values()]
     rows = [[check, *[values[check][0] for values in found], asked] for check, (_, asked) in found[0].items()]
     return render(["check", *[f"`{profile}`" for profile in runs], "asked"], rows)
@@ -85,236 +61,217 @@ def checks_table(runs: Mapping[str, Mapping], render: Callable = markdown) -> st
 
 def _checks(metrics: Mapping) -> dict[str, tuple[str, str]]:
     """What was found and what was asked, by check."""
-    denoising = [metrics["train"][f"error_{sigma}"] for sigma in ("0.01", "0.02", "0.04", "0.08")]
-    ratio, own, same = (
-        f"{metrics[kind]['rmse_ratio_to_wiener']:.3f} ± {metrics[kind]['rmse_ratio_to_wiener_err']:.3f}"
-        for kind in ("accuracy", "accuracy_own", "accuracy_same")
-    )
-    errors = [metrics["peaks"]["rms_error"][method] for method in ("posterior_mean_infinite", "wiener")]
-    heights = "none" if None in errors else ", ".join(f"{100 * error:.2f}" for error in errors)
-    cosmos, spread, prior, stacks, sampler = (
-        metrics[key] for key in ("cosmos", "spread", "prior", "clusters", "sampler")
-    )
-    peaks = " ".join("none" if ratio is None else f"{ratio:.2f}" for ratio in prior["peak_count_ratio"])
+
+    def of(path: str, **options) -> str:
+        return shown(metrics, path, **options)
+
+    peaks, heights = "peaks/rms_error", ("posterior_mean_infinite", "wiener")
+    known = None not in [metrics["peaks"]["rms_error"][method] for method in heights]
+    at_peaks = ", ".join(of(f"{peaks}/{method}", unit=False) for method in heights) if known else "none"
+    ratios = range(len(metrics["prior"]["peak_count_ratio"]))
     return {
-        "denoising RMSE / Gaussian score's at σ = .01, .02, .04, .08": (" ".join(f"{e:.3f}" for e in denoising), "< 1"),
-        "full-field mocks, samples of each": (f"{spread['n_mocks']}, {spread['n_samples']}", ""),
-        "RMSE of the posterior mean / Wiener filter's, many samples": (ratio, "less 2 errors ≤ 1"),
-        "the same, some of the truths: sampler's own shear, sky's": (f"{own}, {same}", ""),
-        f"rms error at the truths' peaks ≥ {metrics['peaks']['lowest']} [0.01]: many samples, Wiener": (
-            heights,
+        "denoising RMSE / Gaussian score's at σ = .01, .02, .04, .08": (
+            " ".join(of(f"train/error_{sigma}") for sigma in ("0.01", "0.02", "0.04", "0.08")),
+            "< 1",
+        ),
+        "full-field mocks, samples of each": (f"{of('spread/n_mocks')}, {of('spread/n_samples')}", ""),
+        "RMSE of the posterior mean / Wiener filter's, many samples": (
+            of("accuracy/rmse_ratio_to_wiener", error=True),
+            "less 2 errors ≤ 1",
+        ),
+        "the same, some of the truths: sampler's own shear, sky's": (
+            ", ".join(of(f"accuracy_{kind}/rmse_ratio_to_wiener", error=True) for kind in ("own", "same")),
+            "",
+        ),
+        f"rms error at the truths' peaks ≥ {of('peaks/lowest')} [0.01]: many samples, Wiener": (
+            at_peaks,
             "less than Wiener's",
         ),
-        "score evaluations a sample": (f"{sampler['evaluations_per_sample']}", "≤ 400"),
-        "R-hat of band powers and highest peak, worst run": (f"{sampler['rhat_max']:.2f}", "1"),
+        "score evaluations a sample": (of("sampler/evaluations_per_sample"), "≤ 400"),
+        "R-hat of band powers and highest peak, worst run": (of("sampler/rhat_max"), "1"),
         "samples at the bound: worst COSMOS run, mocks (their truths there)": (
-            f"{_percent(sampler['at_bound'])}, {_percent(sampler['at_bound_mocks'])}"
-            f" ({_percent(sampler['at_bound_truths'])})",
+            f"{of('sampler/at_bound')}, {of('sampler/at_bound_mocks')} ({of('sampler/at_bound_truths')})",
             "as the truths",
         ),
-        "MSE ratio / ideal": (f"{spread['mse_ratio_over_ideal']:.3f}", "1"),
-        "power of samples / truth, worst band": (f"{metrics['spectrum']['max_departure']:.2f} off", "0"),
-        "prior alone: power / held-out maps, worst band": (f"{prior['band_power_max_departure']:.2f} off", "≤ 0.10"),
+        "MSE ratio / ideal": (of("spread/mse_ratio_over_ideal"), "1"),
+        "power of samples / truth, worst band": (f"{of('spectrum/max_departure')} off", "0"),
+        "prior alone: power / held-out maps, worst band": (f"{of('prior/band_power_max_departure')} off", "≤ 0.10"),
         "prior alone: samples at the bound (held-out maps there)": (
-            f"{_percent(prior['at_bound'])} ({_percent(prior['at_bound_held_out'])})",
-            f"≤ {_percent(prior['at_bound_allowed'])}",
+            f"{of('prior/at_bound')} ({of('prior/at_bound_held_out')})",
+            f"≤ {of('prior/at_bound_allowed')}",
         ),
-        "prior alone: peaks / held-out maps', from low to high": (peaks, "1"),
-        "the same over what is allowed, worst": (f"{prior['peak_count_excess']:.2f}", "≤ 1"),
-        "COSMOS: S/N of the stacked X-ray clusters": (f"{cosmos['cluster_stack_snr']:.1f}", "> 5"),
-        "the same, sampled with the Gaussian prior": (f"{cosmos['cluster_stack_snr_gaussian']:.1f}", ""),
-        "the same, exact Wiener filter": (f"{stacks['cosmos']['wiener']:.1f}", ""),
-        "the same, B-mode control": (f"{cosmos['cluster_stack_snr_bmode']:.1f}", "< 2"),
-        "bright galaxies: posterior mean": (f"{stacks['cosmos_bright']['posterior_mean']:.1f}", ""),
-        "bright galaxies: exact Wiener filter": (f"{stacks['cosmos_bright']['wiener']:.1f}", ""),
+        "prior alone: peaks / held-out maps', from low to high": (
+            " ".join(of(f"prior/peak_count_ratio/{position}") for position in ratios),
+            "1",
+        ),
+        "the same over what is allowed, worst": (of("prior/peak_count_excess"), "≤ 1"),
+        "COSMOS: S/N of the stacked X-ray clusters": (of("cosmos/cluster_stack_snr"), "> 5"),
+        "the same, sampled with the Gaussian prior": (of("cosmos/cluster_stack_snr_gaussian"), ""),
+        "the same, exact Wiener filter": (of("clusters/cosmos/wiener"), ""),
+        "the same, B-mode control": (of("cosmos/cluster_stack_snr_bmode"), "< 2"),
+        "bright galaxies: posterior mean": (of("clusters/cosmos_bright/posterior_mean"), ""),
+        "bright galaxies: exact Wiener filter": (of("clusters/cosmos_bright/wiener"), ""),
     }
 
 
-def _percent(share: float | None) -> str:
-    """A share in percent, or that there is none."""
-    return "none" if share is None else f"{100 * share:.2f} %"
-
-
 def calibration_table(released: Mapping, current: Mapping, render: Callable = markdown) -> str:
-    """What the ranks of truths say: in the released long run, both kinds of mock, and in the run of this tree."""
+    """Tests of the ranks of true maps: the released long run with both kinds of mock, and the current run.
+
+    Parameters
+    ----------
+    released : `results.released_calibration`, empty without one
+    current : metrics of the stage calibrate
+    """
     runs = {f"this run, {current['n_mocks']} mocks": current}
     if released:
-        longer = released["metrics"]
+        longer, sky = released["metrics"], released["metrics"]["sky"]
         runs = {
             f"`reference`, {longer['n_mocks']} mocks": longer,
-            f"`reference`, {longer['sky']['n_mocks']} with the sky's shear": longer["sky"],
+            f"`reference`, {sky['n_mocks']} with the sky's shear": sky,
         } | runs
-    rows = [
-        [
-            "samples that stray up to the bound of the prior",
-            *[_percent(m["stray_share"]) for m in runs.values()],
-            "",
-        ],
-        ["N-body boxes of the truths", *[f"{m['n_boxes']}" for m in runs.values()], "≥ 16"],
-        ["smallest p of flat ranks, after Holm", *[_p_value(m, "sbc") for m in runs.values()], "≥ 0.01"],
-        [
-            "the same of their mean or spread, a sharper test",
-            *[_p_value(m, "tilt_or_width") for m in runs.values()],
-            "",
-        ],
-        ["mean rank of the truth, six bands of power from long waves", *[_bands(m) for m in runs.values()], "0.5"],
-        [
-            "TARP: largest departure (95 % band)",
-            *[f"{m['tarp_max_deviation']:.3f} ({m['tarp_band95']:.3f})" for m in runs.values()],
+    checks = {
+        "samples that stray up to the bound of the prior": (lambda m: _rank_test(m, "stray_share"), ""),
+        "N-body boxes of the truths": (lambda m: _rank_test(m, "n_boxes"), "≥ 16"),
+        "smallest p of flat ranks, after Holm": (lambda m: _p_value(m, "sbc"), "≥ 0.01"),
+        "the same of their mean or spread, a sharper test": (lambda m: _p_value(m, "tilt_or_width"), ""),
+        "mean rank of the truth, six bands of power from long waves": (_mean_ranks, "0.5"),
+        "TARP: largest departure (95 % band)": (
+            lambda m: f"{_rank_test(m, 'tarp_max_deviation')} ({_rank_test(m, 'tarp_band95')})",
             "inside",
-        ],
-        *[
-            [
-                f"truths in {level} % intervals",
-                *[
-                    f"{100 * m[f'coverage{level}']:.1f} ± {100 * m[f'coverage{level}_err']:.1f} %"
-                    for m in runs.values()
-                ],
-                asked,
-            ]
-            for level, asked in ((68, "65 to 71 %"), (95, ""))
-        ],
-        [
-            "MSE ratio / ideal",
-            *[f"{m['mse_ratio_over_ideal']:.3f} ± {m['mse_ratio_over_ideal_err']:.3f}" for m in runs.values()],
-            "0.97 to 1.03",
-        ],
-    ]
+        ),
+        "truths in 68 % intervals": (lambda m: _rank_test(m, "coverage68", error=True), "65 to 71 %"),
+        "truths in 95 % intervals": (lambda m: _rank_test(m, "coverage95", error=True), ""),
+        "MSE ratio / ideal": (lambda m: _rank_test(m, "mse_ratio_over_ideal", error=True), "0.97 to 1.03"),
+    }
+    rows = [[check, *map(tell, runs.values()), asked] for check, (tell, asked) in checks.items()]
     table = render(["check", *runs, "asked"], rows)
     return f"{table}\n\nWarning: {released['warning']}." if released and released["warning"] else table
 
 
-def _bands(calibration: Mapping) -> str:
+def _rank_test(calibration: Mapping, name: str, **options) -> str:
+    """A metric of the stage calibrate as text."""
+    return shown({"calibration": calibration}, f"calibration/{name}", **options)
+
+
+def _mean_ranks(calibration: Mapping) -> str:
     """Mean ranks of the band powers, from long waves to short."""
-    ranks = {name: rank for name, rank in calibration["mean_rank_by_statistic"].items() if name.startswith("band_")}
-    return " ".join(f"{rank:.2f}" for _, rank in sorted(ranks.items()))
+    bands = sorted(name for name in calibration["mean_rank_by_statistic"] if name.startswith("band_"))
+    return " ".join(_rank_test(calibration, f"mean_rank_by_statistic/{name}") for name in bands)
 
 
 def _p_value(calibration: Mapping, test: str) -> str:
-    """The smallest p-value of flat ranks; of less than five mocks a rank chi squared knows nothing."""
-    enough = calibration["n_mocks"] >= 5 * (calibration["n_samples"] + 1)
-    return f"{calibration[f'{test}_min_p_holm']:.3g}" if enough else "too few mocks"
+    """The smallest p-value of flat ranks; too few mocks make it meaningless."""
+    enough = calibration["n_mocks"] >= RANKS_EXPECTED * (calibration["n_samples"] + 1)
+    return _rank_test(calibration, f"{test}_min_p_holm", digits=".3g") if enough else "too few mocks"
 
 
-def simulations_table(metrics: Mapping) -> str:
-    """The simulated maps against theory and the public map, and what mocks leave out."""
-    maps, mocks = metrics["simulations"], metrics["mocks"]
-    skewness, ratio = maps["skewness_at_1_arcmin"], dict(zip(maps["ell"], maps["c_ell_over_halofit"], strict=True))
-    low, high = EVIDENCE_ELL
-    inner = [value for ell, value in ratio.items() if low < ell < high]
-    rows = [
-        ["boxes that train / validate / test", " / ".join(str(maps["boxes"][split]) for split in SPLITS), ""],
-        [f"C_ell / halofit, ell from {low} to {high}", f"{min(inner):.2f} to {max(inner):.2f}", "0.92 to 1.08"],
-        *[[f"C_ell / halofit at ell {ell:.0f}", f"{ratio[ell]:.2f}", asked] for ell, asked in _reached(ratio)],
-        ["skewness after 1': mean and scatter of maps", f"{skewness['mean']:.2f} ± {skewness['scatter']:.2f}", ""],
-    ]
-    if "massivenus" in skewness:
-        off = f"{skewness['massivenus']:.2f}, {skewness['massivenus_in_sigma']:+.1f} σ"
-        rows.append(["the same of the public MassiveNuS map", off, "within 2 σ"])
-    for kind, name in (("wide", "shear of a wider light cone"), ("sky", "and reduced shear")):
-        change, error = (100 * mocks[kind][key] for key in ("rmse_change", "rmse_change_err"))
-        covered = f"{100 * mocks[kind]['coverage68']:.1f} % in 68 % intervals"
-        rows.append([f"mocks, {name}: RMSE of the Wiener map", f"{change:+.2f} ± {error:.2f} %; {covered}", ""])
-    covered = f"{100 * mocks['own']['coverage68']:.1f} %"
-    rows.append(["mocks with the sampler's own shear: in 68 % intervals (Gaussian prior)", covered, ""])
-    pixel = f"{mocks['pixel']['over_variance_of_a_galaxy']:.1e}"
-    rows.append(["variance of shear inside a pixel / of one galaxy's shear estimate", pixel, "≪ 1"])
-    return markdown(["check", "found", "asked"], rows)
+def rivals_table(comparison: Table, seconds: Mapping[str, float], render: Callable = markdown) -> str:
+    """Every method on the same mocks: errors, power of the longest and the shortest band, peaks, coverage, seconds.
 
+    Parameters
+    ----------
+    comparison : of `validation.comparison_table`
+    seconds : a map, by method where that was measured
+    """
 
-def benchmark_table(metrics: Mapping) -> str:
-    """What a sample costs with each sampler on one posterior, and how the cost grows; a sentence where not measured."""
-    if not metrics:
-        return UNMEASURED
-    names = {"gibbs": "split Gibbs (the default)", "hmc": "annealed HMC", "remy2020": "the original's schedule"}
-    rows = [
-        [
-            names[preset],
-            f"{cost['evaluations']:,}",
-            f"{cost['seconds']:.2f}",
-            f"{cost['memory_gb']:.1f}",
-            f"{cost['largest_difference']:.1f}",
-            f"{metrics['by_side'][preset]['exponent']:.1f}" if preset in metrics["by_side"] else "",
-        ]
-        for preset, cost in metrics["samplers"].items()
-    ]
-    header = [
-        "sampler",
-        "score evaluations a sample",
-        "seconds a sample",
-        "memory [GB]",
-        "largest difference of a band power from Gibbs' [Monte-Carlo errors]",
-        "seconds grow as side to the power",
-    ]
-    return markdown(header, rows)
+    def told(row, column: str, metric: str, band: int | None = None) -> str:
+        value, error = (row[key] if band is None else row[key][band] for key in (column, f"{column}_err"))
+        return number(value, digits_of(metric), error, unit=False) if np.isfinite(value) else ""
 
-
-def survey_table(metrics: Mapping) -> str:
-    """What a survey would cost, from the measured times of a sample: patches that overlap by their edges, no GPU."""
-    if not metrics:
-        return UNMEASURED
-    pixel_deg, edge, grown = metrics["pixel_arcmin"] / 60, SURVEY_EDGE * metrics["margin"], metrics["by_side"]["gibbs"]
     rows = []
-    for side, seconds, memory in zip(metrics["sides"], grown["seconds"], grown["memory_gb"], strict=True):
-        kept = side - 2 * edge
-        if kept <= 0:
-            continue
-        patches = math.ceil(SURVEY_DEG2 / (kept * pixel_deg) ** 2)
-        hours = patches * SURVEY_SAMPLES * seconds / 3600
-        gigabytes = 4e-9 * patches * SURVEY_SAMPLES * kept**2
+    for row in comparison:
+        method, label = row["method"], METHODS.get(row["method"], row["method"])
         rows.append(
             [
-                f"{side * pixel_deg:.1f}° ({side} pixels)",
-                f"{kept * pixel_deg:.1f}°",
-                f"{patches:,}",
-                f"{hours:,.0f}",
-                f"{memory:.1f}",
-                f"{gigabytes:.0f}",
+                label,
+                told(row, "rmse", f"accuracy/{method}/rmse"),
+                told(row, "pearson", f"accuracy/{method}/pearson"),
+                *[told(row, "power_ratio", f"by_multipole/power_to_truth/{method}", band) for band in (0, -1)],
+                told(row, "peak_rms", f"peaks/rms_error/{method}"),
+                told(row, "coverage68", "calibration/coverage68"),
+                f"{seconds[method]:.2f}" if method in seconds else "",
             ]
         )
-    header = ["side of a patch", "kept", "patches", "core hours", "memory of a core [GB]", "samples [GB]"]
-    return markdown(header, rows)
+        if method == "posterior_mean":
+            many = told(row, "rmse_infinite", "accuracy/posterior_mean/rmse_infinite")
+            rows.append([f"{label}, many samples", many, *[""] * 6])
+    header = ["method", "RMSE [0.01]", "r", "power, longest", "shortest band", "at peaks [0.01]", "68 % cover [%]", "s"]
+    return render(header, rows)
 
 
-def ablation_table(variants: Table | None) -> str:
-    """What each choice of network and training is worth, the best first; a sentence where not measured."""
-    if variants is None:
-        return "Not measured at this commit: `make ablation` does it."
-    levels = [name for name in variants.colnames if name.startswith("error_")]
+def clusters_table(runs: Mapping[str, Mapping], render: Callable = markdown) -> str:
+    """How often samples show the clusters of each field and the injected halos, beside random places and B-modes.
+
+    Parameters
+    ----------
+    runs : metrics of the stage clusters, by profile
+    """
+    rows = []
+    for profile, metrics in runs.items():
+        for field, found in metrics["presence"].items():
+            at = f"presence/{field}"
+            bmode = "" if found["bmode"] is None else shown(metrics, f"{at}/bmode")
+            what = f"`{profile}`, {field}: {found['observed']} observed X-ray clusters of {found['listed']}"
+            rows.append([what, "", _share(metrics, f"{at}/probability"), shown(metrics, f"{at}/chance"), bmode])
+    for profile, metrics in runs.items():
+        halos = metrics["injection"]
+        for i, n in enumerate(halos["realisations"]):
+            mass = shown(metrics, f"injection/mass/{i}")
+            what = f"`{profile}`, {n} halos of {mass} solar masses, z = {halos['redshift']:g}"
+            snr, chance = (shown(metrics, f"injection/{name}/{i}") for name in ("snr", "chance"))
+            rows.append([what, snr, _share(metrics, f"injection/present/{i}"), chance, ""])
+    for snr, present in zip(PUBLISHED["snr"], PUBLISHED["present"], strict=True):
+        cells = number(snr, digits_of("injection/snr")), number(present, digits_of("injection/present"))
+        rows.append(["the same, Remy et al. 2023", *cells, "", ""])
+    return render(["what", "S/N of aperture mass", "samples that show it", "random places", "B-mode"], rows)
+
+
+def detection_table(detection: Mapping, render: Callable = markdown) -> str:
+    """Purity and completeness of the blind peaks of mocks, and whether their probabilities are right.
+
+    Parameters
+    ----------
+    detection : of `detection.detection_summary`
+    """
+    metrics, rows = {"detection": detection}, []
+    for i, level in enumerate(detection["level"]):
+        known = detection["reliability"]["true"][i] is not None
+        predicted = shown(metrics, f"detection/reliability/predicted/{i}")
+        met = f"{shown(metrics, f'detection/reliability/true/{i}', error=True)} ({predicted})" if known else "none"
+        purity, complete = (shown(metrics, f"detection/{name}/{i}") for name in ("purity", "completeness"))
+        rows.append([f"≥ {level:g}", f"{detection['listed'][i]}", purity, complete, met])
+    header = ["probability of a peak", "places", "purity", "completeness", "true, to the next level (other half says)"]
+    return render(header, rows)
+
+
+def cluster_list(evidence: Table, render: Callable) -> str:
+    """Every observed cluster of a list, the most massive first.
+
+    Parameters
+    ----------
+    evidence : of `detection.run_evidence`
+    """
     rows = [
         [
-            row["row"],
-            f"{row['steps']}",
-            f"{row['parameters']:,}",
-            f"{row['mean_error']:.4f}",
-            *[f"{row[level]:.3f}" for level in levels],
-            f"{row['band_power_max_departure']:.2f}",
-            f"{row['peak_count_excess']:.2f}",
-            _percent(row["at_bound"]),
+            f"{row['id']}",
+            f"{row['ra_deg']:.3f}",
+            f"{row['dec_deg']:.3f}",
+            f"{row['z']:.2f}",
+            f"{row['m500']:.1f}",
+            f"{row['r500_arcmin']:.1f}",
+            f"{row['probability']:.2f} ± {row['probability_err']:.2f}",
+            f"{row['chance']:.2f}",
+            f"{row['p_value']:.3f}",
+            f"{row['bmode']:.2f}" if np.isfinite(row["bmode"]) else "",
+            f"{1e3 * row['mass']:.1f} ± {1e3 * row['mass_std']:.1f}",
+            f"{row['snr']:.1f}",
         ]
-        for row in variants
+        for row in evidence[np.asarray(evidence["observed"], bool)]
     ]
-    header = [
-        "variant",
-        "steps",
-        "weights",
-        "mean error",
-        *[f"σ = {level.removeprefix('error_')}" for level in levels],
-        "prior: worst band off by",
-        "peaks over what is allowed",
-        "at the bound",
-    ]
-    return markdown(header, rows)
+    header = ["no.", "RA", "Dec", "z", "M500", "r500", "share", "chance", "p", "B-mode", "aperture mass", "S/N"]
+    return render(header, rows)
 
 
-def _reached(ratio: Mapping[float, float]) -> list[tuple[float, str]]:
-    """Multipoles about 6000, where the maps reach so far, and what is asked there."""
-    return [(ell, "≥ 0.5") for ell in ratio if 5500 < ell < 6500]
-
-
-def _cost(times: Mapping[str, Mapping]) -> tuple[str, str]:
-    """Sum of the wall times and largest memory, as text; blanks where nothing was measured."""
-    if not times:
-        return "", ""
-    seconds = sum(cost["wall_s"] for cost in times.values())
-    return f"{seconds:.0f}", f"{max(cost['peak_memory_gb'] for cost in times.values()):.1f}"
+def _share(metrics: Mapping, path: str) -> str:
+    """A share and its error, both in percent; `none` where there is none."""
+    return f"{shown(metrics, path)} ± {number(error_of(metrics, path), digits_of(path))}"

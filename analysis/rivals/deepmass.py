@@ -19,7 +19,7 @@ from analysis.flatsky.backend import compiled, fit_through_xla
 from analysis.flatsky.lensing import convergence_from_shear
 from analysis.flatsky.maps import crops
 from analysis.params import DeepMassParams
-from analysis.posterior.likelihood import gaussian_posterior_solve
+from analysis.posterior.wiener import gaussian_posterior_solve
 from analysis.prior.network import build_network
 from analysis.rivals.baselines import mean_square_error
 from analysis.simulations.mocks import Mock, mock_observation

@@ -20,7 +20,7 @@ from analysis.flatsky.backend import compiled, filtered
 from analysis.flatsky.kernel import kaiser_squires_kernel
 from analysis.flatsky.lensing import convergence_from_shear, shear_from_convergence
 from analysis.params import SparseParams
-from analysis.posterior.likelihood import gaussian_posterior_solve
+from analysis.posterior.wiener import gaussian_posterior_solve
 from analysis.rivals.baselines import mean_square_error
 from analysis.simulations.mocks import Mock
 

@@ -5,6 +5,7 @@ import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import SupportsFloat
 
 import numpy as np
 from astropy.io import fits
@@ -56,7 +57,7 @@ def _check_end(hdu: fits.PrimaryHDU | fits.ImageHDU, size: int) -> None:
         raise OSError(f"{size} bytes, of {where['datLoc'] + where['datSpan']}")
 
 
-def scaled(raw: np.ndarray, *, scale: float = 1, zero: float = 0, missing: Sequence[float] = ()) -> np.ndarray:
+def scaled(raw: np.ndarray, *, scale: float = 1, zero: float = 0, missing: Sequence[SupportsFloat] = ()) -> np.ndarray:
     """Stored numbers turned into values: scale x raw + zero, masked where `raw` is one of the codes for missing.
 
     Parameters

@@ -24,11 +24,8 @@ def wing_imports(root: Path = ROOT) -> dict[str, set[str]]:
     graph = grimp.build_graph("analysis", exclude_type_checking_imports=True, cache_dir=None)
     for wing in wings:
         graph.squash_module(f"analysis.{wing}")
-    return {
-        wing: {name.removeprefix("analysis.") for name in graph.find_modules_directly_imported_by(f"analysis.{wing}")}
-        & set(wings)
-        for wing in wings
-    }
+    imported = {wing: graph.find_modules_directly_imported_by(f"analysis.{wing}") for wing in wings}
+    return {wing: {name.split(".")[1] for name in imported[wing]} & set(wings) - {wing} for wing in wings}
 
 
 def diagram(imports: Mapping[str, set[str]]) -> str:
@@ -68,7 +65,7 @@ def stages_table(wings: list[str]) -> str:
     """Each stage with its notebook and the wings that make its numbers, as Markdown."""
     rows = []
     for stage, entry in pipeline_stages().items():
-        folders = [path.removeprefix("analysis/") for path in entry.get("do", entry)["deps"] if "analysis/" in path]
-        used = ", ".join(wing for wing in reversed(wings) if wing in folders)
+        entry = entry.get("do", entry)  # of one item, where a stage has several
+        used = ", ".join(wing for wing in reversed(wings) if f"analysis/{wing}" in entry["deps"])
         rows.append(f"| [`{stage}`](../../notebooks/{stage}.ipynb) | {entry.get('desc', '')} | {used} |")
     return "\n".join(["| stage = notebook | makes | wings |", "| --- | --- | --- |", *rows])

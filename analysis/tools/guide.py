@@ -55,9 +55,9 @@ def parameters_page() -> str:
     sections, plain = [], []
     for name, field in schema["properties"].items():
         rows = list(_rows(name, field, values.get(name), schema["$defs"]))
-        if _records(field, schema["$defs"]):
-            about = rows[0][-1]
-            sections.append(f"## {name}\n\n{about[0].upper()}{about[1:]}.\n\n{_table(rows[1:])}")
+        if records := _records(field, schema["$defs"]):
+            about = records[0]["description"].partition("\n")[0]
+            sections.append(f"## {name}\n\n{about}\n\n{_table(rows[1:])}")
         else:
             plain += rows
     return "\n".join([HEAD, f"## In every section\n\n{_table(plain)}", *sections])
@@ -79,8 +79,13 @@ def _records(field: Mapping, known: Mapping) -> list[Mapping]:
     """The records that a field may hold, directly, in a list or by name."""
     if "$ref" in field:
         return [known[field["$ref"].rpartition("/")[2]]]
-    inner = [*field.get("anyOf", []), *(field[key] for key in ("items", "additionalProperties") if field.get(key))]
+    inner = [*_choices(field), *(field[key] for key in ("items", "additionalProperties") if field.get(key))]
     return [record for part in inner for record in _records(part, known)]
+
+
+def _choices(field: Mapping) -> list[Mapping]:
+    """Types that a field may have, where it may have several."""
+    return field.get("anyOf", field.get("oneOf", []))
 
 
 def kind(field: Mapping) -> str:
@@ -92,20 +97,26 @@ def kind(field: Mapping) -> str:
     """
     if "$ref" in field:
         return "section"
-    if "anyOf" in field:
-        return " or ".join(dict.fromkeys(kind(part) for part in field["anyOf"]))
+    if _choices(field):
+        return " or ".join(dict.fromkeys(kind(part) for part in _choices(field)))
     if "enum" in field or "const" in field:
         return ", ".join(f"`{_plain(choice)}`" for choice in field.get("enum", [field.get("const")]))
     words = [KINDS.get(field["type"], "")]
     if field["type"] == "array":
-        least, most = field.get("minItems"), field.get("maxItems")
-        number = f" of {least}" if least == most is not None else f" of at least {least}" if least else ""
-        words = [f"list ({kind(field['items'])}){number}"]
+        words = [f"list ({kind(field['items'])}){_size(field.get('minItems'), field.get('maxItems'))}"]
     elif field["type"] == "object":
-        words = [f"entries by name, each a {kind(field['additionalProperties'])}"]
+        entry = kind(field["additionalProperties"])
+        words = [f"entries by name, each a {entry}{_size(field.get('minProperties', field.get('minLength')), None)}"]
     bounds = [f"{word} {field[rule]:g}" for rule, word in BOUNDS.items() if rule in field]
     words = [" ".join([*words, *bounds[:1]]), *bounds[1:]]
     return ", ".join(words + ([f"of the form `{field['pattern']}`"] if "pattern" in field else []))
+
+
+def _size(least: int | None, most: int | None) -> str:
+    """Words for the allowed number of entries."""
+    if least == most is not None:
+        return f" of {least}"
+    return f" of at least {least}" * bool(least) + f", at most {most}" * bool(most)
 
 
 def _written(field: Mapping, value: Any) -> str:

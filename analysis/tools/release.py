@@ -15,7 +15,7 @@ import yaml
 from analysis.core.files import BorderError, read_json, sha256, write_json
 from analysis.core.paths import DATA, ROOT
 from analysis.core.provenance import code_hash
-from analysis.judge.released import DEFAULT, RELEASED, STAGES, release_digest
+from analysis.judge.results import DEFAULT, RELEASED, STAGES, release_digest
 from analysis.params import Params, checked_params, load_params
 from analysis.params.load import composed
 

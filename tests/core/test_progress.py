@@ -8,10 +8,11 @@ import pytest
 from analysis.core.progress import INTERVAL_S, followed, progress, spoken, within
 from analysis.flatsky.power import wavenumbers
 from analysis.params import load_params
-from analysis.posterior import likelihood as posterior
-from analysis.posterior.likelihood import gaussian_posterior_draws, gaussian_posterior_solve
+from analysis.posterior import wiener as posterior
+from analysis.posterior.remy2020 import remy2020_sampler
+from analysis.posterior.runner import run_chains
 from analysis.posterior.sampler import annealer
-from analysis.posterior.sampler.remy2020 import remy2020_sampler
+from analysis.posterior.wiener import gaussian_posterior_draws, gaussian_posterior_solve
 from analysis.prior.score import Prior
 from analysis.prior.training import Progress
 from analysis.survey import nulls
@@ -95,9 +96,12 @@ def test_a_loop_is_followed_to_its_end():
 def test_chains_tell_their_progress_to_the_end(preset):
     settings = dataclasses.replace(SAMPLE, preset=preset)
     prior = Prior(POWER, 0.82)
-    anneal = remy2020_sampler(prior, settings, steps=40) if preset == "remy2020" else annealer(prior, settings)
-    gamma = np.zeros((2, 16, 16))
-    parts = heard(lambda: anneal(gamma, WEIGHT, 2, rng=np.random.default_rng(1), further=2, watch=lambda kappa: None))
+    gamma, chained = np.zeros((2, 16, 16)), {"further": 2, "watch": lambda kappa: None}
+    if preset == "remy2020":
+        sampler = remy2020_sampler(prior, settings, steps=40)(gamma.astype("float32"), WEIGHT.astype("float32"), 2)
+        parts = heard(lambda: run_chains(sampler, rng=np.random.default_rng(1), **chained))
+    else:
+        parts = heard(lambda: annealer(prior, settings)(gamma, WEIGHT, 2, rng=np.random.default_rng(1), **chained))
     assert len(parts) > 30
     assert 0 <= parts.min() <= parts.max() < 0.1
     assert 0.9 < parts.sum() <= 1 + 1e-9

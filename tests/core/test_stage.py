@@ -52,6 +52,7 @@ def test_workers_that_die_as_they_start_are_told_in_a_sentence(project):
     assert leftovers(project) == []
 
 
+@pytest.mark.long
 def test_stage_stores_the_same_bytes_every_time(project):
     cells = [
         "import sys, time\nprint('two results', object())\nprint(time.time(), file=sys.stderr)\nprint('and a third')",
@@ -199,6 +200,7 @@ def desk(tmp_path_factory):
     return {name: str(value) for name, value in variables.items()}
 
 
+@pytest.mark.long
 def test_a_stage_is_the_same_at_every_desk(project, desk):
     cells = [
         "import matplotlib, keras, tqdm\nfrom astropy.table import conf\nimport os, site, sys",

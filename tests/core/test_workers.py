@@ -84,6 +84,7 @@ def test_every_task_is_done_once_and_none_that_is_there(tmp_path):
         np.testing.assert_array_equal(np.load(tmp_path / f"{seed}.npy"), expected(seed))
 
 
+@pytest.mark.long
 def test_a_worker_killed_in_the_middle_changes_no_bit(tmp_path):
     diary = tmp_path / "diary"
     script = textwrap.dedent(f"""
@@ -111,6 +112,7 @@ def test_a_worker_killed_in_the_middle_changes_no_bit(tmp_path):
     assert len({process for _, process in begun(diary)}) == 3, "the worker was not replaced"
 
 
+@pytest.mark.long
 def test_a_task_that_kills_every_worker_is_given_up_in_a_sentence(tmp_path):
     with pytest.raises(BorderError, match=r"3 workers died over one of 1 boxes.*raise compute\.memory_gb \(1\)"):
         scatter(dying, {tmp_path / "box.npy": ()}, COMPUTE, what="boxes")
@@ -123,6 +125,7 @@ def test_progress_within_a_task_is_told_by_the_process_that_gave_it(tmp_path, mo
     assert re.fullmatch(r"  groups of chains: 50 % done, about \d+ s left\n", capsys.readouterr().err)
 
 
+@pytest.mark.long
 def test_workers_that_others_started_get_the_environment_of_this_process(tmp_path, monkeypatch):
     from dask.distributed import LocalCluster
 
@@ -184,6 +187,7 @@ def batch_system(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.long
 def test_slurm_jobs_do_the_work_with_what_was_asked_for(batch_system):
     slurm = dataclasses.replace(
         COMPUTE.slurm, jobs=2, cores=3, hours=1.5, partition="gpu", account="lensing", directives=["--gres=gpu:1"]

@@ -12,7 +12,7 @@ from analysis import figures
 from analysis.core.files import BorderError
 from analysis.judge.results import load_result
 from analysis.params import load_params
-from analysis.posterior.sampler import Level
+from analysis.posterior.diagnostics import Level
 from analysis.posterior.samples import load_chain, load_samples, save_samples
 from analysis.rivals.baselines import save_baselines
 from analysis.simulations.evidence import evidence_table

@@ -35,6 +35,7 @@ def largest_departure(theory, ell, c_ell):
     return np.abs(ours / c_ell - 1).max()
 
 
+@pytest.mark.long
 def test_theory_agrees_with_the_lensing_source_spectra_of_camb(theory):
     """CAMB's own spectrum of a lensing source plane, by its Limber integrator."""
     params, ell = load_params().theory, np.arange(100, 10001)

@@ -20,7 +20,7 @@ from analysis.judge.calibration import (
     strays,
     summaries,
 )
-from analysis.posterior.likelihood import gaussian_posterior_draws
+from analysis.posterior.wiener import gaussian_posterior_draws
 from analysis.prior.margin import gaussian_margin
 from analysis.prior.score import Prior
 

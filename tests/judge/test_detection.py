@@ -5,8 +5,16 @@ import dataclasses
 import numpy as np
 import pytest
 from astropy.table import Table
+from small_mocks import MASK
 
-from analysis.judge.detection import detection_summary, evidence_summary, field_peaks, mock_detections
+from analysis.judge.detection import (
+    bimodality,
+    cluster_stacks,
+    detection_summary,
+    evidence_summary,
+    field_peaks,
+    mock_detections,
+)
 from analysis.params import load_params
 from analysis.simulations.mocks import Mock
 from analysis.sky import Grid, Observation
@@ -109,3 +117,32 @@ def test_summary_is_of_the_observed_clusters(rows):
         assert found["bmode"] == pytest.approx(0.05)
     else:
         assert found["probability"] is found["bmode"] is None
+
+
+def test_clusters_stand_out_of_a_map_that_has_them():
+    rng = np.random.default_rng(4)
+    kappa = 0.02 * rng.standard_normal((32, 32))
+    y, x = np.nonzero(MASK)
+    chosen = rng.choice(len(x), 30, replace=False)
+    placed = Table({"x": x[chosen].astype(float), "y": y[chosen].astype(float)})
+    with_clusters = kappa.copy()
+    with_clusters[y[chosen], x[chosen]] += 0.04
+    stacks = cluster_stacks({"with": with_clusters, "without": kappa}, placed, MASK, seed=5)
+    assert stacks["n"] == 30
+    assert stacks["with"] > 5
+    assert abs(stacks["without"]) < 3
+
+
+def test_two_heaps_are_found_and_one_is_not():
+    rng = np.random.default_rng(1)
+    one = rng.standard_normal(200)
+    two = one + 6.0 * (np.arange(200) % 2)
+    assert bimodality(two, rng=rng)["p_value"] < 1e-3
+    assert bimodality(one, rng=rng)["p_value"] > 0.2
+    assert bimodality(two, rng=rng)["power"] > 0.95
+
+
+def test_few_samples_have_little_power():
+    found = bimodality(np.arange(8.0), rng=np.random.default_rng(2))
+    assert found["n"] == 8
+    assert found["power"] < 0.5

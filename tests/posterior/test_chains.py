@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.posterior.chains import group_sizes, together
-from analysis.posterior.sampler import Level
+from analysis.posterior.diagnostics import Level
 
 
 @pytest.mark.parametrize(

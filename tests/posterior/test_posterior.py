@@ -5,7 +5,7 @@ import pytest
 
 from analysis.flatsky.lensing import shear_from_convergence
 from analysis.flatsky.power import gaussian_field, periodogram, wavenumbers
-from analysis.posterior.likelihood import likelihood_score
+from analysis.posterior.remy2020 import likelihood_score
 from analysis.prior.margin import gaussian_margin
 
 

@@ -12,7 +12,7 @@ from analysis.core.paths import ROOT
 from analysis.core.tables import save_table
 from analysis.flatsky.power import crop_power, save_power
 from analysis.params import load_params
-from analysis.posterior.sampler import Level
+from analysis.posterior.diagnostics import Level
 from analysis.posterior.samples import save_samples
 from analysis.report import draw
 from analysis.report.draw import findings, run_result
@@ -93,5 +93,5 @@ def test_a_control_says_that_it_is_one(project):
 
 
 def test_only_what_a_released_network_made_is_kept():
-    with pytest.raises(BorderError, match=r"sample\.network is data/score, which is not released; keep only what"):
+    with pytest.raises(BorderError, match=r"sample\.network is data/score, which is not released; --keep needs a"):
         draw.main("cosmos", True)

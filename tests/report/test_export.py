@@ -14,8 +14,8 @@ from astropy.wcs import WCS
 from analysis.__main__ import main
 from analysis.core.files import BorderError
 from analysis.core.paths import ROOT
-from analysis.judge.released import DEFAULT, RELEASED
-from analysis.posterior.sampler import Level
+from analysis.judge.results import DEFAULT, RELEASED
+from analysis.posterior.diagnostics import Level
 from analysis.posterior.samples import save_samples
 from analysis.report import export
 from analysis.sky import Grid, Observation, image_hdu, load_observation, save_observation, write_fits
@@ -149,7 +149,7 @@ def test_healpix_holds_the_map_at_the_centres_of_its_pixels(grid, tmp_path):
 )
 def test_nside_that_cannot_be_is_told(nside, told):
     pytest.importorskip("astropy_healpix", reason="NOT TESTED: needs astropy-healpix")
-    with pytest.raises(BorderError, match=f"--healpix is {nside}.* (give a power of two|give more)"):
+    with pytest.raises(BorderError, match=f"--healpix is {nside}.* (give a power of two|give a larger number)"):
         export.healpix_pixels(np.zeros((20, 20)), GRIDS[0], nside)
 
 
@@ -210,7 +210,7 @@ def test_a_run_is_exported(sampled, capsys):
 
 def test_what_cannot_be_exported_is_told(sampled, capsys):
     assert main(["export", "cosmoz"]) == 1
-    assert "'cosmoz' is no run of sample.fields; choose one of: mock, cosmos" in capsys.readouterr().err
+    assert "sample.fields has no run 'cosmoz'; choose one of: mock, cosmos" in capsys.readouterr().err
     assert main(["export", "mock", "--folder", str(sampled / "out")]) == 1
     assert "mock.fits does not exist; run the stage" in capsys.readouterr().err
     assert not (sampled / "out").exists()

@@ -22,13 +22,11 @@ from analysis.core.files import BorderError
 from analysis.core.paths import ROOT
 from analysis.flatsky.peaks import presence
 from analysis.params import load_params
-from analysis.posterior.sampler import Level
+from analysis.posterior.diagnostics import Level
 from analysis.posterior.samples import save_samples
-from analysis.report.page.build import build, content_security_policy
+from analysis.report.page.build import CAPTIONS, build, content_security_policy, figure_path
 from analysis.report.page.explorer import BORDERS, BYTES, fitting, quantised
-from analysis.report.page.markup import html_table
 from analysis.report.page.origin import commit_of, origin_of, recorded_stages
-from analysis.report.page.pictures import CAPTIONS, figure_path
 from analysis.rivals.baselines import save_baselines
 from analysis.sky import Grid, Observation, save_observation
 from analysis.survey.clusters import empty_clusters, save_clusters
@@ -44,8 +42,12 @@ TABLE = "| method | RMSE |\n| --- | --- |\n| `quick`: [mean](a.ipynb) | 1.5 < 2 
 
 
 def tables():
-    """Stand in for what `readme.current_tables` gives."""
-    return {"accuracy": lambda: TABLE, "checks": lambda: {}["prior"]}
+    """Stand in for `readme.tables_of`."""
+    return {
+        "accuracy": lambda: TABLE,
+        "checks": lambda: {}["prior"],
+        "benchmark": lambda: "Not measured: `make bench`.",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -402,12 +404,12 @@ def test_quantisation_errs_by_half_a_step(dtype):
     assert quantised(np.zeros((1, 3, 3)), dtype)["step"] == 1
 
 
-def test_a_table_of_readme_becomes_html():
-    made = html_table(TABLE, "Errors")
-    assert "<caption>Errors</caption>" in made
-    assert '<th scope="row"><code>quick</code>: mean</th><td>1.5 &lt; 2</td>' in made
-    assert made.endswith("<p>Warning: old.</p>")
-    assert html_table("Not measured: `make bench`.", "x") == "<p>Not measured: <code>make bench</code>.</p>"
+def test_a_table_of_readme_becomes_html(made):
+    assert "<caption>Errors and correlations of every method on mocks</caption>" in made.text
+    assert '<tr><th scope="col">method</th><th scope="col">RMSE</th></tr>' in made.text
+    assert '<th scope="row"><code>quick</code>: mean</th><td>1.5 &lt; 2</td>' in made.text
+    assert "</table></div>\n<p>Warning: old.</p>\n</details>" in made.text
+    assert "costs</h3></summary>\n<p>Not measured: <code>make bench</code>.</p>\n</details>" in made.text
 
 
 # where things come from
@@ -479,6 +481,6 @@ def test_every_figure_of_the_pipeline_has_a_caption_and_sources_that_its_stage_r
         outs = [next(iter(out)) if isinstance(out, dict) else out for out in stage["outs"]]
         read |= {Path(path).stem: stage["deps"] for path in outs if path.endswith(".png")}
     assert set(CAPTIONS) == set(read)
-    for name, (caption, sources) in CAPTIONS.items():
-        assert caption.endswith(".")
-        assert all(any(source.startswith(dep) for dep in read[name]) for source in sources)
+    for name, figure in CAPTIONS.items():
+        assert figure["caption"].endswith(".")
+        assert all(any(source.startswith(dep) for dep in read[name]) for source in figure["data"])

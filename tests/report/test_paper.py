@@ -22,14 +22,13 @@ from analysis.core.files import BorderError
 from analysis.core.paths import ROOT
 from analysis.core.provenance import import_closure
 from analysis.report import paper
-from analysis.report.paper import PAPER
-from analysis.report.paper.digits import chance, integer, with_error
-from analysis.report.paper.latex import PACKAGES, PROGRAMS, build_pdf
-from analysis.report.paper.numbers import NUMBERS, constant, looked_up
-from analysis.report.typeset import latex, latex_text
+from analysis.report.paper import MACROS, PAPER, constant, macro, macros
+from analysis.report.pdf import PACKAGES, PROGRAMS, build_pdf
+from analysis.report.typeset import latex, latex_number, latex_text
 
 MAIN = (PAPER / "main.tex").read_text(encoding="utf-8")
 STAGE = yaml.safe_load((PAPER / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["paper"]
+NUMBERS = yaml.safe_load(MACROS.read_text(encoding="utf-8"))
 OF_LATEX = {"Bigl", "Bigr", "Delta", "Omega"}
 STRUCTURE = re.compile(
     r"\\(?:cite\w*|ref|label|input|includegraphics|begin|end|bibliography|bibliographystyle|vspace|setlength"
@@ -185,25 +184,39 @@ def test_nothing_is_included_but_in_floats():
 def test_stage_depends_on_all_the_code_that_it_reads(tmp_path):
     cell = {"cell_type": "code", "source": ["from analysis.report import paper"]}
     (tmp_path / "paper.ipynb").write_text(json.dumps({"cells": [cell]}))
-    quoted = {
-        re.match(r"code/(.*?\.py)/", path)[1] for _, *paths in NUMBERS.values() for path in paths if "code/" in path
-    }
+    paths = [entry if isinstance(entry, str) else entry[0] for entry in NUMBERS.values()]
+    quoted = {f"{path.split('/')[1].replace('.', '/')}.py" for path in paths if path.startswith("code/")}
+    assert all((ROOT / path).is_file() for path in quoted)
+    assert MACROS.relative_to(ROOT).as_posix() in STAGE["deps"]
     listed = {path for path in STAGE["deps"] if path.startswith("analysis/")}
     assert listed == wings([*quoted, *import_closure(tmp_path / "paper.ipynb")])
 
 
 def test_a_missing_number_is_named_with_its_macro():
-    with pytest.raises(BorderError, match=r"^quick/accuracy/rmse, .*\\Ratio .* missing \('rmse' is not there\)"):
-        looked_up({"quick": {"accuracy": {}}}, "quick/accuracy/rmse", "Ratio")
-    with pytest.raises(BorderError, match=r"quick/peaks, .*\\Peaks .* no value"):
-        looked_up({"quick": {"peaks": None}}, "quick/peaks", "Peaks")
+    with pytest.raises(BorderError, match=r"^quick/accuracy/rmse, .*\\Ratio, is missing \('rmse' is not there\)"):
+        macro({"quick": {"accuracy": {}}}, "Ratio", "quick/accuracy/rmse")
+    with pytest.raises(BorderError, match=r"quick/peaks, .*\\Peaks, has no value"):
+        macro({"quick": {"peaks": None}}, "Peaks", "quick/peaks")
+    with pytest.raises(BorderError, match=r"the paper needs 'settings', which was not measured"):
+        macros({})
 
 
-def test_constants_are_read_from_source(tmp_path):
-    assert constant("analysis/prior/score.py", "SKIP_HEIGHT") == 2.0
-    assert looked_up({}, "code/analysis/report/tables.py/EVIDENCE_ELL/1", "High") == 3000
-    with pytest.raises(BorderError, match=r"analysis/prior/score.py has no constant SKIPP"):
-        constant("analysis/prior/score.py", "SKIPP")
+def test_constants_are_those_of_the_code():
+    assert constant("analysis.prior.score", "SKIP_HEIGHT") == 2.0
+    assert macro({}, "High", "code/analysis.report.readme_tables/EVIDENCE_ELL/1") == "3000"
+    for module, name in (("analysis.prior.score", "SKIPP"), ("analysis.prior.scores", "SKIP_HEIGHT")):
+        with pytest.raises(BorderError, match=rf"^{module} has no constant {name}"):
+            constant(module, name)
+
+
+def test_a_number_has_the_digits_of_its_metric_unless_others_are_set():
+    sources = {"quick": {"presence": {"cosmos": {"chance": 0.0412, "probability": 0.213, "probability_err": 0.031}}}}
+    assert macro(sources, "Chance", "quick/presence/cosmos/chance") == "4"
+    assert macro(sources, "Chance", "quick/presence/cosmos/chance", ".1%") == "4.1"
+    assert macro(sources, "Presence", "quick/presence/cosmos/probability") == r"21.3\pm3.1"
+    by_statistic = {"coverage68_by_statistic": {"band_0": 0.68}, "coverage68_by_statistic_err": {"band_0": 0.02}}
+    path = "calibration/sky/coverage68_by_statistic/band_0"
+    assert macro({"calibration": {"sky": by_statistic}}, "Coverage", path) == r"68.0\pm2.0"
 
 
 @pytest.mark.parametrize(
@@ -220,14 +233,19 @@ def test_constants_are_read_from_source(tmp_path):
     ],
 )
 def test_a_number_has_the_digits_of_its_error(value, error, text):
-    assert with_error(value, error) == text
+    assert latex_number(value, error=error) == text
+    assert latex_number(value / 100, ".0%", error / 100) == text
 
 
 def test_numbers_are_written_for_latex():
-    assert integer(417117) == r"417\,117"
-    assert integer(8949) == "8949"
-    assert chance(8.76e-05) == r"8.8\times10^{-5}"
-    assert chance(0.0417) == "0.042"
+    assert latex_number(417117) == r"417\,117"
+    assert latex_number(8949) == "8949"
+    assert latex_number(0.82) == "0.82"
+    assert latex_number(8.76e-05, ".2g") == r"8.8\times10^{-5}"
+    assert latex_number(0.0417, ".2g") == "0.042"
+    assert latex_number(2.1e-9, ".1e") == r"2.1\times10^{-9}"
+    assert latex_number(0.1234, ".1%") == "12.3"
+    assert latex_number("0.04") == "0.04"
 
 
 def test_cells_of_a_table_become_latex():
@@ -278,7 +296,7 @@ def test_pdf_is_made_and_the_same_bytes_twice(copied):
 @pytest.mark.parametrize(
     ("before", "after", "told"),
     [
-        (r"\Pixels", r"\Pixls", r"pdflatex stopped at the paper: ! Undefined control sequence. l.\d+ .*\\Pixls"),
+        (r"\Pixels", r"\Pixls", r"pdflatex stopped: ! Undefined control sequence. l.\d+ .*\\Pixls"),
         (r"\citet{remy2020}", r"\citet{remy2019}", "Citation `remy2019'"),
         (r"\ref{sec:data}", r"\ref{sec:dates}", "Reference `sec:dates'"),
     ],

@@ -9,10 +9,16 @@ from astropy.table import Table
 
 from analysis.core.files import BorderError
 from analysis.core.paths import ROOT
-from analysis.report.network_tables import networks_table, runs_table
-from analysis.report.readme import filled
-from analysis.report.result_tables import faults_table
-from analysis.report.tables import METHODS, ablation_table, benchmark_table, survey_table
+from analysis.report.readme import filled_readme, tables, with_tables
+from analysis.report.readme_tables import (
+    ablation_table,
+    benchmark_table,
+    faults_table,
+    networks_table,
+    runs_table,
+    survey_table,
+)
+from analysis.report.tables import METHODS
 from analysis.tools.verify import published_metrics
 
 NOTHING = {"calibration": {}, "validation": {}, "clusters": {}, "networks": {}, "runs": {}, "faults": {}}
@@ -28,7 +34,16 @@ def test_a_lost_marker_is_told():
         " stages, survey"
     )
     with pytest.raises(BorderError, match=names):
-        filled(text, "stages: {}", {}, {}, NOTHING, benchmark={}, variants=None)
+        with_tables(text, tables("stages: {}", {}, {}, NOTHING, benchmark={}, variants=None))
+
+
+def test_tables_alone_are_made_anew():
+    text = with_tables("a\n<!-- begin x -->\nold\n<!-- end x -->\nb\n", {"x": lambda: r"new \1"})
+    assert text == "a\n<!-- begin x -->\nnew \\1\n<!-- end x -->\nb\n"
+    filled = filled_readme()
+    outside = [re.split(r"<!-- (?:begin|end) \w+ -->", each)[::2] for each in (README, filled)]
+    assert outside[0] == outside[1]
+    assert filled.count("| `reference`: Wiener filter, exact |") == 1
 
 
 def test_files_that_readme_names_exist_or_are_made():
@@ -42,7 +57,7 @@ def test_a_released_run_has_a_column_of_its_own_and_its_warning():
     longer = metrics | {"peaks": {"lowest": metrics["peaks"]["lowest"], "n": 0, "rms_error": dict.fromkeys(METHODS)}}
     longer["peaks"]["rms_error"] |= {"posterior_mean_infinite": None}
     released = NOTHING | {"validation": {"metrics": longer, "warning": "something has changed"}}
-    text = filled(README, STAGES, metrics, {}, released, benchmark={}, variants=None)
+    text = with_tables(README, tables(STAGES, metrics, {}, released, benchmark={}, variants=None))
     assert "| check | `quick` | `reference` | asked |" in text
     assert "Warning: something has changed." in text
     assert text.count("| `reference`: Wiener filter, exact |") == 1

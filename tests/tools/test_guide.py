@@ -62,7 +62,7 @@ def is_key(word):
     ("record", "key", "words"),
     [
         (GibbsParams, "cycles", "integer ≥ 2"),
-        (HmcParams, "acceptance", "number > 0, < 1"),
+        (HmcParams, "step", "number > 0"),
         (HmcParams, "leapfrog_steps", "integer ≥ 2, a multiple of 2"),
         (FilesParams, "dataset", "text or null"),
         (MassivenusParams, "sha256", "text, of the form `^[0-9a-f]{64}$`"),
@@ -106,7 +106,8 @@ def dead_ends(page):
     for name, target in re.findall(r"\[([^\]]*)\]\(([^)\s]+)\)", prose):
         yield from dead_link(page, name, target)
     yield from (f"the file {name}" for name in FILE.findall(spoken) if not (ROOT / name).is_file())
-    yield from (f"the command {name}" for name in re.findall(r"python -m analysis (\w+)", text) if name not in COMMANDS)
+    commands = re.findall(r"python -m analysis ([a-z]\w*)", text)
+    yield from (f"the command {name}" for name in commands if name not in COMMANDS)
     targets = re.findall(r"\bmake ([a-z][\w-]*)", f"{spoken}\n{blocks}")
     yield from (f"make {name}" for name in targets if name not in TARGETS)
     for word in words:

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.core.files import BorderError
 from analysis.core.paths import ROOT
-from analysis.judge.released import RELEASED
+from analysis.judge.results import RELEASED
 from analysis.params import checked_params
 from analysis.params.load import composed
 from analysis.tools.recheck import SMALL, recheck_calibration, recheck_clusters, recheck_validation, report

@@ -11,7 +11,7 @@ from analysis.core.files import BorderError, sha256, write_json
 from analysis.core.paths import ROOT
 from analysis.core.provenance import code_hash
 from analysis.core.tables import save_table
-from analysis.judge.released import (
+from analysis.judge.results import (
     released_calibration,
     released_clusters,
     released_networks,
@@ -180,7 +180,7 @@ def test_other_files_of_a_profile_stay(project):
 @pytest.mark.parametrize(
     ("name", "before", "after"),
     [
-        ("analysis/posterior/sampler/gibbs.py", "SHARE = 0.9", "SHARE = 0.8"),
+        ("analysis/posterior/likelihood.py", "SHARE = 0.9", "SHARE = 0.8"),
         ("conf/profile/reference.yaml", "own: 400", "own: 40"),
         ("conf/config.yaml", "renoise: 0.03", "renoise: 0.02"),
     ],

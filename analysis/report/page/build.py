@@ -1,8 +1,10 @@
-"""The page from what lies in the tree: whatever is missing is left out, and told there and on the terminal."""
+"""Build the page from the files of this tree; missing files are left out, and both page and terminal say so."""
 
 import base64
 import hashlib
+import io
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jinja2
+import PIL.Image
+import yaml
+from markupsafe import Markup, escape
 
 from analysis.core.files import BorderError, atomic, read_json
 from analysis.core.paths import ROOT
-from analysis.judge.released import results_shown
-from analysis.judge.results import load_result
+from analysis.judge.results import load_result, results_shown
 from analysis.params import Params, load_params
-from analysis.report.page.markup import html_table
-from analysis.report.page.origin import commit_of, recorded_stages
-from analysis.report.page.pictures import CAPTIONS, Picture, figure_path, picture
+from analysis.report.page.origin import commit_of, origin_of, recorded_stages
 from analysis.report.readme import tables_of
 
 if TYPE_CHECKING:
@@ -27,8 +29,11 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 SITE = "paper/site/index.html"
+CAPTIONS = yaml.safe_load((HERE / "figures.yaml").read_text(encoding="utf-8"))
 FIRST = "figure2_cosmos"  # the picture on top
-TABLES = {  # of `readme.tables`: what each says
+WIDTH = 1500  # pixels of a picture, twice its width on a laptop
+QUALITY = 82  # of WebP
+TABLES = {  # of `readme.tables`, with their titles
     "accuracy": "Errors and correlations of every method on mocks",
     "checks": "What was asked, and what was found",
     "clusters": "How often samples show clusters and injected halos",
@@ -59,7 +64,7 @@ class Page:
 
 
 def main(name: str) -> None:
-    """Write `paper/site/index.html` with the explorer of the run `name`, and say what it lacks."""
+    """Write `paper/site/index.html` with the explorer of the run `name`, and print what it lacks."""
     page = build(load_params(), name, ROOT, lambda: tables_of(results_shown()))
     path = ROOT / SITE
     with atomic(path) as temporary:
@@ -83,7 +88,7 @@ def build(params: Params, name: str, root: Path, tables: Callable[[], Mapping[st
     pictures = _pictures(root, missing)
     shown = _tables(tables, missing)
     explored = _explorer(params, name, root, missing)
-    missing = [sentence.replace(f"{root}/", "") for sentence in missing]  # wherever the project lies
+    missing = [sentence.replace(f"{root}/", "") for sentence in missing]  # the same page wherever the project lies
     scripts = explored.scripts if explored else []
     environment = jinja2.Environment(
         autoescape=True,
@@ -92,15 +97,15 @@ def build(params: Params, name: str, root: Path, tables: Callable[[], Mapping[st
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["params"] = lambda params: json.dumps(params, indent=1, sort_keys=True)
+    environment.filters |= {"params": lambda params: json.dumps(params, indent=1, sort_keys=True), "inline": inline}
     text = environment.from_string((HERE / "page.html").read_text(encoding="utf-8")).render(
         policy=content_security_policy(scripts),
         style=(HERE / "page.css").read_text(encoding="utf-8"),
         scripts=scripts,
         profile=params.profile,
         commit=commit_of(root),
-        first=next((shown for shown in pictures if shown.name == FIRST), None),
-        pictures=[shown for shown in pictures if shown.name != FIRST],
+        first=next((picture for picture in pictures if picture["name"] == FIRST), None),
+        pictures=[picture for picture in pictures if picture["name"] != FIRST],
         tables=shown,
         explorer=explored,
         missing=missing,
@@ -109,7 +114,7 @@ def build(params: Params, name: str, root: Path, tables: Callable[[], Mapping[st
 
 
 def content_security_policy(scripts: list[str]) -> str:
-    """What the page may do: run these scripts and no other, show what it embeds, and ask nothing of any network."""
+    """The policy of the page: it may run these scripts and show what it embeds, and may use no network."""
     hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{digest}'" for digest in hashes) or "'none'"
     return (
@@ -118,7 +123,20 @@ def content_security_policy(scripts: list[str]) -> str:
     )
 
 
-def _pictures(root: Path, missing: list[str]) -> list[Picture]:
+def inline(markdown: str) -> Markup:
+    """A piece of Markdown as HTML; links become plain text, since the page stands alone."""
+    plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", markdown)
+    unbroken = str(escape(plain)).replace(" ± ", "\u00a0±\u00a0")  # a value and its error on one line
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", unbroken))
+
+
+def figure_path(name: str, root: Path) -> str:
+    """Path, from `root`, of a figure of the run in the tree, else of the released one."""
+    made = f"figures/run/{name}.png"
+    return made if (root / made).is_file() else f"figures/{name}.png"
+
+
+def _pictures(root: Path, missing: list[str]) -> list[dict]:
     """Every figure that is there."""
     stages = recorded_stages(root)
     times = {file.stem: read_json(file) for file in sorted((results_shown(root) / "timings").glob("*.json"))}
@@ -126,11 +144,32 @@ def _pictures(root: Path, missing: list[str]) -> list[Picture]:
     lost = [f"{name}.png" for name in CAPTIONS if name not in there]
     if lost:
         missing.append(f"figures/{', '.join(lost)}: not there; `dvc repro` draws all figures.")
-    return [picture(name, stages, times, root) for name in there]
+    return [_picture(name, stages, times, root) for name in there]
+
+
+def _picture(name: str, stages: Mapping[str, Mapping], times: Mapping[str, Mapping], root: Path) -> dict:
+    """The figure `name` as WebP, the origin of figure and data by the records `stages`, the seconds of its stage."""
+    path, content = figure_path(name, root), io.BytesIO()
+    with PIL.Image.open(root / path) as full:
+        width = min(WIDTH, full.width)
+        height = round(width * full.height / full.width)
+        full.convert("RGB").resize((width, height), PIL.Image.Resampling.LANCZOS).save(content, "WEBP", quality=QUALITY)
+    origin = origin_of(path, stages, root, made_as=f"figures/run/{name}.png")
+    return {
+        "name": name,
+        "caption": CAPTIONS[name]["caption"],
+        "address": f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}",
+        "width": width,
+        "height": height,
+        "origin": origin,
+        "commit": commit_of(root, path),
+        "seconds": times.get(origin.stage.replace("@", "_"), {}).get("wall_s"),
+        "sources": [origin_of(source, stages, root) for source in CAPTIONS[name]["data"] if (root / source).exists()],
+    }
 
 
 def _tables(tables: Callable[[], Mapping[str, Callable[[], str]]], missing: list[str]) -> list[dict]:
-    """Every table that can be made, as HTML with its title."""
+    """Every table that can be made: `name`, `title`, rows of cells, and the lines after the table."""
     try:
         made = tables()
     except BorderError as error:
@@ -139,14 +178,18 @@ def _tables(tables: Callable[[], Mapping[str, Callable[[], str]]], missing: list
     shown = []
     for name, title in TABLES.items():
         try:
-            shown.append({"name": name, "title": title, "html": html_table(made[name](), title)})
+            lines = made[name]().splitlines()
         except KeyError as error:
             missing.append(f"table of {name}: the metrics have no {error}; `dvc repro` measures what is missing.")
+            continue
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+        after = [line for line in lines if line and not line.startswith("|")]
+        shown.append({"name": name, "title": title, "header": rows[:1], "rows": rows[2:], "after": after})
     return shown
 
 
 def _explorer(params: Params, name: str, root: Path, missing: list[str]) -> "Explorer | None":
-    """The explorer of a run, None where something that it needs is missing."""
+    """The explorer of a run, None if a file that it needs is missing."""
     if not find_spec("bokeh"):
         missing.append('the explorer: Bokeh is not installed; `pip install -e ".[page]"` installs it.')
         return None
@@ -162,14 +205,13 @@ def _explorer(params: Params, name: str, root: Path, missing: list[str]) -> "Exp
         return None
     explored = explorer(name, result, params)
     if not len(result.clusters):
-        observation = Path(params.sample.fields[name].observation)
-        listed = observation.with_name(f"{observation.stem}_clusters.ecsv")
+        listed = params.sample.fields[name].observation.replace(".fits", "_clusters.ecsv")
         missing.append(
             f"clusters: {listed} is not there or lists none that was observed; `dvc repro catalogue` makes it."
         )
-    if explored.facts["samples"] < explored.facts["all_samples"]:
+    kept, drawn = explored.facts["samples"], explored.facts["all_samples"]
+    if kept < drawn:
         missing.append(
-            f"samples: {explored.facts['all_samples'] - explored.facts['samples']} of {explored.facts['all_samples']},"
-            f" which would make the page too large; data/samples/{name}.fits has all."
+            f"samples: {drawn - kept} of {drawn}, since the page would be too large; data/samples/{name}.fits has all."
         )
     return explored

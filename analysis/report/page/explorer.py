@@ -1,4 +1,4 @@
-"""The posterior explorer: maps of one field, each embedded once, and the plots that `explorer.js` fills and links."""
+"""The posterior explorer: maps of one field as data, and the empty plots that `explorer.js` fills and links."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ from analysis.judge.results import Result
 from analysis.params import Params, stage_rng
 from analysis.survey.clusters import massive_clusters, showcase
 
-BYTES = 2_700_000  # of samples in the page, as base64; with BokehJS and the figures that stays below 6 MB
+BYTES = 2_700_000  # of samples in the page, as base64; with BokehJS and figures the page stays below 6 MB
 PANELS = {  # title, scale of its colours
     "sample": ("posterior sample", "kappa"),
     "mean": ("posterior mean", "kappa"),
@@ -29,24 +29,24 @@ PANELS = {  # title, scale of its colours
     "std": ("standard deviation of the samples", "std"),
 }
 COLOURS = 256
-BORDERS = (60, 4, 12, 52)  # of a map, pixels left, right, above, below: as much across as along, so that it is square
+BORDERS = (60, 4, 12, 52)  # pixels left, right, above, below a map; equal sums keep the map square
 FONT = "system-ui, sans-serif"
 CLUSTER = ("east", "north", "ra", "dec", "z", "m500")  # arcmin, deg, 1e13 solar masses
 
 
 @dataclass(frozen=True)
 class Explorer:
-    """What the page embeds of a field.
+    """Data of a field that the page embeds.
 
     Attributes
     ----------
-    plots : Bokeh's document, and which of its plots goes into which element, as JSON
+    plots : Bokeh's document with the page element of each plot, as JSON
     maps : quantised maps, grid, mask, clusters and the rule for a peak, as JSON
-    colours : of the scale, from its low end to its high
-    limits : by scale, its ends
+    colours : of the colour scale, from low to high
+    limits : ends of each scale
     panels : title and scale of each map, by name
-    facts : what the text of the page says of the field
-    scripts : BokehJS and what fills and links the plots
+    facts : numbers and names for the text of the page
+    scripts : BokehJS and `explorer.js`
     """
 
     plots: str
@@ -85,7 +85,7 @@ def explorer(name: str, result: Result, params: Params) -> Explorer:
 
 
 def fitting(shape: tuple[int, int, int]) -> tuple[int, type[np.unsignedinteger]]:
-    """How many samples of `shape` fit in `BYTES`, and the type that they are stored in: fine steps where all fit."""
+    """How many samples of `shape` fit in `BYTES`, and their storage type: 16 bits if all fit, else 8."""
     n, *side = shape
     for dtype in (np.uint16, np.uint8):
         fit = int(BYTES / (4 / 3 * np.dtype(dtype).itemsize * np.prod(side)))
@@ -111,11 +111,11 @@ def quantised(kappa: np.ndarray, dtype: type[np.unsignedinteger]) -> dict:
 
 
 def _maps(name: str, result: Result, params: Params) -> dict:
-    """What the script reads: maps, grid, mask (bits), clusters, the rule for a peak and how often chance meets it."""
+    """Input of the script: maps, grid, mask (bits), clusters, and the rule for a peak with its chance rate."""
     samples, observation, settings = result.samples, result.observation, params.clusters
     kept, dtype = fitting(samples.shape)
     marked, rng = massive_clusters(result.clusters, params.figures), stage_rng(params.seed, "figures", name)
-    chance = showcase(samples, marked, observation, settings, rng=rng)["chance"]  # as the figures stage finds it
+    chance = showcase(samples, marked, observation, settings, rng=rng)["chance"]  # the same as in the stage figures
     grid = ("pixels", "pixel_arcmin", "ra_deg", "dec_deg", "projection")
     return {
         "samples": quantised(_east(samples[:kept], result), dtype),
@@ -132,7 +132,7 @@ def _maps(name: str, result: Result, params: Params) -> dict:
 
 
 def _east(maps: np.ndarray, result: Result) -> np.ndarray:
-    """Maps with columns that run east, as the plots' axis does."""
+    """Maps with columns that run east, like the axis of the plots."""
     left, right, *_ = result.observation.grid.extent
     return maps[..., ::-1] if left > right else maps
 
@@ -143,7 +143,7 @@ def _base64(numbers: np.ndarray) -> str:
 
 
 def _clusters(result: Result) -> list[dict]:
-    """Clusters in observed pixels, the heaviest first, each with what `CLUSTER` names."""
+    """Clusters in observed pixels, the heaviest first, each with the columns `CLUSTER`."""
     found = result.clusters[np.argsort(-np.asarray(result.clusters["m500"], float), kind="stable")]
     ra_deg, dec_deg = (np.asarray(found[key], float) for key in ("ra_deg", "dec_deg"))
     east, north = result.observation.grid.offsets_arcmin(ra_deg, dec_deg)
@@ -153,7 +153,7 @@ def _clusters(result: Result) -> list[dict]:
 
 
 def _plots(result: Result, limits: Mapping, colours: list[str], clusters: list[dict]) -> dict:
-    """The plots as Bokeh's JSON: `docs_json` and `render_items` of `Bokeh.embed.embed_items`."""
+    """The plots as Bokeh's JSON: `docs_json` and `render_items` for `Bokeh.embed.embed_items`."""
     east, north, half = _window(result)
     shared = {
         "x_range": Range1d(east + half, east - half),
@@ -173,7 +173,7 @@ def _plots(result: Result, limits: Mapping, colours: list[str], clusters: list[d
 
 
 def _panel(name: str, result: Result, shared: Mapping, mapper: LinearColorMapper) -> Plot:
-    """One map: an image that is filled later, the outline of the mask, clusters, the chosen place."""
+    """Plot of one map: an image that the script fills, the outline of the mask, clusters, the chosen place."""
     half = 0.5 * result.observation.grid.pixels * result.observation.grid.pixel_arcmin
     plot = _plot(name, x_range=shared["x_range"], y_range=shared["y_range"], aspect_ratio=1)
     plot.min_border_left, plot.min_border_right, plot.min_border_top, plot.min_border_bottom = BORDERS
@@ -204,7 +204,7 @@ def _panel(name: str, result: Result, shared: Mapping, mapper: LinearColorMapper
 
 
 def _histogram() -> Plot:
-    """Histogram of kappa at a place, with the sample shown, the mean and the Wiener value as lines."""
+    """Histogram of kappa at a place; lines mark the sample shown, the mean and the Wiener value."""
     plot = _plot("histogram", height=280, x_range=Range1d(0, 1), y_range=Range1d(0, 1))
     plot.min_border_right = 12
     bars = ColumnDataSource({"left": [], "right": [], "top": []}, name="bars")
@@ -223,7 +223,7 @@ def _histogram() -> Plot:
 
 
 def _plot(name: str, **options) -> Plot:
-    """An empty plot in the style of the page, as wide as the place it has."""
+    """An empty plot in the style of the page, as wide as its element."""
     plot = figure(name=name, tools="", toolbar_location=None, sizing_mode="stretch_width", **options)
     plot.grid.visible = False
     plot.outline_line_color = "#8a8f98"
@@ -237,7 +237,7 @@ def _plot(name: str, **options) -> Plot:
 
 
 def _window(result: Result) -> tuple[float, float, float]:
-    """Centre (arcmin east, north) and half side of a square that holds what was observed, and a little more."""
+    """Centre (arcmin east, north) and half side of a square around the observed area, with a small border."""
     grid = result.observation.grid
     edges = np.linspace(-0.5, 0.5, grid.pixels + 1) * grid.pixels * grid.pixel_arcmin
     spans = []
@@ -249,7 +249,7 @@ def _window(result: Result) -> tuple[float, float, float]:
 
 
 def _border(result: Result) -> dict[str, list]:
-    """Lines around what was observed, offsets in arcmin."""
+    """Outline of the observed area, offsets in arcmin."""
     grid = result.observation.grid
     filled = outline(_east(result.observation.mask, result)).astype(float)
     lines = contour_generator(z=filled).lines(0.5)
@@ -263,12 +263,12 @@ def _json(content: object) -> str:
 
 
 def _scripts() -> list[str]:
-    """BokehJS, without the widgets that the page does not use, and our own script."""
+    """BokehJS without its widgets, and our own script."""
     bokeh = Resources(mode="inline", components=["bokeh"], log_level="warn")
     return [*bokeh.js_raw, Path(__file__).with_name("explorer.js").read_text(encoding="utf-8")]
 
 
 def _renumbered(document: str) -> str:
-    """Bokeh's JSON with its models numbered from one, whatever this process has made before."""
+    """Bokeh's JSON with its models numbered from one, so that each build makes the same page."""
     numbers = {}
     return re.sub(r'"p(\d{4,})"', lambda match: f'"m{numbers.setdefault(match[1], len(numbers) + 1)}"', document)

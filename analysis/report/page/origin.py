@@ -1,4 +1,4 @@
-"""Where a file of the tree comes from: stage, code and parameters as dvc.lock records them, and the commit."""
+"""Origin of a file: the stage, code and parameters that dvc.lock records, and the commit."""
 
 import hashlib
 import json
@@ -23,13 +23,12 @@ class Origin:
     Attributes
     ----------
     path : of the file, from the root of the project
-    stage : as DVC spells it, `sample@cosmos`; empty where no run is recorded
+    stage : as DVC spells it, `sample@cosmos`; empty if no run is recorded
     digest : of the code and parameters recorded for the stage, 16 hexadecimal digits
     params : those parameters
-    state : how file, code and parameters of this tree compare with the record, in words
-    source : where the data come from, and the digest that the file itself carries (cards SOURCE and CODEHASH); empty
-        where the file has no cards
-    upstream : stages that had to run before, the first last
+    state : whether file, code and parameters of this tree are those of the record, in words
+    source : the cards SOURCE and CODEHASH of the file; empty without cards
+    upstream : stages that had to run before, the earliest last
     """
 
     path: str
@@ -42,17 +41,17 @@ class Origin:
 
 
 def recorded_stages(root: Path) -> dict[str, dict]:
-    """Every stage that dvc.lock records, by name; none where nothing has run."""
+    """Every stage that dvc.lock records, by name; empty if nothing has run."""
     path = root / "dvc.lock"
     return yaml.safe_load(path.read_text(encoding="utf-8"))["stages"] if path.is_file() else {}
 
 
 def origin_of(path: str, stages: Mapping[str, Mapping], root: Path, *, made_as: str = "") -> Origin:
-    """What is known of how the file `path` (from `root`) was made, by the records of `recorded_stages`.
+    """The origin of the file `path` (from `root`), by the records of `recorded_stages`.
 
     Parameters
     ----------
-    made_as : name of the output that the file is a copy of, where it is one
+    made_as : path of the output of a stage, if the file is a copy of one
     """
     stage = _maker(made_as or path, stages)
     source = _source(root / path)
@@ -69,7 +68,7 @@ def origin_of(path: str, stages: Mapping[str, Mapping], root: Path, *, made_as: 
 
 
 def commit_of(root: Path, path: str = "") -> str:
-    """The commit that last changed a file, in words if there is none; of the whole tree without a file."""
+    """The commit that last changed a file, or the tree if no file is given; `in no commit` without one."""
     found = _git(root, "log", "-1", "--format=%h", "--abbrev=12", "--", *([path] if path else []))
     if not found:
         return "in no commit"
@@ -78,7 +77,7 @@ def commit_of(root: Path, path: str = "") -> str:
 
 
 def _maker(path: str, stages: Mapping[str, Mapping]) -> str:
-    """The stage of which a file is an output, or lies in one."""
+    """The stage that wrote a file, or the folder around it; empty if none is recorded."""
     for name, entry in stages.items():
         if any(path == out["path"] or path.startswith(f"{out['path']}/") for out in entry.get("outs", ())):
             return name
@@ -86,7 +85,7 @@ def _maker(path: str, stages: Mapping[str, Mapping]) -> str:
 
 
 def _upstream(stage: str, stages: Mapping[str, Mapping]) -> Iterator[str]:
-    """Stages whose outputs a stage needs, and those that they need, each once."""
+    """The stages that had to run before a stage, each once."""
     waiting, seen = [stage], {stage}
     while waiting:
         for dep in stages[waiting.pop(0)]["deps"]:
@@ -102,7 +101,7 @@ def _upstream(stage: str, stages: Mapping[str, Mapping]) -> Iterator[str]:
 
 
 def _state(path: str, output: str, entry: Mapping, code: Mapping[str, str], params: Mapping, root: Path) -> str:
-    """Whether file, code and parameters are still those of the record of an output."""
+    """Whether file, code and parameters are still those of the record of an output, in words."""
     outs = {out["path"]: out.get("md5") for out in entry["outs"]}
     if output in outs and (root / path).is_file() and _md5(root / path) != outs[output]:
         return "the file is not the one that this run made"
@@ -114,7 +113,7 @@ def _state(path: str, output: str, entry: Mapping, code: Mapping[str, str], para
 
 
 def _moved(params: Mapping, path: Path) -> bool:
-    """Whether params.yaml now says otherwise than what was recorded."""
+    """Whether params.yaml has other values than the recorded ones."""
     current = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     try:
         return any(reduce(lambda node, key: node[key], key.split("."), current) != params[key] for key in params)
@@ -123,7 +122,7 @@ def _moved(params: Mapping, path: Path) -> bool:
 
 
 def _source(path: Path) -> str:
-    """What the cards of a FITS file say of its origin."""
+    """The cards SOURCE and CODEHASH of a FITS file as text; empty for other files."""
     if path.suffix != ".fits" or not path.is_file():
         return ""
     header = fits.getheader(path)
@@ -132,7 +131,7 @@ def _source(path: Path) -> str:
 
 
 def _md5(path: Path) -> str:
-    """Digest of a file or folder as DVC records it, caches of Python left out."""
+    """Digest of a file or folder as dvc.lock has it, without caches of Python; `dvc status` takes seconds a stage."""
     if path.is_file():
         return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
     files = [file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
@@ -142,7 +141,7 @@ def _md5(path: Path) -> str:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    """What Git prints; nothing without Git or a repository."""
+    """Output of a Git command; empty without Git or a repository."""
     try:
         done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
     except FileNotFoundError:

@@ -1,19 +1,57 @@
-"""What a run must fulfil before hours are spent on it; priors for larger fields, and room around those at a border."""
+"""Observation and prior of a run, made to fit each other, and the checks before sampling."""
 
 import dataclasses
 import logging
 
 import numpy as np
 
-from analysis.core.files import BorderError
+from analysis.core.files import BorderError, read_json
+from analysis.core.paths import DATA, ROOT
+from analysis.core.tables import load_table
 from analysis.flatsky.power import larger_power, resampled_power
-from analysis.params import SampleParams
-from analysis.prior.score import Prior, check_grid
-from analysis.sky import Observation, training_command
+from analysis.params import Params, SampleParams
+from analysis.prior.score import Prior, check_grid, load_prior
+from analysis.sky import Observation, load_observation, rotate_shear, training_command
 
 log = logging.getLogger(__name__)
 
 THEORY_TOLERANCE = 0.02  # of C_ell: codes of theory differ by less, cosmologies that matter by more
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Setting:
+    """A run of `sample.fields`: observation, prior, and both with room around where the field needs it.
+
+    `gamma`, `weight` : (2, side, side), on the grid of the prior; `added` : pixels of it
+    beyond each border of the field's
+    """
+
+    observation: Observation
+    prior: Prior
+    gamma: np.ndarray
+    weight: np.ndarray
+    added: int
+
+
+def field_setting(params: Params, name: str) -> Setting:
+    """What a run samples: the observation, turned where the run asks for it, and the prior it is seen with.
+
+    Raises
+    ------
+    BorderError
+        If they do not belong to each other (`check_run`, `check_theory`).
+    """
+    run = params.sample.fields[name]
+    observation = rotate_shear(load_observation(ROOT / run.observation), run.rotate_deg)
+    folder = ROOT / params.sample.network
+    prior = load_prior(folder, precision=params.sample.precision, tile_pixels=params.sample.tile_pixels)
+    multiple = 2 ** (len(read_json(folder / "network.json")["network"]["widths"]) - 1)
+    prior = prior if run.prior == "network" else dataclasses.replace(prior, network=None)
+    theory = load_table(DATA / "theory" / "c_ell.ecsv")
+    check_theory(prior, theory["ell"], theory["c_ell"], name=name)
+    prior = on_field(prior, observation, theory["ell"], theory["c_ell"], multiple=multiple)
+    check_run(prior, observation, params.sample, name=name)
+    return Setting(observation, *with_room(prior, observation, multiple=multiple))
 
 
 def check_run(prior: Prior, observation: Observation, params: SampleParams, *, name: str) -> None:

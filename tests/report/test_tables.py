@@ -5,7 +5,7 @@ from astropy.table import Table
 
 from analysis.judge.injection import PUBLISHED
 from analysis.report.readme import clusters_of
-from analysis.report.result_tables import clusters_table, detection_table, rivals_table
+from analysis.report.tables import clusters_table, detection_table, rivals_table
 
 SEEN = {"listed": 72, "observed": 65, "probability": 0.21, "probability_err": 0.03, "chance": 0.05, "bmode": 0.04}
 HALOS = {

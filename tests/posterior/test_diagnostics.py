@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.flatsky.power import binned_c_ell, multipole_edges
-from analysis.posterior.sampler import chain_statistics, convergence_table
+from analysis.posterior.diagnostics import chain_statistics, convergence_table
 
 SIDE, PIXEL = 32, 1.0
 

@@ -1,4 +1,4 @@
-"""The PDF of the paper: pdfLaTeX and BibTeX, with nothing in it that differs from run to run."""
+"""The PDF of the paper by pdfLaTeX and BibTeX; every run makes the same bytes."""
 
 import os
 import re
@@ -9,14 +9,14 @@ from pathlib import Path
 
 from analysis.core.files import BorderError, atomic
 
-PACKAGES = ("texlive-latex-recommended",)  # of Debian: every class, style and font that main.tex uses
+PACKAGES = ("texlive-latex-recommended",)  # Debian's, with every class, style and font of main.tex
 PROGRAMS = ("pdflatex", "bibtex")
-FIXED = {  # times that LaTeX would take from the clock, and lines of its log that are not broken
+FIXED = {  # no times from the clock, no broken lines in the log
     "SOURCE_DATE_EPOCH": "0",
     "FORCE_SOURCE_DATE": "1",
     "max_print_line": "2000",
 }
-RUNS = 3  # after BibTeX: citations, then references to what they moved, then once more for these
+RUNS = 3  # after BibTeX: citations move the text, and so the references
 FAULTS = (
     r"^! .*",
     r"^LaTeX Warning: (?:Reference|Citation) .* undefined.*",
@@ -32,26 +32,26 @@ def build_pdf(folder: Path) -> str:
     Raises
     ------
     BorderError
-        If LaTeX is not there, stops, or leaves a reference or a citation open.
+        If LaTeX is not installed, stops, or leaves a reference or a citation undefined.
     """
     missing = [program for program in PROGRAMS if shutil.which(program) is None]
     if missing:
         raise BorderError(
-            f"{' and '.join(missing)} not found, so that {folder.name}/main.pdf was not made (its numbers and tables"
-            f" were); install LaTeX, with Debian `apt-get install {' '.join(PACKAGES)}`"
+            f"{' and '.join(missing)} not found: numbers and tables were written, {folder.name}/main.pdf was not;"
+            f" install LaTeX, with Debian `apt-get install {' '.join(PACKAGES)}`"
         )
     with tempfile.TemporaryDirectory() as scratch:
         log = _typeset(folder, Path(scratch))
         faults = [fault for pattern in FAULTS for fault in re.findall(pattern, log, re.MULTILINE)]
         if faults:
-            raise BorderError(f"{folder.name}/main.tex is not right: {faults[0].strip()} ({len(faults)} such lines)")
+            raise BorderError(f"{folder.name}/main.tex has a fault: {faults[0].strip()} ({len(faults)} such lines)")
         with atomic(folder / "main.pdf") as temporary:
             shutil.copyfile(Path(scratch) / "main.pdf", temporary)
     return log
 
 
 def _typeset(folder: Path, scratch: Path) -> str:
-    """Log of the last of the runs that it takes, all of which write into `scratch`."""
+    """Log of the last run of LaTeX; all runs write into `scratch`."""
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape"]
     command += [f"-output-directory={scratch}", "main.tex"]
     _run(command, folder, scratch)
@@ -67,7 +67,7 @@ def _run(command: list[str], folder: Path, scratch: Path, **environment: str) ->
     Raises
     ------
     BorderError
-        If it fails, with its own first words on why.
+        If it fails; the sentence quotes the program.
     """
     done = subprocess.run(
         command,
@@ -82,4 +82,4 @@ def _run(command: list[str], folder: Path, scratch: Path, **environment: str) ->
         told = re.findall(r"^(?:! |I couldn't|Warning--|.*---line \d+ of).*", done.stdout, re.MULTILINE)
         line = re.search(r"^l\.\d+.*", done.stdout, re.MULTILINE)
         words = " ".join([*told[:1], *([line[0]] if line else [])]) or done.stdout.strip()[-200:]
-        raise BorderError(f"{command[0]} stopped at the paper: {' '.join(words.split())}")
+        raise BorderError(f"{command[0]} stopped: {' '.join(words.split())}")

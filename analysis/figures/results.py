@@ -1,14 +1,13 @@
-"""Figures of numbers: power spectra, the simulations, the training, the calibration."""
+"""Figures of results: power spectra, calibration by ranks, clusters and blind peaks in samples."""
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
 import numpy as np
 from astropy.table import Table
 from matplotlib.figure import Figure
 from scipy.stats import binom
 
-from analysis.figures.style import BLACK, BLUE, GREEN, KAPPA, ORANGE, PAGE, RED, SKY, STYLE, caption, colour_limits
+from analysis.figures.style import BLACK, BLUE, GREEN, ORANGE, PAGE, RED, multipoles, page
 from analysis.judge import ranks
 
 COVERAGE = ("coverage68_by_statistic", "coverage68_by_statistic_err")
@@ -32,8 +31,7 @@ def spectra_figure(
     ratios : (ell, ratio) by label
     """
     factor = ell * (ell + 1) / (2 * np.pi)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE, 0.4 * PAGE), layout="constrained")
+    with page(0.4 * PAGE, note) as figure:
         left, right = figure.subplots(1, 2)
         band = np.quantile(samples, (0.16, 0.84), axis=0) * factor
         left.fill_between(ell, *band, color=ORANGE, alpha=0.3, lw=0, label="posterior samples, 68 %")
@@ -43,15 +41,14 @@ def spectra_figure(
             left.loglog(ell, values * factor, color=color, ls=dashes, label=label)
         left.set(xlabel=r"multipole $\ell$", ylabel=r"$\ell(\ell+1) C_\ell / 2\pi$", title="one mock, inside the mask")
         left.legend()
-        _multipoles(left, ell)
+        multipoles(left, ell)
         for (label, (at, ratio)), color, marker in zip(ratios.items(), (ORANGE, BLUE), "os", strict=False):
             right.semilogx(at, ratio, color=color, marker=marker, ms=3, label=label)
         right.axhline(1, color=BLACK, lw=0.5)
         right.axhspan(0.9, 1.1, color="0.9", lw=0)
         right.set(xlabel=r"multipole $\ell$", ylabel="power / power of true maps", title="10 % band in grey")
         right.legend()
-        _multipoles(right, ell)
-        caption(figure, note)
+        multipoles(right, ell)
     return figure
 
 
@@ -64,7 +61,7 @@ def information_figure(
     *,
     note: str,
 ) -> Figure:
-    """Where the data know the map: signal and noise by multipole, and what the maps of mocks have of the truth.
+    """Signal over noise by multipole, and correlation and power of the maps of mocks against the truth.
 
     Parameters
     ----------
@@ -77,8 +74,7 @@ def information_figure(
     styles = dict(
         zip(labels, ((BLACK, "s", ":"), (BLUE, "^", "--"), (ORANGE, "o", "-"), (GREEN, "D", "-.")), strict=False)
     )
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE, 0.36 * PAGE), layout="constrained")
+    with page(0.36 * PAGE, note) as figure:
         signal, correlation, power = figure.subplots(1, 3)
         for (label, level), color in zip(noise.items(), (BLUE, ORANGE), strict=False):
             signal.loglog(ell[shown], c_ell[shown] / level, color=color, label=label)
@@ -95,74 +91,14 @@ def information_figure(
                 )
             axes.set(xlabel=r"multipole $\ell$", title=title, ylim=(0, 1.25 if key == "power_to_truth" else 1.02))
         for axes, at in ((signal, ell[shown]), (correlation, found["ell"]), (power, found["ell"])):
-            _multipoles(axes, np.asarray(at))
+            multipoles(axes, np.asarray(at))
         for axes in (signal, power):
             axes.legend()
-        caption(figure, note)
-    return figure
-
-
-def training_figure(loss: Sequence[float], errors: Mapping[float, Sequence[float]], *, note: str) -> Figure:
-    """Loss by epoch, and denoising error over the Gaussian score's by noise level, at the first epoch and the last.
-
-    Parameters
-    ----------
-    loss : (epochs,), weighted; 1 is the Gaussian score's on Gaussian fields
-    errors : (epochs,), by noise level
-    """
-    sigmas = np.array(list(errors))
-    values = np.array(list(errors.values()))
-    epochs = np.arange(1, len(loss) + 1)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE, 0.36 * PAGE), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        left.plot(epochs, loss, color=BLACK, marker="o", ms=3)
-        left.set(xlabel="epoch", ylabel="weighted loss", title="training maps")
-        right.axhline(1, color=BLACK, lw=0.5, label="Gaussian score")
-        for epoch, color, marker in ((0, SKY, "s"), (len(loss) - 1, BLUE, "o")):
-            right.semilogx(sigmas, values[:, epoch], color=color, marker=marker, ms=3, label=f"epoch {epoch + 1}")
-        right.set(xlabel=r"noise level $\sigma$", ylabel="denoising RMSE / Gaussian score's", title="held-out box")
-        right.legend()
-        caption(figure, note)
-    return figure
-
-
-def simulations_figure(kappa: np.ndarray, evidence: Table, pixel_arcmin: float, *, colormap: str, note: str) -> Figure:
-    """A simulated map, and statistics of the maps beside theory and the published map.
-
-    Parameters
-    ----------
-    kappa : (ny, nx), a training map
-    evidence : of `evidence.evidence_table`
-    """
-    half = 0.5 * len(kappa) * pixel_arcmin / 60
-    rows = {name: evidence[evidence["statistic"] == name] for name in dict.fromkeys(evidence["statistic"])}
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE, 0.58 * PAGE), layout="constrained")
-        panels = figure.subplots(2, 3).ravel()
-        vmin, vmax = colour_limits(kappa)
-        image = panels[0].imshow(kappa, cmap=colormap, vmin=vmin, vmax=vmax, extent=(-half, half, -half, half))
-        panels[0].set(xlabel="offset [deg]", ylabel="offset [deg]", title="one training map")
-        figure.colorbar(image, ax=panels[0], label=KAPPA, pad=0.02)
-        _spectrum_ratio(panels[1], rows["c_ell"])
-        labels = {
-            "skewness": ("smoothing [arcmin]", "skewness"),
-            "one_point": (f"{KAPPA}, smoothed by 1'", "density of pixels"),
-            "peaks": (f"height of peaks, {KAPPA}", "peaks / deg$^2$"),
-            "minima": (f"depth of minima, {KAPPA}", "minima / deg$^2$"),
-        }
-        for axis, (name, (xlabel, ylabel)) in zip(panels[2:], labels.items(), strict=True):
-            _with_scatter(axis, rows[name])
-            axis.set(xlabel=xlabel, ylabel=ylabel)
-        for axis in panels[3:5]:
-            axis.set_yscale("log")
-        panels[1].legend()
-        caption(figure, note)
     return figure
 
 
 def calibration_figure(calibration: Mapping) -> Figure:
-    """Rank histograms of every statistic, expected coverage of the whole map, and intervals that cover.
+    """Rank histograms of every statistic, expected coverage of the whole map, and coverage of 68 % intervals.
 
     Parameters
     ----------
@@ -173,8 +109,7 @@ def calibration_figure(calibration: Mapping) -> Figure:
     statistics = [name for name in tables["own"].colnames if name in metrics["coverage68_by_statistic"]]
     n = metrics["n_samples"]
     kinds = {"own": (BLUE, "o", "own shear"), "sky": (ORANGE, "s", "sky's shear")}
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE, 0.62 * PAGE), layout="constrained")
+    with page(0.62 * PAGE, f"ranks of truths among {n} samples; grey: 99 % of flat histograms | {note}") as figure:
         grid = figure.add_gridspec(3, 6)
         low, high = binom.ppf((0.005, 0.995), len(tables["own"]), 1 / (n + 1))
         for number, name in enumerate(statistics):
@@ -202,36 +137,75 @@ def calibration_figure(calibration: Mapping) -> Figure:
             )
         covered.axhline(0.68, color=BLACK, lw=0.5)
         covered.set(xlabel="statistic, in that order", ylabel="in 68 % intervals", xticks=())
-        caption(figure, f"ranks of truths among {n} samples; grey: 99 % of flat histograms | {note}")
     return figure
 
 
-def _spectrum_ratio(axis, spectrum: Table) -> None:
-    """C_ell over halofit's as it would be measured on such maps: mean, error of it, scatter between maps."""
-    ell, theory = np.asarray(spectrum["x"]), np.asarray(spectrum["theory"])
-    ratio = Table(spectrum, copy=True)
-    for name in ("mean", "scatter", "error", "published"):
-        ratio[name] = spectrum[name] / theory
-    _with_scatter(axis, ratio)
-    axis.axhspan(0.92, 1.08, color="0.9", lw=0, zorder=0)
-    axis.axhline(1, color=BLACK, lw=0.5)
-    axis.set_xscale("log")
-    _multipoles(axis, ell)
-    axis.set(xlabel=r"multipole $\ell$", ylabel=r"$C_\ell$ / halofit", ylim=(0, 2.2), title="8 % band in grey")
+def clusters_figure(
+    evidence: Table,
+    injections: Mapping[str, Mapping],
+    published: Mapping[str, tuple[float, ...]],
+    detection: Mapping,
+    *,
+    threshold: float,
+    note: str,
+) -> Figure:
+    """X-ray clusters by mass and injected halos by S/N in samples, and the share of blind peaks that are true.
+
+    Parameters
+    ----------
+    evidence : of `detection.run_evidence`, perhaps without rows
+    injections : of `injection.injection_summary`, by profile
+    published : `snr` and `present` of Remy et al. 2023
+    detection : of `detection.detection_summary`
+    threshold : convergence from which a peak counts
+    """
+    note = f"a sample shows a cluster by a peak of at least {threshold:g} within its radius | {note}"
+    with page(0.36 * PAGE, note) as figure:
+        listed, halos, blind = figure.subplots(1, 3)
+        _listed(listed, evidence)
+        for (profile, found), color in zip(injections.items(), (BLUE, ORANGE), strict=False):
+            label = f"{profile}, {found['realisations'][0]} mocks each"
+            halos.errorbar(
+                found["snr"], found["present"], found["present_err"], color=color, marker="o", ms=3, label=label
+            )
+        halos.plot(found["snr"], found["chance"], color="0.5", ls="--", label="random places")
+        halos.plot(published["snr"], published["present"], color=RED, marker="s", ms=3, ls="none", label="Remy+23")
+        halos.set(xlabel="aperture mass of the halo, S/N", ylabel="share of samples", ylim=(-0.04, 1.04))
+        halos.set_title(f"injected halos, z = {found['redshift']:g}")
+        halos.legend(loc="center right")
+        _reliability(blind, detection)
+    return figure
 
 
-def _with_scatter(axis, rows: Table) -> None:
-    """Mean of the simulated maps with the scatter between them, and the published map where there is one."""
-    x, mean, scatter = (np.asarray(rows[name]) for name in ("x", "mean", "scatter"))
-    axis.fill_between(x, np.maximum(mean - scatter, 0), mean + scatter, color=BLUE, alpha=0.25, lw=0, label="scatter")
-    error = np.nan_to_num(np.asarray(rows["error"]))
-    axis.errorbar(x, mean, error, color=BLUE, marker="o", ms=2.5, label="mean of the maps")
-    if np.isfinite(rows["published"]).any():
-        axis.plot(x, rows["published"], color=RED, marker="s", ms=2.5, ls="none", label="MassiveNuS, one map")
+def _listed(axes, evidence: Table) -> None:
+    """Draw the probability of a peak at every observed cluster, its error, the chance rate and the B-mode control."""
+    seen = evidence[np.asarray(evidence["observed"], bool)]
+    mass, probability, error = (np.asarray(seen[name], float) for name in ("m500", "probability", "probability_err"))
+    near = np.asarray(seen["z"], float) < 1
+    for chosen, color, marker, label in ((near, BLUE, "o", "z < 1"), (~near, ORANGE, "s", "z ≥ 1")):
+        axes.errorbar(
+            mass[chosen], probability[chosen], error[chosen], color=color, marker=marker, ms=3, ls="none", label=label
+        )
+    if len(seen):
+        axes.axhline(np.mean(seen["chance"]), color="0.5", ls="--", label="random places")
+        bmode = np.asarray(seen["bmode"], float)
+        if np.isfinite(bmode).any():
+            axes.axhline(np.nanmean(bmode), color=RED, ls=":", label="B-mode")
+        axes.set_xscale("log")
+    axes.set(xlabel=r"$M_{500}$ from X-rays [$10^{13}\,M_\odot$]", ylabel="share of samples", ylim=(-0.04, 1.3))
+    axes.set_title(f"{len(seen)} X-ray clusters of COSMOS")
+    axes.legend(ncols=2, loc="upper left")
 
 
-def _multipoles(axes, ell: np.ndarray) -> None:
-    """Ticks of a logarithmic axis of multipole, as plain numbers."""
-    ticks = [tick for tick in (100, 200, 500, 1000, 2000, 5000, 10000) if ell[0] <= tick <= ell[-1]]
-    axes.set_xticks(ticks, [str(tick) for tick in ticks])
-    axes.set_xticks([], minor=True)
+def _reliability(axes, detection: Mapping) -> None:
+    """Draw the share of true peaks against the probability by samples not used to find them, and completeness."""
+    found = detection["reliability"]
+    kept = [number for number, n in enumerate(found["n"]) if n]
+    predicted, true, error = (np.array([found[key][i] for i in kept]) for key in ("predicted", "true", "true_err"))
+    axes.plot([0, 1], [0, 1], color=BLACK, lw=0.5)
+    axes.errorbar(predicted, true, error, color=BLUE, marker="o", ms=3, label="share that is true")
+    complete = [value if value is not None else np.nan for value in detection["completeness"]]
+    axes.plot(detection["level"], complete, color=ORANGE, marker="s", ms=3, ls="--", label="completeness down to here")
+    axes.set(xlabel="probability, by the other half of samples", ylabel="share", xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
+    axes.set_title(f"blind peaks of mocks ({sum(found['n'])} places)")
+    axes.legend()

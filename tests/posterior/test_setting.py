@@ -11,7 +11,7 @@ from analysis.core.files import BorderError
 from analysis.core.paths import ROOT
 from analysis.flatsky.power import grid_power, larger_power, resampled_power, wavenumbers
 from analysis.params import checked_params, load_params
-from analysis.posterior.sampler import check_run, check_theory, on_field, with_room
+from analysis.posterior.setting import check_run, check_theory, on_field, with_room
 from analysis.prior.score import Prior, theory_points
 from analysis.sky import Grid, Observation, training_command
 

@@ -1,0 +1,75 @@
+"""The prior's reverse diffusion: from a map at one noise level to a lower one, or to none.
+
+A step takes the prior to be Gaussian about the network's mean m. The bridge between two noise levels is then one
+multiplication in Fourier space, exact for a Gaussian prior however far apart the levels are. The change of m on the way
+is followed to second order, by a predictor and a corrector that share one evaluation of the network.
+
+Levels are even in the cube root of the noise: the noise as high as a peak decides whether the peak is there, and levels
+even in the logarithm spend most steps below it.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from keras import ops
+
+from analysis.flatsky.backend import filtered
+
+
+def descent(start: float, end: float, spacing: float) -> np.ndarray:
+    """Noise levels from `start` down to `end`, their cube roots about `spacing` apart; at least two.
+
+    Source: Karras et al. 2022, eq. 5, with the exponent 3.
+    """
+    high, low = np.cbrt([start, end])
+    return np.linspace(high, low, max(2, 1 + round((high - low) / spacing))) ** 3
+
+
+def descend(mean_of: Callable, draw: Callable, kappa, sigmas: np.ndarray, *, end: float = 0.0):
+    """Maps at noise level `end`, by reverse diffusion from the first of `sigmas`; one network evaluation a level.
+
+    Parameters
+    ----------
+    mean_of : (kappa, sigma) -> (n, ny, nx), the network's mean
+    draw : (kappa, high, low) -> (mean -> kappa at noise level `low`), with the same noise for every mean
+    kappa : (n, ny, nx), at noise level `sigmas[0]`
+    end : below the last of `sigmas`; 0 for clean maps
+
+    Each step first uses the mean halfway, extrapolated from the step before. It is repeated with the same noise once
+    the network has seen where it led.
+
+    Source: Lu et al. 2022 (DPM-Solver++, 2M) for the predictor; Xue et al. 2023 (SA-Solver) for the corrector.
+    """
+    steps = np.log(sigmas[:-1] / sigmas[1:])
+    before = arrive = None
+    for number, high in enumerate(sigmas):
+        last = number == len(sigmas) - 1
+        mean = ahead = mean_of(kappa, np.float32(high))
+        if before is not None:
+            kappa = arrive(0.5 * (before + mean))
+            if not last:
+                ahead = mean + np.float32(0.5 * steps[number] / steps[number - 1]) * (mean - before)
+        arrive, before = draw(kappa, np.float32(high), np.float32(end if last else sigmas[number + 1])), mean
+        kappa = arrive(ahead)
+    return kappa
+
+
+def bridge(kappa, mean, high, low, power, noise):
+    """A draw at noise level `low` given the map at the higher level `high`, for a Gaussian prior N(mean, S).
+
+    Its mean is  m + (S + low^2) / (S + high^2) (kappa - m),  its power  (S + low^2) (high^2 - low^2) / (S + high^2).
+
+    Parameters
+    ----------
+    kappa, mean : (n, ny, nx)
+    high, low : scalars, low < high
+    power : (ny, nx), pixel variance per mode
+    noise : (n, ny, nx), standard normal
+
+    Returns
+    -------
+    (n, ny, nx)
+    """
+    upper, lower = power + high**2, power + low**2
+    spread = ops.sqrt(lower * (high**2 - low**2) / upper)
+    return mean + filtered(kappa - mean, lower / upper) + filtered(noise, spread)

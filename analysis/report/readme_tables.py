@@ -1,0 +1,232 @@
+"""Tables of README.md alone: stages, simulations, costs, variants of the network, released networks and their runs."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from astropy.table import Table
+
+from analysis.flatsky.maps import SPLITS
+from analysis.report.tables import METHODS
+from analysis.report.typeset import markdown, number, shown
+
+FIGURE_OF = {
+    "simulations": "simulations",
+    "train": "training",
+    "sample": "figure2_cosmos",
+    "baselines": "posterior_std",
+    "calibrate": "calibration",
+    "validate": "power_spectra",
+    "figures": "figure1_mock",
+}
+UNMEASURED = "Not measured at this commit: `dvc repro data/benchmark/dvc.yaml` does it."
+EVIDENCE_ELL = (300, 3000)  # multipoles between which the simulated maps are compared with halofit
+SURVEY_DEG2, SURVEY_SAMPLES = 14000, 100  # Euclid's wide survey
+SURVEY_EDGE = 2  # edge cut from every patch, in margins: the margin, and the strip where neighbouring data are missing
+
+
+def stage_table(stages: Mapping, times: Mapping[str, Mapping]) -> str:
+    """Each stage with its notebook, its figure, and the cost of the last full run; items of a stage are added up."""
+    rows = []
+    for stage, definition in stages.items():
+        items = {name: cost for name, cost in times.items() if name == stage or name.startswith(f"{stage}_")}
+        notebook = f"[{stage}](notebooks/executed/{next(iter(items), stage)}.ipynb)"
+        figure = f"[{FIGURE_OF[stage]}](figures/{FIGURE_OF[stage]}.pdf)" if stage in FIGURE_OF else ""
+        desc = definition.get("do", definition)["desc"]
+        seconds, memory = _cost(items)
+        rows.append([notebook, desc, figure, seconds, memory])
+    rows.append(["all", "", "", *_cost({name: cost for name, cost in times.items() if name.split("_")[0] in stages})])
+    return markdown(["stage = notebook", "what it makes", "figure", "time [s]", "memory [GB]"], rows)
+
+
+def _cost(times: Mapping[str, Mapping]) -> tuple[str, str]:
+    """Sum of the wall times and largest memory, as text; blank if nothing was measured."""
+    if not times:
+        return "", ""
+    seconds = sum(cost["wall_s"] for cost in times.values())
+    return f"{seconds:.0f}", f"{max(cost['peak_memory_gb'] for cost in times.values()):.1f}"
+
+
+def simulations_table(metrics: Mapping) -> str:
+    """The simulated maps against theory and the public map, and how mocks differ from the sky."""
+    maps = metrics["simulations"]
+    ratio = dict(zip(maps["ell"], maps["c_ell_over_halofit"], strict=True))
+    low, high = EVIDENCE_ELL
+    mean, scatter = (shown(metrics, f"simulations/skewness_at_1_arcmin/{name}") for name in ("mean", "scatter"))
+    rows = [
+        ["boxes that train / validate / test", " / ".join(str(maps["boxes"][split]) for split in SPLITS), ""],
+        [
+            f"C_ell / halofit, ell from {low} to {high}",
+            " to ".join(f"{value:.2f}" for value in halofit_range(maps)),
+            "0.92 to 1.08",
+        ],
+        *[
+            [f"C_ell / halofit at ell {ell:.0f}", f"{value:.2f}", "≥ 0.5"]
+            for ell, value in ratio.items()
+            if 5500 < ell < 6500
+        ],
+        ["skewness after 1': mean and scatter of maps", f"{mean} ± {scatter}", ""],
+    ]
+    if "massivenus" in maps["skewness_at_1_arcmin"]:
+        public = "simulations/skewness_at_1_arcmin/massivenus"
+        off = f"{shown(metrics, public)}, {shown(metrics, f'{public}_in_sigma', digits='+.1f')} σ"
+        rows.append(["the same of the public MassiveNuS map", off, "within 2 σ"])
+    for kind, name in (("wide", "shear of a wider light cone"), ("sky", "and reduced shear")):
+        change = shown(metrics, f"mocks/{kind}/rmse_change", error=True)
+        covered = f"{shown(metrics, f'mocks/{kind}/coverage68')} in 68 % intervals"
+        rows.append([f"mocks, {name}: RMSE of the Wiener map", f"{change}; {covered}", ""])
+    covered = shown(metrics, "mocks/own/coverage68")
+    rows.append(["mocks with the sampler's own shear: in 68 % intervals (Gaussian prior)", covered, ""])
+    pixel = shown(metrics, "mocks/pixel/over_variance_of_a_galaxy")
+    rows.append(["variance of shear inside a pixel / of one galaxy's shear estimate", pixel, "≪ 1"])
+    return markdown(["check", "found", "asked"], rows)
+
+
+def halofit_range(simulations: Mapping) -> tuple[float, float]:
+    """Smallest and largest C_ell of the simulated maps over halofit's, between the multipoles `EVIDENCE_ELL`."""
+    low, high = EVIDENCE_ELL
+    pairs = zip(simulations["ell"], simulations["c_ell_over_halofit"], strict=True)
+    compared = [ratio for ell, ratio in pairs if low < ell < high]
+    return min(compared), max(compared)
+
+
+def benchmark_table(metrics: Mapping) -> str:
+    """Cost of a sample with each sampler on one posterior, and its growth with the map; a sentence if not measured."""
+    if not metrics:
+        return UNMEASURED
+    names = {"gibbs": "split Gibbs (the default)", "hmc": "annealed HMC", "remy2020": "the original's schedule"}
+    rows = [
+        [
+            names[preset],
+            f"{cost['evaluations']:,}",
+            f"{cost['seconds']:.2f}",
+            f"{cost['memory_gb']:.1f}",
+            f"{cost['largest_difference']:.1f}",
+            f"{metrics['by_side'][preset]['exponent']:.1f}" if preset in metrics["by_side"] else "",
+        ]
+        for preset, cost in metrics["samplers"].items()
+    ]
+    header = [
+        "sampler",
+        "score evaluations a sample",
+        "seconds a sample",
+        "memory [GB]",
+        "largest difference of a band power from Gibbs' [Monte-Carlo errors]",
+        "seconds grow as side to the power",
+    ]
+    return markdown(header, rows)
+
+
+def survey_table(metrics: Mapping) -> str:
+    """Cost of sampling a survey in overlapping patches, from the measured time of a sample, without a GPU."""
+    if not metrics:
+        return UNMEASURED
+    pixel_deg, edge, grown = metrics["pixel_arcmin"] / 60, SURVEY_EDGE * metrics["margin"], metrics["by_side"]["gibbs"]
+    rows = []
+    for side, seconds, memory in zip(metrics["sides"], grown["seconds"], grown["memory_gb"], strict=True):
+        kept = side - 2 * edge
+        if kept <= 0:
+            continue
+        patches = math.ceil(SURVEY_DEG2 / (kept * pixel_deg) ** 2)
+        hours = patches * SURVEY_SAMPLES * seconds / 3600
+        gigabytes = 4e-9 * patches * SURVEY_SAMPLES * kept**2
+        rows.append(
+            [
+                f"{side * pixel_deg:.1f}° ({side} pixels)",
+                f"{kept * pixel_deg:.1f}°",
+                f"{patches:,}",
+                f"{hours:,.0f}",
+                f"{memory:.1f}",
+                f"{gigabytes:.0f}",
+            ]
+        )
+    header = ["side of a patch", "kept", "patches", "core hours", "memory of a core [GB]", "samples [GB]"]
+    return markdown(header, rows)
+
+
+def ablation_table(variants: Table | None) -> str:
+    """Variants of network and training, the best first; a sentence if not measured."""
+    if variants is None:
+        return "Not measured at this commit: `make ablation` does it."
+    levels = [name for name in variants.colnames if name.startswith("error_")]
+    rows = [
+        [
+            row["row"],
+            f"{row['steps']}",
+            f"{row['parameters']:,}",
+            f"{row['mean_error']:.4f}",
+            *[f"{row[level]:.3f}" for level in levels],
+            f"{row['band_power_max_departure']:.2f}",
+            f"{row['peak_count_excess']:.2f}",
+            number(row["at_bound"], ".2%"),
+        ]
+        for row in variants
+    ]
+    header = [
+        "variant",
+        "steps",
+        "weights",
+        "mean error",
+        *[f"σ = {level.removeprefix('error_')}" for level in levels],
+        "prior: worst band off by",
+        "peaks over what is allowed",
+        "at the bound",
+    ]
+    return markdown(header, rows)
+
+
+def networks_table(networks: Mapping[str, Mapping]) -> str:
+    """Released networks: the maps that they are for, and the cost of their training."""
+    rows = []
+    for profile, network in networks.items():
+        grid = f"{network['pixels']}², {network['pixel_arcmin']:.2g}'"
+        cost = ["not recorded"] * 4
+        if "seconds" in network:
+            kind = f"{network['hardware']}, {network['backend']}, {network['precision']}"
+            cost = [f"{network['weights']:,}", f"{network['steps']:,}", f"{network['seconds'] / 60:.0f}", kind]
+        rows.append([f"`{profile}`", grid, *cost])
+    return markdown(["profile", "grid", "weights", "steps", "training [min]", "trained on"], rows)
+
+
+def runs_table(runs: Mapping[str, Sequence[Mapping]]) -> str:
+    """Fields sampled with released networks: errors where the truth is known, S/N of the stacked clusters.
+
+    Parameters
+    ----------
+    runs : results kept by `draw --keep`, by profile
+    """
+    rows = []
+    for profile, run in ((profile, run) for profile, kept in runs.items() for run in kept):
+        accuracy, stacks = run.get("accuracy", {}), run.get("cluster_stack_snr", {})
+        for method in (method for method in METHODS if method in accuracy or method in stacks):
+            snr = f"{stacks[method]:.1f}" if method in stacks else ""
+            rows.append([f"`{profile}`", run["title"], METHODS[method], *_errors(accuracy.get(method)), snr])
+            if method == "posterior_mean" and method in accuracy:
+                many = f"posterior mean, many samples (of {run['samples']})"
+                rows.append([f"`{profile}`", run["title"], many, *_errors(accuracy[method], "_infinite"), ""])
+    header = ["network", "field", "method", "RMSE [0.01]", "r", "RMSE in mask [0.01]", "r in mask", "stack S/N"]
+    return markdown(header, rows)
+
+
+def _errors(row: Mapping | None, infinite: str = "") -> list[str]:
+    """RMSE and correlation of a method by both conventions, blank where the truth is unknown."""
+    if row is None:
+        return [""] * 4
+    cells = []
+    for convention in ("accuracy", "accuracy_in_mask"):
+        rmse = max(row[f"{convention}.mse_infinite"], 0) ** 0.5 if infinite else row[f"{convention}.rmse"]
+        cells += [f"{100 * rmse:.3f}", f"{row[f'{convention}.pearson{infinite}']:.3f}"]
+    return cells
+
+
+def faults_table(faults: Mapping) -> str:
+    """Faults made and survived, by kind.
+
+    Parameters
+    ----------
+    faults : counts of data/released/faults.json; empty without them
+    """
+    if not faults:
+        return "No counts are kept."
+    rows = [[kind, f"{n['faults']}", f"{n['survived']}"] for kind, n in faults["kinds"].items()]
+    rows.append(["all", f"{faults['faults']}", f"{faults['survived']}"])
+    return markdown(["what was struck", "times", "survived"], rows)
