@@ -89,7 +89,9 @@ def observe(field: FieldParams, grid: Grid, fetch: Callable[[str], Path]) -> Fie
         except BorderError as error:
             if entry is field.catalogue:
                 raise
-            raise BorderError(f"{error} (`cuts` and `units` need one table instead of a file a column.)") from error
+            raise BorderError(
+                f"{error} (To set `cuts`, `units` or others, write the columns into one table.)"
+            ) from error
     return Field(observation, clusters, metrics | observation_metrics(observation), truth, field.title)
 
 

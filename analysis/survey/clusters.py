@@ -11,7 +11,8 @@ from astropy import units as u
 from astropy.io.registry import IORegistryError
 from astropy.table import Table
 
-from analysis.core.files import BorderError, atomic
+from analysis.core.files import BorderError
+from analysis.core.tables import save_table
 from analysis.flatsky.peaks import aperture_mass, aperture_noise, presence
 from analysis.params import ClustersParams, FiguresParams
 from analysis.sky import Grid, Observation, pixels_at
@@ -69,8 +70,7 @@ def save_clusters(path: Path | str, clusters: Table, *, cards: Mapping[str, obje
     """Write clusters as ECSV, units and descriptions included; `cards` go into its header."""
     clusters = clusters.copy()
     clusters.meta.update(cards or {})
-    with atomic(path) as temporary:
-        clusters.write(temporary, format="ascii.ecsv")
+    save_table(clusters, path)
 
 
 def load_clusters(path: Path | str) -> Table:

@@ -38,13 +38,13 @@ def open_hdf5(path: Path, *, key: str | None) -> OpenTable:
     """
     with reading(path, "hdf5"), h5py.File(path, "r") as file:
         table = _table(file, path, key)
-        names = _columns(table)
+        columns = _columns(table) if isinstance(table, h5py.Group) else dict.fromkeys(table.dtype.names)
+        datasets = {name: column for name, column in columns.items() if column is not None}
         header = table.parent.get(f"{table.name}.{ASTROPY}", table.attrs.get(ASTROPY))
         units = {} if header is None else astropy_units(header[:], path)
-        datasets = _datasets(table, names)
         units |= {name: unit for name, column in datasets.items() if (unit := unit_of(column.attrs))}
-        lengths = [len(column) for column in datasets.values()] or [len(table)]
-        return OpenTable(path, tuple(names), mode(lengths), partial(_chunks, path, table.name), units)
+        rows = mode([len(column) for column in datasets.values()] or [len(table)])
+        return OpenTable(path, tuple(columns), rows, partial(_chunks, path, table.name), units)
 
 
 def _table(file: h5py.File, path: Path, key: str | None) -> Table:
@@ -55,10 +55,10 @@ def _table(file: h5py.File, path: Path, key: str | None) -> Table:
     found, broken = [], []
 
     def visit(name: str, item: Table) -> None:
+        if isinstance(item, h5py.Group) and (columns := _columns(item)):
+            (found if any(column is not None for column in columns.values()) else broken).append(item.name)
         if isinstance(item, h5py.Dataset) and item.dtype.names and item.ndim == 1:
             found.append(item.name)
-        if isinstance(item, h5py.Group) and _columns(item):
-            (found if _datasets(item, _columns(item)) else broken).append(item.name)
 
     visit("/", file)
     file.visititems(visit)
@@ -71,22 +71,14 @@ def _table(file: h5py.File, path: Path, key: str | None) -> Table:
     raise BorderError(f"{path} has {asked} (tables: {', '.join(tables[:8]) or 'none'}); set `key`.")
 
 
-def _columns(table: Table) -> list[str]:
-    """Names of the columns of a table; a broken link counts as one."""
-    if isinstance(table, h5py.Dataset):
-        return list(table.dtype.names)
-    items = ((name, table.get(name)) for name in table if ASTROPY not in name)
-    return [
-        name
-        for name, item in items
+def _columns(group: h5py.Group) -> dict[str, h5py.Dataset | None]:
+    """The one-dimensional datasets of a group by name; None for a broken link."""
+    items = {name: group.get(name) for name in group if ASTROPY not in name}
+    return {
+        name: item
+        for name, item in items.items()
         if item is None or (isinstance(item, h5py.Dataset) and item.ndim == 1 and not item.dtype.names)
-    ]
-
-
-def _datasets(table: Table, names: Sequence[str]) -> dict[str, h5py.Dataset]:
-    """The columns of a group, without broken links; none of a compound dataset."""
-    items = {name: table.get(name) for name in names} if isinstance(table, h5py.Group) else {}
-    return {name: item for name, item in items.items() if item is not None}
+    }
 
 
 def _chunks(path: Path, key: str, wanted: Sequence[str]) -> Iterator[Chunk]:
@@ -132,7 +124,7 @@ def _unpacked(column: h5py.Dataset, part: slice) -> np.ndarray:
     return scaled(np.asarray(column[part]), scale=scale, zero=zero, missing=_missing(column))
 
 
-def _missing(column: h5py.Dataset) -> list[object]:
+def _missing(column: h5py.Dataset) -> list[float]:
     """Values that stand for missing ones, by the attributes of a column."""
     found = [np.ravel(column.attrs.get(key, [])).tolist() for key in ("_FillValue", "missing_value")]
     return [*found[0], *found[1]]

@@ -157,8 +157,7 @@ def mode_statistics(
     noise = np.where(weight > 0, weight, np.inf) ** -0.5
     mode_spread = np.where(mask, mode_noise(weight, relative, smoothing), np.inf)
     area = (pixel_arcmin * ARCMIN) ** 2 / np.mean(relative**2)
-    found = {name: [] for name in TESTS}
-    snr = None
+    batches, snr = [], None
     for start in followed(range(0, 1 + params.realisations, BATCH), "realisations of noise"):
         number = min(BATCH, 1 + params.realisations - start)
         shears = noise * rng.standard_normal((number, *weight.shape))
@@ -173,14 +172,18 @@ def mode_statistics(
         e_power, b_power, cross = (
             binned_modes(product, pixel_arcmin, edges) for product in (abs(e) ** 2, abs(b) ** 2, (e * b.conj()).real)
         )
-        found["e_power"].append(area * e_power)
-        found["b_power"].append(area * b_power)
-        found["eb_correlation"].append(cross / np.sqrt(e_power * b_power))
-        found["e_peak"].append(peaks[:, 0].max(axis=(-2, -1)))
-        found["b_peak"].append(abs(peaks[:, 1]).max(axis=(-2, -1)))
         pull = np.sum(weight * shears, axis=(-2, -1))
-        found["mean_shear"].append(np.sum(pull**2 / weight.sum(axis=(-2, -1)), axis=-1))
-    gathered = {name: np.concatenate(values) for name, values in found.items()}
+        batches.append(
+            {
+                "e_power": area * e_power,
+                "b_power": area * b_power,
+                "eb_correlation": cross / np.sqrt(e_power * b_power),
+                "e_peak": peaks[:, 0].max(axis=(-2, -1)),
+                "b_peak": abs(peaks[:, 1]).max(axis=(-2, -1)),
+                "mean_shear": np.sum(pull**2 / weight.sum(axis=(-2, -1)), axis=-1),
+            }
+        )
+    gathered = {name: np.concatenate([batch[name] for batch in batches]) for name in TESTS}
     whole = {name: v if v.ndim == 1 else v[:, np.isfinite(v).all(axis=0)] for name, v in gathered.items()}
     return whole, np.where(mask, snr, np.nan), edges
 

@@ -78,7 +78,7 @@ def test_columns_are_read_in_full_or_to_the_given_row(files):
             np.where(np.arange(300) == 7, np.nan, 0.1),
             r"column e2.fits .* is nan in row 7.*: cut rows .* one table",
         ),
-        ("dec", np.full(300, 91.0), r"column dec.fits .* is 91.0 in row 0 .*: give `units` .* `units` need one table"),
+        ("dec", np.full(300, 91.0), r"column dec.fits .* is 91.0 in row 0 .*: give `units` .* one table"),
         ("e2", np.zeros(300), r"column e2.fits .* is 0 .* in all of 300 rows .* give"),
         ("w", np.full(300, -1.0), r"column w.fits .* is -1.0 in row 0 .* a weight is 0, or from"),
         ("w", np.zeros(300), r"column w.fits .* is 0 in all of 300 rows .* correct"),

@@ -21,7 +21,7 @@ from analysis.sky import Grid, bin_catalogue
 from analysis.survey.galaxies import OccupiedCells, shear_from_table
 from analysis.survey.guessed_columns import has_usual_columns
 from analysis.survey.table_formats import open_table
-from analysis.survey.tables import table_path
+from analysis.survey.tables import Thinned, table_path
 from analysis.survey.units_and_signs import Galaxies, galaxies_of
 
 GRID = Grid(16, 4.0, 0.1, -40.0)
@@ -362,6 +362,15 @@ def test_cells_of_many_galaxies_are_a_fair_sample_of_few(repeats, monkeypatch):
         cells.add(Galaxies(ra_deg[part], dec_deg[part], few, few, few, few, few, len(part)), few > 0)
     assert 2000 < len(cells.numbers) <= 5000
     assert cells.repeated() == float(repeats > 1)
+
+
+def test_a_sample_of_many_rows_is_spread_over_all_of_them():
+    sample = Thinned(2, 10)
+    for part in np.array_split(np.arange(2000.0).reshape(2, 1000), 7, axis=1):
+        sample.add(part)
+    assert 10 <= sample.kept.shape[1] <= 20
+    np.testing.assert_array_equal(sample.kept[1], sample.kept[0] + 1000)
+    assert np.diff(sample.kept[0], prepend=0, append=1000).max() < 200
 
 
 def test_few_cells_are_of_the_whole_field(monkeypatch):
