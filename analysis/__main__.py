@@ -22,8 +22,8 @@ PAIR = re.compile(r'\s*(\w+)\s*=\s*(?:"((?:[^"]|"")+)"|(.*?))\s*(?:,(?=\s*\w+\s*
 PLAIN = {  # commands without arguments: what they do, and the module whose `main` does it
     "readme": ("Fill the numbers of README.md from the released metrics.", "analysis.report.readme"),
     "paper": ("Write numbers and tables of the paper, and its PDF.", "analysis.report.paper"),
-    "verify": ("Compare the metrics of this run with the published ones of its profile.", "analysis.tools.verify"),
-    "guide": ("Write the generated parts of the guide: parameters and architecture.", "analysis.tools.guide"),
+    "verify": ("Compare the metrics of this run with the published ones.", "analysis.tools.verify"),
+    "guide": ("Write the generated parts of paper/guide.", "analysis.tools.guide"),
     "bench": ("Print a table of times, memory and accuracy on this machine.", "analysis.tools.bench"),
     "descent": ("Fit the descent that sharpens the halos of the N-body boxes.", "analysis.tools.descent_fit"),
     "published": ("Measure the public MassiveNuS map, for the evidence.", "analysis.tools.published"),
@@ -109,7 +109,7 @@ def check(
     key: Annotated[str | None, typer.Option(help="table of an HDF5 file")] = None,
     twice: Annotated[bool, typer.Option("--allow-duplicates", help="equal rows are different galaxies")] = False,
 ) -> None:
-    """Say what a shear catalogue holds, and print the entry of conf/config.yaml that uses it."""
+    """Describe a shear catalogue, and print the entry that uses it."""
     named, given = _named("--columns", columns or [], COLUMNS), _named("--units", units or [], UNITS)
     from analysis.survey import check
 
@@ -155,7 +155,7 @@ def export(
 
 @app.command()
 def page(name: RunName = "cosmos") -> None:
-    """Write paper/site/index.html: figures, tables, and a field to explore."""
+    """Write figures, tables and a field to explore as one HTML file."""
     from analysis.report import page
 
     page.main(name)
@@ -171,7 +171,7 @@ def release(network: Annotated[bool, typer.Option("--network", help="the network
 
 @app.command()
 def recheck(profile: Annotated[str, typer.Argument()] = "reference") -> None:
-    """Sample some mocks of a release again, and confirm the release where they agree."""
+    """Confirm a release by sampling some of its mocks again."""
     from analysis.tools import release
 
     release.confirm(profile)
@@ -183,7 +183,7 @@ def ablation(
     minutes: Annotated[float, typer.Option(help="of training for each variant, on one core")] = 10.0,
     jobs: Annotated[int | None, typer.Option(help="variants at once; as many as cores if left out")] = None,
 ) -> None:
-    """Train variants of the network for the same time, and compare them."""
+    """Train variants of the network, and compare them."""
     from analysis.tools import ablation
 
     ablation.main(profile, minutes, jobs or os.cpu_count() or 1)

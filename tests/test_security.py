@@ -166,7 +166,7 @@ SECRETS = {
 }
 NO_SECRETS = {
     ("tests/servers.py", 'PASSWORD = "astronomer"'),  # of servers that live as long as a test
-    ("tests/simulations/test_archive.py", "https://name:secret@a.org"),  # that it does not reach the name of a file
+    ("tests/simulations/test_reading.py", "https://name:secret@a.org"),  # that it does not reach the name of a file
 }
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import papermill
@@ -65,10 +66,11 @@ class OwnKernel(AsyncKernelManager):
         own = {"connection_file": str(CONNECTION), "kernel_spec_manager": KernelSpecManager(kernel_dirs=[])}
         super().__init__(*arguments, **kwargs | own)
 
-    async def _async_launch_kernel(self, kernel_cmd: list[str], *, env: dict[str, str], **kwargs) -> None:
+    async def _async_launch_kernel(self, kernel_cmd: list[str], **kwargs: Any) -> None:
         LOG.parent.mkdir(parents=True, exist_ok=True)
         with LOG.open("wb") as log:
-            await super()._async_launch_kernel(kernel_cmd, env=settled(env), stdout=log, stderr=log, **kwargs)
+            settings = kwargs | {"env": settled(kwargs["env"]), "stdout": log, "stderr": log}
+            await super()._async_launch_kernel(kernel_cmd, **settings)
 
 
 def run(stage: str, which: Mapping[str, str], *, profile: str) -> Path:
@@ -239,7 +241,7 @@ def _stable_outputs(outputs: list[nbformat.NotebookNode]) -> list[nbformat.Noteb
 @contextmanager
 def _measured() -> Iterator[dict[str, float]]:
     """Wall time (s) and peak resident memory (GB) of this process and its children, filled in as the block ends."""
-    cost, done, peak = {}, threading.Event(), [0]
+    cost, done, peak = dict[str, float](), threading.Event(), [0]
 
     def watch() -> None:
         while not done.wait(POLL_S):

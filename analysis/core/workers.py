@@ -49,7 +49,8 @@ def _end_with_parent() -> None:
 
 
 def _wait_for_parent() -> None:
-    parent_process().join()
+    if parent := parent_process():
+        parent.join()
     os._exit(1)
 
 
@@ -99,7 +100,7 @@ def _progress_of_tasks(client: Any, what: str, tasks: int) -> tuple[str, Callabl
 
     A share of a task counts once, also where the task begins again on another worker.
     """
-    advance, shares, topic = progress(what, tasks), {}, f"progress of {what} for {client.id}"
+    advance, shares, topic = progress(what, tasks), dict[str, float](), f"progress of {what} for {client.id}"
 
     def heard(path: str, share: float) -> None:
         before = shares.get(path, 0.0)
@@ -204,7 +205,7 @@ def _local(compute: "ComputeParams", tasks: int) -> Any:
     from dask.distributed import LocalCluster
 
     return LocalCluster(
-        min(compute.processes or os.cpu_count(), tasks),
+        min(compute.processes or os.cpu_count() or 1, tasks),
         threads_per_worker=1,
         env=dict.fromkeys(THREADS, "1"),  # a worker is one process on one core
         memory_limit=f"{compute.memory_gb:g}GB",

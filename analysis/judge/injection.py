@@ -21,7 +21,7 @@ from analysis.judge.calibration import CutOut
 from analysis.judge.mock_runs import run_setting, run_small_mocks
 from analysis.params import ClustersParams, Params, TheoryParams, stage_rng
 from analysis.prior.score import Prior
-from analysis.simulations.n_of_z import efficiency_at
+from analysis.simulations.theory import efficiency_at
 from analysis.survey.clusters import random_places
 
 PUBLISHED = {"snr": (3.8, 5.4, 6.6), "present": (0.82, 0.94, 1.0)}  # Remy et al. 2023, with another peak finder

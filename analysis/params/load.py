@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import yaml
@@ -216,5 +216,7 @@ def composed(profile: str, overrides: Sequence[str] = (), root: Path = ROOT) -> 
     from omegaconf import OmegaConf
 
     with initialize_config_dir(str(root / "conf"), version_base=None):
-        content = compose("config", overrides=[f"profile={profile}", *overrides])
-    return OmegaConf.to_container(content, resolve=True)
+        content: Any = OmegaConf.to_container(
+            compose("config", overrides=[f"profile={profile}", *overrides]), resolve=True
+        )
+    return content

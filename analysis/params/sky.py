@@ -48,14 +48,14 @@ class ColumnFiles:
     """lensing weight of a galaxy; 0 leaves it out"""
 
 
-SUFFIXES = {
+Format = Literal["fits", "parquet", "csv", "ecsv", "hdf5"]
+SUFFIXES: dict[Format, tuple[str, ...]] = {
     "fits": (".fits", ".fit", ".fts"),
     "parquet": (".parquet", ".pq", ".parq"),
     "csv": (".csv",),
     "ecsv": (".ecsv",),
     "hdf5": (".hdf5", ".h5", ".hdf"),
 }
-Format = Literal["fits", "parquet", "csv", "ecsv", "hdf5"]
 
 
 @record

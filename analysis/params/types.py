@@ -6,7 +6,7 @@ import re
 import tokenize
 import unicodedata
 from collections.abc import Iterable
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -99,7 +99,7 @@ def _in_words(text: str) -> tuple[str, dict[str, str]]:
     Special are names in backticks, and names that Python would normalise (NFKC). `and`, `or`, `not` replace
     `&`, `|`, `~`.
     """
-    stem, written = "name", {}
+    stem, written = "name", dict[str, str]()
     while stem in text:
         stem += "_"
 
@@ -152,7 +152,7 @@ def _name(text: str) -> str:
 
 def _distinct(entries: dict[str, Entry]) -> dict[str, Entry]:
     """Entries whose names differ not only by case, which some file systems ignore."""
-    seen = {}
+    seen: dict[str, str] = {}
     for name in entries:
         if other := seen.get(name.lower()):
             raise ValueError(f"the names {other!r} and {name!r} differ only by case, as files may not; rename one")
@@ -186,7 +186,13 @@ def increasing(values: list[float]) -> list[float]:
     return values
 
 
-record = dataclass(frozen=True, config=ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True))
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
+def record(cls: type[Entry]) -> type[Entry]:
+    """A class as a frozen record that refuses unknown keys; the text below a field describes it."""
+    strict = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+    made: Any = dataclass(frozen=True, config=strict)(cls)
+    return made
+
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]

@@ -183,10 +183,11 @@ class SimulationsParams:
                 f"source is {self.source}, but the section {self.source} is missing; choose it with"
                 f" `-S simulations={self.source}`"
             )
-        for split, maps in asdict(self.maps).items() if self.source == "nbody" else ():
-            boxes = getattr(self.nbody.boxes, split)
-            if boxes > MOST_BOXES:
-                raise ValueError(f"nbody.boxes.{split} is {boxes}; give at most {MOST_BOXES}")
-            if maps % boxes:
-                raise ValueError(f"maps.{split} is {maps}, which {boxes} boxes cannot share; give a multiple")
+        if self.source == "nbody" and self.nbody is not None:
+            for split, maps in asdict(self.maps).items():
+                boxes = getattr(self.nbody.boxes, split)
+                if boxes > MOST_BOXES:
+                    raise ValueError(f"nbody.boxes.{split} is {boxes}; give at most {MOST_BOXES}")
+                if maps % boxes:
+                    raise ValueError(f"maps.{split} is {maps}, which {boxes} boxes cannot share; give a multiple")
         return self

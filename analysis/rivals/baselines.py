@@ -36,17 +36,19 @@ def smoothed_kaiser_squires(gamma: np.ndarray, smoothing_arcmin: float, pixel_ar
 
 
 def wiener_filter(gamma: np.ndarray, weight: np.ndarray, power: np.ndarray) -> np.ndarray:
-    """Posterior mean under the Gaussian prior, (S^-1 + P^T w P)^-1 P^T w gamma, (ny, nx), dimensionless.
+    """Posterior mean under the Gaussian prior, (S^-1 + P^T w P)^-1 P^T w gamma, (..., ny, nx), dimensionless.
 
     Parameters
     ----------
-    gamma, weight : (2, ny, nx); weights of zero are unobserved
+    gamma : (..., 2, ny, nx), dimensionless
+    weight : (2, ny, nx), inverse variance; 0 = unobserved
     power : (ny, nx), pixel variance per mode (orthonormal FFT)
 
     Source: Wiener 1949; Remy et al. 2020, section 2.
     """
     gamma, weight = np.asarray(gamma, float), np.asarray(weight, float)
-    return gaussian_posterior_mean(convergence_from_shear(weight * gamma)[None], weight, power)[0]
+    pull = np.asarray(convergence_from_shear(weight * gamma))
+    return gaussian_posterior_mean(pull.reshape(-1, *power.shape), weight, power).reshape(pull.shape)
 
 
 def mean_square_error(maps: np.ndarray, truths: np.ndarray, mask: np.ndarray) -> float:
@@ -87,16 +89,17 @@ def timed_maps(
 
     Parameters
     ----------
-    methods : functions from the shear of one map (2, ny, nx) to its convergence (ny, nx), by name
+    methods : functions from shears (1, 2, ny, nx) to maps (1, ny, nx), by name
+    shears : (2, ny, nx) each
     """
     maps, seconds = {}, {}
     for name, method in methods.items():
         results, times = [], []
         for gamma in followed(shears, f"maps of {name}"):
             start = time.perf_counter()
-            results.append(method(gamma))
+            results.append(method(gamma[None]))
             times.append(time.perf_counter() - start)
-        maps[name] = np.stack(results)
+        maps[name] = np.concatenate(results)
         seconds[name] = min(times)
     return maps, seconds
 

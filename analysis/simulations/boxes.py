@@ -14,10 +14,10 @@ from analysis.core.progress import followed, progress, within
 from analysis.core.workers import scatter
 from analysis.flatsky.maps import SPLITS, MapSet, crops_per_map, rebinned
 from analysis.params import MOST_BOXES, ComputeParams, GridParams, SimulationsParams, TheoryParams, stage_rng
-from analysis.simulations.expansion import comoving_distance
 from analysis.simulations.lightcone import convergence_map, plane_distances, simulate_box
 from analysis.simulations.n_of_z import source_distribution
 from analysis.simulations.suites import Suite, published_suite
+from analysis.simulations.theory import comoving_distance
 
 log = logging.getLogger(__name__)
 

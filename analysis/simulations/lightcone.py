@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from analysis.core.progress import progress, within
 from analysis.flatsky.power import ARCMIN
 from analysis.params import NbodyParams
-from analysis.simulations.expansion import HUBBLE_DISTANCE_MPC_H, comoving_distance, growth_factors
 from analysis.simulations.mesh import mesh_ops
-from analysis.simulations.n_of_z import lensing_efficiency
 from analysis.simulations.nbody import descended, descent_kernel, evolve, representative_modes
+from analysis.simulations.theory import HUBBLE_DISTANCE_MPC_H, comoving_distance, growth_factors, lensing_efficiency
 
 Array = NDArray[np.floating]
 

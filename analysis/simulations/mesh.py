@@ -142,8 +142,10 @@ def shell_average(values: Array, *, box: float, edges: Array) -> Array:
     return total / modes
 
 
-def matter_power(position: Array, *, box: float, mesh: int, edges: Array, subtract_shot_noise: bool = False) -> Array:
-    """Power spectrum of the particles in bins of wavenumber, (bins,), (Mpc/h)^3, without the cloud-in-cell window.
+def matter_power(position: Array, *, box: float, mesh: int, edges: Array) -> Array:
+    """Power spectrum of the particles in bins of wavenumber, (bins,), (Mpc/h)^3, shot noise included.
+
+    The cloud-in-cell window is divided out.
 
     Parameters
     ----------
@@ -155,5 +157,4 @@ def matter_power(position: Array, *, box: float, mesh: int, edges: Array, subtra
     power = np.abs(scipy.fft.rfftn(density)) ** 2 * (box**3 / float(mesh) ** 6)
     for k in wavenumbers(box, mesh):
         power /= np.sinc(k * box / (2 * np.pi * mesh)) ** 4
-    shot_noise = box**3 / len(position) if subtract_shot_noise else 0.0
-    return shell_average(power, box=box, edges=edges) - shot_noise
+    return shell_average(power, box=box, edges=edges)

@@ -1,10 +1,9 @@
-"""Redshift distribution of the sources (one plane, a file, or a Smail form), and their lensing efficiency."""
+"""Redshift distribution of the sources: one plane, a file, or a Smail form."""
 
 import numpy as np
 
 from analysis.core.files import BorderError
-from analysis.params import SmailParams, SourcesParams, TheoryParams
-from analysis.simulations.expansion import comoving_distance
+from analysis.params import SmailParams, SourcesParams
 
 REDSHIFT_MAX = 20.0
 
@@ -23,25 +22,6 @@ def source_distribution(params: SourcesParams) -> tuple[np.ndarray, np.ndarray]:
     share = density * np.gradient(redshift)
     used = (share > 0) & (redshift > 0)
     return redshift[used], share[used] / share[used].sum()
-
-
-def lensing_efficiency(chi: np.ndarray, source_chi: np.ndarray, source_share: np.ndarray) -> np.ndarray:
-    """Mean over the sources of (chi_s - chi) / chi_s, with 0 for sources in front, (...).
-
-    Parameters
-    ----------
-    chi : (...), comoving distance in a flat universe, any unit
-    source_chi : (sources,), the same of the sources
-    source_share : (sources,), fraction of the sources at each distance; sums to 1
-    """
-    return np.maximum(1 - np.asarray(chi)[..., None] / source_chi, 0) @ source_share
-
-
-def efficiency_at(redshift: float | np.ndarray, theory: TheoryParams) -> float | np.ndarray:
-    """Lensing efficiency D_ls / D_s of a lens at `redshift` (...), averaged over the sources of `theory`."""
-    sources, share = source_distribution(theory.sources)
-    near, far = (comoving_distance(np.asarray(z, float), theory.omega_m) for z in (redshift, sources))
-    return lensing_efficiency(near, far, share)
 
 
 def smail(params: SmailParams, *, points: int = 200) -> tuple[np.ndarray, np.ndarray]:

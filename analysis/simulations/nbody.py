@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from analysis.core.progress import progress, within
 from analysis.params import DescentParams
-from analysis.simulations.expansion import Growth, drift_factor, kick_factor
 from analysis.simulations.mesh import Array, MeshOps, matter_power, shell_average, wavenumbers
+from analysis.simulations.theory import Growth, drift_factor, kick_factor
 
 Modes = NDArray[np.complexfloating]
 
@@ -31,11 +31,10 @@ def linear_modes(
     box: float,
     mesh: int,
     rng: np.random.Generator,
-    fixed_amplitude: bool = True,
 ) -> Modes:
     """Fourier modes (numpy's normalisation) of the linear density contrast today.
 
-    With `fixed_amplitude` every |delta_k|^2 equals its mean and only the phases are random.
+    Every |delta_k|^2 equals its mean, and only the phases are random.
 
     Parameters
     ----------
@@ -47,10 +46,7 @@ def linear_modes(
     Source: Angulo & Pontzen 2016 (MNRAS 462 L1).
     """
     modes = scipy.fft.rfftn(rng.standard_normal((mesh,) * 3, np.float32))
-    if fixed_amplitude:
-        modes /= np.maximum(np.abs(modes), np.finfo(np.float32).tiny)
-    else:
-        modes *= mesh**-1.5
+    modes /= np.maximum(np.abs(modes), np.finfo(np.float32).tiny)
     kx, ky, kz = wavenumbers(box, mesh)
     k = np.sqrt(kx**2 + ky**2 + kz**2)
     k[0, 0, 0] = wavenumber[0]

@@ -108,6 +108,8 @@ def pixels_at(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def field_grid(params: GridParams, field: FieldParams) -> Grid:
     """The grid of `params` around the centre of a field."""
+    if field.center_deg is None:
+        raise ValueError(f"the field {field.title!r} has no centre; take it from its galaxies (`catalogue.centered`)")
     ra_deg, dec_deg = field.center_deg
     return Grid(params.pixels, params.pixel_arcmin, ra_deg, dec_deg, params.projection)
 

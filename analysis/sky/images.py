@@ -5,6 +5,7 @@ import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import SupportsFloat
 
 import numpy as np
 from astropy.io import fits
@@ -45,7 +46,7 @@ def read_image(path: Path | str, hdu: int | str = 0) -> tuple[np.ndarray, fits.H
         raise BorderError(f"{path} has no image in HDU {hdu!r}; give a file whose HDU {hdu!r} is an image.")
     values = scaled(data, scale=scale, zero=zero, missing=[] if blank is None else [blank])  # astropy ignores BLANK = 0
     if np.ma.is_masked(values):
-        values = values.astype(np.float64).filled(np.nan)
+        values = np.ma.filled(values.astype(np.float64), np.nan)
     return np.asarray(values, values.dtype.newbyteorder("=")), header
 
 
@@ -56,7 +57,7 @@ def _check_end(hdu: fits.PrimaryHDU | fits.ImageHDU, size: int) -> None:
         raise OSError(f"{size} bytes, of {where['datLoc'] + where['datSpan']}")
 
 
-def scaled(raw: np.ndarray, *, scale: float = 1, zero: float = 0, missing: Sequence[object] = ()) -> np.ndarray:
+def scaled(raw: np.ndarray, *, scale: float = 1, zero: float = 0, missing: Sequence[SupportsFloat] = ()) -> np.ndarray:
     """Stored numbers turned into values: scale x raw + zero, masked where `raw` is one of the codes for missing.
 
     Parameters

@@ -27,7 +27,7 @@ class Observation:
     @property
     def mask(self) -> np.ndarray:
         """(ny, nx), True where the shear is observed."""
-        return (self.weight > 0).all(axis=0)
+        return np.all(self.weight > 0, axis=0)
 
 
 @dataclass(eq=False)

@@ -18,7 +18,7 @@ from analysis.core.workers import pool_of_processes
 from analysis.flatsky.backend import compiled
 from analysis.flatsky.lensing import shear_from_convergence
 from analysis.flatsky.maps import central_crops
-from analysis.flatsky.power import binned_c_ell, crop_power, gaussian_field, multipole_edges
+from analysis.flatsky.power import binned_c_ell, crop_power, gaussian_field
 from analysis.judge.benchmark import peak_memory_gb, run_alone
 from analysis.judge.calibration import BANDS, CutOut, piece_of_field
 from analysis.params import CatalogueTable, Params, SampleParams, TableColumns, load_params, stage_rng
@@ -27,12 +27,10 @@ from analysis.posterior.likelihood import renoised
 from analysis.posterior.sampler import annealer
 from analysis.posterior.wiener import gaussian_posterior_draws
 from analysis.prior.score import Prior, load_prior, shifted_mean
-from analysis.rivals.baselines import wiener_filter
-from analysis.simulations.expansion import comoving_distance, growth_factors
 from analysis.simulations.lightcone import convergence_map, simulate_box
 from analysis.simulations.n_of_z import source_distribution
 from analysis.simulations.nbody import evolve, representative_modes
-from analysis.simulations.theory import convergence_c_ell, matter_tables
+from analysis.simulations.theory import comoving_distance, convergence_c_ell, growth_factors, matter_tables
 from analysis.sky import Grid, Observation, load_observation
 from analysis.survey.galaxies import center_of_table, shear_from_table
 from analysis.survey.table_formats import open_table
@@ -48,7 +46,7 @@ def main() -> None:
     params = load_params()
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, seed {params.seed}")
     print(f"{'quantity':58} {'measured':>40}   asked")
-    for measure in (simulation_rows, sampler_rows, small_mock_rows, survey_rows, field_rows):
+    for measure in (simulation_rows, small_mock_rows, survey_rows, field_rows):
         for quantity, measured, asked in measure(params):
             print(f"{quantity:58} {measured:>40}   {asked}", flush=True)
 
@@ -89,27 +87,6 @@ def _matter(params: Params) -> tuple[np.ndarray, ...]:
     """Wavenumbers, linear and halofit power of matter."""
     matter = matter_tables(params.theory)
     return tuple(np.asarray(matter[name]) for name in ("k", "linear", "halofit"))
-
-
-def sampler_rows(params: Params) -> Iterator[Row]:
-    """The sampler with the Gaussian prior, under a field's mask, against exact draws and the Wiener map."""
-    observation, rng = _field(params), stage_rng(params.seed, "bench", "sampler")
-    grid, gamma, weight = observation.grid, observation.gamma, observation.weight
-    power = crop_power(*convergence_c_ell(params.theory), grid.shape, grid.pixel_arcmin)
-    anneal = annealer(Prior(power=power, pixel_arcmin=grid.pixel_arcmin), params.sample)
-    start = time.perf_counter()
-    samples, levels = anneal(gamma, weight, SAMPLES, rng=rng)
-    seconds = time.perf_counter() - start
-    measured = f"{seconds:.0f} s, {levels[-1].evaluations} evaluations"
-    yield f"Gaussian prior, {SAMPLES} chains", measured, "500 evaluations"
-
-    exact = gaussian_posterior_draws(gamma, weight, power, 2 * SAMPLES, rng=rng)
-    wiener, edges = wiener_filter(gamma, weight, power), multipole_edges(grid.pixels, grid.pixel_arcmin)
-    spread, expected = (binned_c_ell(maps - wiener, grid.pixel_arcmin, edges).mean(axis=0) for maps in (samples, exact))
-    off = binned_c_ell(samples.mean(axis=0) - wiener, grid.pixel_arcmin, edges) / (expected / SAMPLES)
-    ratio = " ".join(f"{value:.2f}" for value in spread / expected)
-    yield f"  variance / exact, ell {edges[0]:.0f} to {edges[-1]:.0f}", ratio, "1 +- 0.05 + MC error"
-    yield "  |mean - Wiener|^2 / its Monte-Carlo expectation", f"{off.min():.2f} to {off.max():.2f}", "about 1"
 
 
 def small_mock_rows(params: Params) -> Iterator[Row]:

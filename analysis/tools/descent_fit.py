@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from analysis.params import DescentParams, NbodyParams, Params, TheoryParams, load_params, stage_rng
-from analysis.simulations.expansion import growth_factors
 from analysis.simulations.lightcone import project
 from analysis.simulations.mesh import Array, deposit, mesh_ops
 from analysis.simulations.nbody import descended, descent_kernel, evolve, representative_modes
-from analysis.simulations.theory import camb_results, matter_tables
+from analysis.simulations.theory import camb_results, growth_factors, matter_tables
 
 REDSHIFTS = np.array([0.0, 0.25, 0.7])
 K_EDGES = np.array([0.3, 0.6, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0])  # h/Mpc

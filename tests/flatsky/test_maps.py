@@ -1,10 +1,10 @@
 """Maps on disk, crops of them, and maps at another pixel scale."""
 
 import json
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from messages import rejected
 
 from analysis.core.files import BorderError
 from analysis.flatsky.maps import (
@@ -154,17 +154,6 @@ def test_a_ratio_next_to_one_is_no_refusal():
     out = rebinned(kappa_of(2), 0.41015625, 0.41, 60)
     assert out.shape == (1, 60, 60)
     assert out.dtype == np.float32
-
-
-@contextmanager
-def rejected(*parts):
-    """A BorderError of one sentence that holds these parts."""
-    with pytest.raises(BorderError) as caught:
-        yield
-    sentence = str(caught.value)
-    assert "\n" not in sentence
-    for part in parts:
-        assert part in sentence
 
 
 def test_what_does_not_fit_is_told():

@@ -1,4 +1,4 @@
-"""Peaks and apertures: what they measure of maps whose peaks are known."""
+"""Peaks and apertures of maps with known peaks."""
 
 import numpy as np
 import pytest

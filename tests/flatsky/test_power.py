@@ -1,4 +1,4 @@
-"""Spectra against theory's own code, white noise and drawn fields."""
+"""Spectra against CAMB's own code, white noise and random fields."""
 
 import os
 

@@ -122,7 +122,7 @@ def test_a_truth_without_peaks_has_no_error_there():
 
 def test_rivals_are_timed_and_read_back_by_the_name_of_the_mock(tmp_path):
     shears = [np.full((2, 32, 32), float(i)) for i in range(3)]
-    maps, seconds = timed_maps({"sparse": lambda g: g[0], "deepmass": lambda g: 2 * g[1]}, shears)
+    maps, seconds = timed_maps({"sparse": lambda g: g[:, 0], "deepmass": lambda g: 2 * g[:, 1]}, shears)
     assert set(seconds) == {"sparse", "deepmass"}
     assert all(0 <= value < 1 for value in seconds.values())
     save_rivals(tmp_path, maps, [f"test_0{i}" for i in range(3)], GRID, cards={"PROFILE": "tiny"})

@@ -1,4 +1,4 @@
-"""params.yaml: what is right is read as it stands, what is wrong is named in one sentence."""
+"""params.yaml: valid values are read unchanged, invalid ones give one sentence that names the key."""
 
 import copy
 from dataclasses import FrozenInstanceError, asdict
@@ -125,6 +125,10 @@ def test_records_are_frozen():
         ("simulations.nbody.descent.amplitude", 0.0),
         ("theory.sources.redshift", None),
         ("theory.sources.file", "nz.txt"),
+        ("nulls.rings_arcmin", [2.0, 1.0]),
+        ("nulls.positions", {"goods": "places.csv"}),
+        ("method.runs", ["goods"]),
+        ("clusters.controls", {"cosmos": "goods"}),
         ("fields.cosmos.catalogue", None),
         ("fields.cosmos.catalogue", {"path": "a.fits"}),
         ("fields.cosmos.catalogue", {**TABLE, "path": "a.dat"}),

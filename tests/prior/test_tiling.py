@@ -108,7 +108,7 @@ def test_the_score_of_a_prior_in_tiles(tmp_path):
     found = np.asarray(prior_score(load_prior(tmp_path, tile_pixels=least + 12), kappa, sigma))
     assert np.abs(whole - gaussian).max() > 1e-3 * np.abs(whole).max()
     np.testing.assert_allclose(found, whole, atol=1e-5 * np.abs(whole).max())
-    with pytest.raises(BorderError, match=rf"tile_pixels is {least - 1}, .* give {least} at the least"):
+    with pytest.raises(BorderError, match=rf"tile_pixels is {least - 1}, .* set it to at least {least}"):
         load_prior(tmp_path, tile_pixels=least - 1)
 
 

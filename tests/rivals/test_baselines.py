@@ -62,6 +62,8 @@ def test_wiener_filter_of_full_uniform_data_is_known_mode_by_mode():
     wiener = wiener_filter(gamma, np.full((2, 31, 31), 1 / 0.05**2), power)
     exact = np.fft.ifft2(np.fft.fft2(truth - truth.mean()) * power / (power + 0.05**2)).real
     np.testing.assert_allclose(wiener, exact, atol=1e-8)
+    stack = wiener_filter(np.stack([gamma, 2 * gamma]), np.full((2, 31, 31), 1 / 0.05**2), power)
+    np.testing.assert_allclose(stack, [exact, 2 * exact], atol=1e-8)
 
 
 def test_baselines_are_read_back(tmp_path):

@@ -1,4 +1,4 @@
-"""Statistics of maps whose answers are known, and the released numbers of the public map."""
+"""Statistics of maps with known results, and the released numbers of the public map."""
 
 import os
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from analysis.flatsky.power import ARCMIN
-from analysis.simulations.expansion import HUBBLE_DISTANCE_MPC_H, comoving_distance
 from analysis.simulations.lightcone import (
     Planes,
     add_plane,
@@ -18,6 +17,7 @@ from analysis.simulations.lightcone import (
     project,
     simulate_box,
 )
+from analysis.simulations.theory import HUBBLE_DISTANCE_MPC_H, comoving_distance
 
 OMEGA_M, BOX = 0.3, 128.0
 ONE = np.ones(1)

@@ -7,8 +7,8 @@ from scipy.special import gamma
 
 from analysis.core.files import BorderError
 from analysis.params import SmailParams, SourcesParams, load_params
-from analysis.simulations.expansion import comoving_distance
-from analysis.simulations.n_of_z import efficiency_at, lensing_efficiency, source_distribution
+from analysis.simulations.n_of_z import source_distribution
+from analysis.simulations.theory import comoving_distance, efficiency_at, lensing_efficiency
 
 
 def written(tmp_path, text):

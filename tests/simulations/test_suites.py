@@ -6,7 +6,6 @@ import io
 import logging
 import pickle
 import tarfile
-from contextlib import contextmanager
 from functools import partial
 from types import SimpleNamespace
 
@@ -14,9 +13,9 @@ import h5py
 import numpy as np
 import pytest
 from astropy.io import fits
+from messages import rejected
 from range_server import serving
 
-from analysis.core.files import BorderError
 from analysis.core.paths import ROOT
 from analysis.params import (
     FilesParams,
@@ -39,17 +38,6 @@ TNG = {"h": 0.6774, "omega_m": 0.3089, "omega_b": 0.0486, "a_s": 2.14e-9, "n_s":
 
 def theory(cosmology=COSMOLOGY, **sources):
     return TheoryParams(**cosmology, sources=SourcesParams(**(sources or {"redshift": 1.0})), ell_max=5000)
-
-
-@contextmanager
-def told(*parts):
-    """A BorderError of one sentence that holds these parts."""
-    with pytest.raises(BorderError) as caught:
-        yield
-    sentence = str(caught.value)
-    assert "\n" not in sentence
-    for part in parts:
-        assert str(part) in sentence
 
 
 def kappa_of(number, side=SIDE):
@@ -157,27 +145,27 @@ def test_massivenus_checks_size_and_digest_of_an_archive(tmp_path):
     params = massive_params(path)
     content = path.read_bytes()
     path.write_bytes(content[:-1] + b"?")
-    with told(path, f"expected {params.sha256}", "fetch it again"):
+    with rejected(path, f"expected {params.sha256}", "fetch it again"):
         massivenus.open_suite(params, theory())
     path.write_bytes(content[:-1])
-    with told(path, f"has {len(content) - 1} bytes, expected {len(content)}"):
+    with rejected(path, f"has {len(content) - 1} bytes, expected {len(content)}"):
         massivenus.open_suite(params, theory())
     path.unlink()
-    with told(path, "does not exist"):
+    with rejected(path, "does not exist"):
         massivenus.open_suite(params, theory())
 
 
 def test_massivenus_has_sources_at_redshift_one_alone(tmp_path):
     for sources in ({"redshift": 0.9}, {"smail": SmailParams(alpha=2.0, beta=1.5, z0=0.7)}):
-        with told("z = 1", "set theory.sources.redshift", "kappatng"):
+        with rejected("z = 1", "set theory.sources.redshift", "kappatng"):
             massivenus.open_suite(massive_params(tmp_path), theory(**sources))
 
 
 def test_massivenus_with_too_few_maps(tmp_path):
     path = packed(tmp_path, massive_files(SINGLE[:4]))
-    with told(path, "has 4 maps, but the splits need 6; lower simulations.maps"):
+    with rejected(path, "has 4 maps, but the splits need 6; lower simulations.maps"):
         massive(path)
-    with told("has no FITS files in a folder Maps10"):
+    with rejected("has no FITS files in a folder Maps10"):
         massive(packed(tmp_path, massive_files(["Maps05/WLconv_z0.50_0001r.fits"])))
 
 
@@ -205,7 +193,7 @@ def nan_map():
 def test_massivenus_names_a_bad_map(tmp_path, bad, sentence):
     files = massive_files(SINGLE) | {SINGLE[2]: bad}
     for address in (packed(tmp_path, files), unpacked(tmp_path, files)):
-        with told(SINGLE[2], sentence):
+        with rejected(SINGLE[2], sentence):
             massive(address)
 
 
@@ -246,7 +234,7 @@ def test_weights_interpolate_a_function_of_redshift_over_n_of_z():
 
 
 def test_sources_in_front_of_the_first_plane_are_refused():
-    with told("z = 0.03 at most, in front of the first plane", "farther away"):
+    with rejected("z = 0.03 at most, in front of the first plane", "farther away"):
         kappatng.open_suite(tng_params("."), theory(redshift=0.03))
 
 
@@ -316,28 +304,28 @@ def test_kappatng_from_an_address_is_fetched_map_by_map(tng, tmp_path, monkeypat
 
 
 def test_kappatng_with_too_few_realisations(tng):
-    with told("are 101 LP numbers, but kappaTNG has 100"):
+    with rejected("are 101 LP numbers, but kappaTNG has 100"):
         kappatng.open_suite(tng_params(tng, train=98), theory(redshift=1.0))
-    with told("simulations.maps.train is 201, but 2 LP numbers of kappaTNG have 200 maps", "realisations.train"):
+    with rejected("simulations.maps.train is 201, but 2 LP numbers of kappaTNG have 200 maps", "realisations.train"):
         next(kappatng.open_suite(tng_params(tng), theory(redshift=1.0)).read(WANTED | {"train": 201}))
-    with told("LP001_run003_maps.hdf5 does not exist", "simulations.kappatng.address"):
+    with rejected("LP001_run003_maps.hdf5 does not exist", "simulations.kappatng.address"):
         list(kappatng.open_suite(tng_params(tng), theory(redshift=1.0)).read(WANTED | {"train": 6}))
 
 
 def test_kappatng_names_a_bad_file(tng):
     weights, _ = plane_weights(np.array([1.0]), np.array([1.0]))
     path = write_tng(tng, 1, 1, planes=(22,))
-    with told(path, "has no dataset z23/kappa"):
+    with rejected(path, "has no dataset z23/kappa"):
         convergence(path, weights)
     path = write_tng(tng, 1, 1, side=16)
-    with told(path, "z22/kappa has shape (16, 16), expected (32, 32)"):
+    with rejected(path, "z22/kappa has shape (16, 16), expected (32, 32)"):
         convergence(path, weights)
     with h5py.File(write_tng(tng, 1, 1), "a") as handle:
         handle["z23/kappa"][3, 4] = np.nan
-    with told(path, "z23/kappa holds 1 values that are not finite"):
+    with rejected(path, "z23/kappa holds 1 values that are not finite"):
         convergence(path, weights)
     path.write_bytes(path.read_bytes()[:2000])
-    with told(path, "cannot be read as HDF5", "delete it and fetch it again"):
+    with rejected(path, "cannot be read as HDF5", "delete it and fetch it again"):
         convergence(path, weights)
 
 
@@ -420,14 +408,14 @@ def test_fewer_than_three_boxes_are_split_by_order_and_told(tmp_path, caplog):
     assert found.about["splits_share_boxes"]
     assert "share matter" in caplog.text
     assert numbers_of(found.read(WANTED)) == [0, 1, 2, 3, 4, 5]
-    with told("train has 6 and needs 9, validation has 0 and needs 1", "lower simulations.maps"):
+    with rejected("train has 6 and needs 9, validation has 0 and needs 1", "lower simulations.maps"):
         next(found.read(WANTED | {"train": 9}))
 
 
 def test_a_file_in_the_folder_itself_is_a_box(tmp_path):
     found = folder_of(write_maps(tmp_path, ".npy", ["a", "b", "c"]))
     assert found.about == {"suite": "maps of a folder", "boxes": 3, "splits_share_boxes": False}
-    with told("too few maps in 3 box(es): train has 1 and needs 3, validation has 1 and needs 1"):
+    with rejected("too few maps in 3 box(es): train has 1 and needs 3, validation has 1 and needs 1"):
         next(found.read(WANTED))
 
 
@@ -435,15 +423,15 @@ def test_maps_are_loaded_one_after_the_other(tmp_path):
     maps = folder_of(write_maps(tmp_path, ".fits", NAMES)).read(WANTED)
     next(maps)
     (tmp_path / "b" / "0.fits").write_bytes(b"gone bad")
-    with told(tmp_path / "b" / "0.fits", "cannot be read as FITS"):
+    with rejected(tmp_path / "b" / "0.fits", "cannot be read as FITS"):
         next(maps)
 
 
 def test_a_folder_without_maps(tmp_path):
-    with told(tmp_path / "none", "is not a folder"):
+    with rejected(tmp_path / "none", "is not a folder"):
         folder_of(tmp_path / "none")
     (tmp_path / "README.txt").write_text("no maps")
-    with told(tmp_path, "has no maps (.fits, .fits.gz, .npy, .hdf5, .h5)"):
+    with rejected(tmp_path, "has no maps (.fits, .fits.gz, .npy, .hdf5, .h5)"):
         folder_of(tmp_path)
 
 
@@ -458,10 +446,10 @@ def test_a_folder_names_a_bad_map(tmp_path, ending):
     ]:
         read()
         path = write_map(tmp_path / f"b/0{ending}", bad)
-        with told(path, sentence):
+        with rejected(path, sentence):
             list(folder_of(tmp_path).read(WANTED))
     path.write_bytes(path.read_bytes()[:100])
-    with told(path, "cannot be read as"):
+    with rejected(path, "cannot be read as"):
         list(folder_of(tmp_path).read(WANTED))
 
 
@@ -469,20 +457,20 @@ def test_pickled_and_complex_arrays_are_refused(tmp_path):
     path = write_maps(tmp_path, ".npy", ["a"]) / "a.npy"
     for content in (np.array([{"a": 1}], dtype=object), None):
         np.save(path, content, allow_pickle=True)
-        with told(path, "cannot be read as an array of numbers"):
+        with rejected(path, "cannot be read as an array of numbers"):
             folder_of(tmp_path)
     path.write_bytes(pickle.dumps(kappa_of(0)))
-    with told(path, "cannot be read as an array of numbers"):
+    with rejected(path, "cannot be read as an array of numbers"):
         folder_of(tmp_path)
     np.save(path, kappa_of(0) * 1j)
-    with told(path, "holds complex64, but convergence is a real number"):
+    with rejected(path, "holds complex64, but convergence is a real number"):
         folder_of(tmp_path)
 
 
 def test_an_hdf5_file_needs_the_name_of_its_array(tmp_path):
     write_maps(tmp_path, ".h5", NAMES)
     for name in (None, "kappa", "maps"):
-        with told("0.h5", f"has no dataset {name!r} (datasets: maps/kappa); set simulations.files.dataset"):
+        with rejected("0.h5", f"has no dataset {name!r} (datasets: maps/kappa); set simulations.files.dataset"):
             folder_of(tmp_path, dataset=name)
 
 
@@ -491,7 +479,7 @@ def test_a_header_that_contradicts_the_pixel_scale(tmp_path):
     path.write_bytes(fits_bytes(kappa_of(0), **wcs_cards(0.504)))
     assert folder_of(tmp_path).pixels == SIDE
     path.write_bytes(fits_bytes(kappa_of(0), **wcs_cards(0.506)))
-    with told(path, "has pixels of 0.506 arcmin by its header, not 0.5; set simulations.files.pixel_arcmin"):
+    with rejected(path, "has pixels of 0.506 arcmin by its header, not 0.5; set simulations.files.pixel_arcmin"):
         folder_of(tmp_path)
     path.write_bytes(fits_bytes(kappa_of(0), CDELT1=0.01))  # not of the sky
     assert folder_of(tmp_path).pixels == SIDE
@@ -516,5 +504,5 @@ def test_one_interface_for_every_suite(tmp_path, tng):
 @pytest.mark.parametrize(("key", "value"), [("omega_m", 0.31), ("h", 0.6774), ("a_s", 2.14e-9), ("omega_b", 0.0486)])
 def test_another_cosmology_is_told_before_anything_is_read(key, value):
     missing = simulations("massivenus", massive_params("nowhere"))
-    with told(f"theory.{key} is {value:g}, but", "`-S simulations=massivenus`", f"or change theory.{key}"):
+    with rejected(f"theory.{key} is {value:g}, but", "`-S simulations=massivenus`", f"or change theory.{key}"):
         published_suite(missing, theory(COSMOLOGY | {key: value}))

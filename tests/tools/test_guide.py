@@ -19,8 +19,16 @@ from analysis.sky import Grid
 from analysis.survey.ellipticity_signs import best_signs, sign_choices
 from analysis.survey.galaxies import center_of_table, shear_from_table
 from analysis.survey.table_formats import open_table
-from analysis.tools.architecture import diagram, wing_imports
-from analysis.tools.guide import ARCHITECTURE, GUIDE, PARAMETERS, architecture_page, kind, parameters_page
+from analysis.tools.guide import (
+    ARCHITECTURE,
+    GUIDE,
+    PARAMETERS,
+    architecture_page,
+    diagram,
+    kind,
+    parameters_page,
+    wing_imports,
+)
 
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 ROWS = re.findall(r"^\| `([^`]+)` \|.*\| (.*) \|$", PARAMETERS.read_text(encoding="utf-8"), re.MULTILINE)
@@ -106,7 +114,8 @@ def dead_ends(page):
     for name, target in re.findall(r"\[([^\]]*)\]\(([^)\s]+)\)", prose):
         yield from dead_link(page, name, target)
     yield from (f"the file {name}" for name in FILE.findall(spoken) if not (ROOT / name).is_file())
-    yield from (f"the command {name}" for name in re.findall(r"python -m analysis (\w+)", text) if name not in COMMANDS)
+    commands = re.findall(r"python -m analysis ([a-z]\w*)", text)
+    yield from (f"the command {name}" for name in commands if name not in COMMANDS)
     targets = re.findall(r"\bmake ([a-z][\w-]*)", f"{spoken}\n{blocks}")
     yield from (f"make {name}" for name in targets if name not in TARGETS)
     for word in words:
