@@ -151,8 +151,12 @@ class Run(psutil.Popen):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
         super().__init__([sys.executable, "-m", "dvc", *arguments], cwd=folder, env=environment, **pipes)
         self.lines = []
-        self.reader = threading.Thread(target=lambda: self.lines.extend(self.stdout), daemon=True)
+        self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
+
+    def read(self):
+        with self.stdout as printed:
+            self.lines.extend(printed)
 
     def ended(self):
         """Exit status; None where the run had to be ended, with all below it."""
