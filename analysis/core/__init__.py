@@ -1,4 +1,4 @@
-"""Plumbing that makes no number: files, downloads, processes, running notebooks, provenance.
+"""Infrastructure that computes no results: files, downloads, processes, running notebooks, provenance.
 
 Read `files` first (files written whole or not at all, and `BorderError`), then `stage` (runs a notebook), `environment`
 (the settings it runs with), `workers` (tasks over processes), `provenance` (digests of code and parameters), `download`

@@ -128,7 +128,7 @@ def verified(path: Path, digest: str) -> Path:
 
 
 def check_address(address: str, digest: str | None = None) -> None:
-    """Raise where an address is not https, nor plain http to this machine or to a file of known digest."""
+    """Raise unless an address is https, or plain http to this machine or for a file with a known digest."""
     parts = urlsplit(address)
     if not parts.hostname or parts.scheme not in ("http", "https"):
         raise BorderError(f"{address} is not an https address; correct it, or give the path of a copy at hand.")
@@ -170,7 +170,7 @@ def download(address: str, path: Path, *, digest: str | None, size: int | None =
         if not is_full(error):
             raise
         raise BorderError(
-            f"the disk is full after {_length(part)} bytes of {address}; free some space and run again, which goes on"
+            f"the disk is full after {_length(part)} bytes of {address}; free some space and run again; it continues"
             f" from {part}."
         ) from error
     if fault := _fault(part, size, digest):
@@ -181,7 +181,7 @@ def download(address: str, path: Path, *, digest: str | None, size: int | None =
 
 
 def _fault(path: Path, size: int | None, digest: str | None) -> str | None:
-    """Difference of a file from what is expected; the digest, which takes minutes, only where the size is right."""
+    """How a file differs from the expected one, or None. The slow digest is computed only if the size is right."""
     if size is not None and _length(path) != size:
         return f"has {_length(path)} bytes, expected {size}"
     found = digest and sha256(path)
@@ -231,7 +231,7 @@ def _continue(address: str, part: Path, size: int | None, digest: str | None) ->
         return
     if size is not None and have > size:
         return _again(address, part, size, digest)
-    # the bytes as they lie there: a server may else call a .tgz a packed .tar
+    # ask for the bytes as stored: a server may otherwise label a .tgz as a compressed .tar
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(address, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
         check_address(response.url, digest)  # a redirection may lead elsewhere
@@ -290,7 +290,7 @@ def _check_room(part: Path, address: str, needed: int) -> None:
 
 
 def _append(response: requests.Response, part: Path, start: int, total: int | None) -> None:
-    """Write an answer's bytes behind the `start` bytes that are there, as they come."""
+    """Write the bytes of an answer as they arrive, after the first `start` bytes of the file."""
     bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, mininterval=1, desc=part.stem)
     with bar, part.open("ab" if start else "wb") as handle:
         for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):

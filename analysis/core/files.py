@@ -16,7 +16,7 @@ from secrets import token_hex
 import psutil
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, the largest file that a process may write
-SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # NumPy's message, which has no error number
+SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # NumPy's short-write message; its error has no number
 HOST = re.sub(r"\W", "_", socket.gethostname())
 TEMPORARY = re.compile(r"\.(?P<host>\w+)-(?P<process>\d+)-[0-9a-f]{8}-(?P<name>.+)", re.DOTALL)
 DAY_S = 86400.0

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import TypeVar
 
 INTERVAL_S = 8.0  # between two lines
-LEAST_SHARE = 0.01  # to be done before a time is told: the start compiles, and is slower than the rest
+LEAST_SHARE = 0.01  # done before a time is printed: the start compiles, and is slower than the rest
 Step = TypeVar("Step")
 
 _listener: ContextVar[Callable[[float], None] | None] = ContextVar("listener", default=None)

@@ -165,7 +165,7 @@ def _execute(notebook: Path, draft: Path, which: Mapping[str, str]) -> None:
             ) from None
         if error.ename == "OSError" and NO_SPACE.search(error.evalue):
             raise _no_room(notebook) from None
-        raise StageError(f"{notebook.stem} failed; its cells so far are in {draft}.{error}") from None
+        raise StageError(f"{notebook.stem} failed; the cells that ran are in {draft}.{error}") from None
     except DeadKernelError:
         raise StageError(_died(notebook, draft)) from None
     except RuntimeError as error:
@@ -202,7 +202,7 @@ def _died(notebook: Path, draft: Path) -> str:
     return "\n".join(
         [
             f"{notebook.stem} ended before its last cell: the kernel died, most often because memory was"
-            f" short, or a cell called exit; its cells so far are in {draft}.",
+            f" short, or a cell called exit; the cells that ran are in {draft}.",
             *last_words,
         ]
     )

@@ -34,7 +34,7 @@ TELL_S = 2.0  # between two messages of a worker on the progress of its task
 def pool_of_processes(processes: int, **settings: Any) -> ProcessPoolExecutor:
     """A pool of new processes, which share nothing with this one and end when it ends, however it ends.
 
-    Without that they would go on: they wait for tasks from a pipe of which they hold both ends.
+    Without this they would keep running: they wait for tasks from a pipe, and hold both of its ends.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def scatter(task: Callable, tasks: Mapping[Path, tuple], compute: "ComputeParams
     BorderError
         If workers keep dying over a task.
     Exception
-        The first that a task raised; the other tasks are finished before.
+        The first exception that a task raised, after all other tasks have finished.
     """
     missing = {path: arguments for path, arguments in tasks.items() if not path.is_file()}
     log.info("%d %s, %d of them done before", len(tasks), what, len(tasks) - len(missing))
@@ -181,7 +181,7 @@ def _hand_down(client: Any) -> None:
 
 
 def _differing(client: Any, ours: Mapping[str, str]) -> dict[str, str | None]:
-    """Variables of which a worker has another value than ours, with that value."""
+    """Variables whose value on a worker differs from ours, with the worker's value."""
     return {
         name: theirs[name]
         for theirs in client.run(_variables, list(ours)).values()
@@ -201,7 +201,7 @@ def _handed_down() -> dict[str, str]:
 
 
 def _local(compute: "ComputeParams", tasks: int) -> Any:
-    """A cluster of one process a core, or of `compute.processes`."""
+    """A cluster on this machine with one process per core, or with `compute.processes` processes."""
     from dask.distributed import LocalCluster
 
     return LocalCluster(
@@ -215,7 +215,7 @@ def _local(compute: "ComputeParams", tasks: int) -> Any:
 
 
 def _slurm(compute: "ComputeParams", tasks: int) -> Any:
-    """A cluster of one worker a SLURM job, with the cores, hours and directives of `compute.slurm`."""
+    """A cluster with one worker per SLURM job. `compute.slurm` sets the cores, hours and directives of a job."""
     try:
         from dask_jobqueue import SLURMCluster
     except ImportError:

@@ -169,7 +169,7 @@ def simulations_figure(kappa: np.ndarray, evidence: Table, pixel_arcmin: float, 
 
 
 def _stage(number: int, sigmas: Sequence[float]) -> str:
-    """Title of a map of a trail."""
+    """Title of one map on the path of a chain: its start, or the noise level just passed."""
     return "start, Gaussian posterior" if number == 0 else rf"after $\sigma$ = {sigmas[number - 1]:.3f}"
 
 

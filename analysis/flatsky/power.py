@@ -1,4 +1,4 @@
-"""Angular power spectra of maps: measured, expected for a finite map, and Gaussian fields drawn from one.
+"""Angular power spectra of maps, measured and expected for a finite map, and Gaussian fields with a given spectrum.
 
 `c_ell` is in sr. `power` (ny, nx) is C_ell divided by the area of a pixel: the variance of each mode of the
 orthonormal Fourier transform.

@@ -1,4 +1,4 @@
-"""Clusters of a field in its samples and in stacks, and peaks found blind, whose probabilities mocks test."""
+"""Clusters of a field in its samples and in stacks, and peaks found blind. Mocks test the peaks' probabilities."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,8 +38,8 @@ def mock_detections(mocks: Sequence[Mock], samples: np.ndarray, settings: Cluste
 
     Returns
     -------
-    places : `mock`, `x`, `y`, `probability`, and `true`, whether within the radius there is a peak of the truth of at
-        least the threshold that no likelier place has taken
+    places : `mock`, `x`, `y`, `probability`, and `true`: whether the truth has a peak of at least the threshold
+        within the radius that no likelier place has taken
     judged : places found by one half of the samples: `found`, their probability there, `probability` in the other half,
         and `true`, whether the truth has such a peak within the radius
     peaks : number of such peaks of the truths in observed pixels

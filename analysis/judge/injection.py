@@ -35,7 +35,7 @@ def injected_mocks(params: Params, work: Path) -> Table:
 
     Parameters
     ----------
-    work : folder of one JSON file a mock; mocks whose file is there are not run again
+    work : folder with one JSON file per mock; a mock whose file exists is not run again
 
     Returns
     -------

@@ -22,12 +22,12 @@ from analysis.sky import load_observation
 
 
 def calibrated_mocks(params: Params, kinds: Mapping[str, int], work: Path) -> dict[str, Table]:
-    """Ranks of the small mocks of each kind: a table a kind, one row a mock (`calibrate_mock`).
+    """Ranks of the small mocks of each kind: one table per kind, one row per mock (`calibrate_mock`).
 
     Parameters
     ----------
     kinds : number of mocks by kind
-    work : folder of one JSON file a mock; mocks whose file is there are not run again
+    work : folder with one JSON file per mock; a mock whose file exists is not run again
     """
     paths = {kind: [work / f"{kind}_{number:04d}.json" for number in range(count)] for kind, count in kinds.items()}
     tasks = {path: (kind, number) for kind, each in paths.items() for number, path in enumerate(each)}
@@ -40,7 +40,7 @@ def sampled_mocks(params: Params, mocks: Sequence[Mock], work: Path) -> np.ndarr
 
     Parameters
     ----------
-    work : folder of one file a mock; mocks whose file is there are not sampled again
+    work : folder with one file per mock; a mock whose file exists is not sampled again
     """
     tasks = {work / f"{mock.name}.npy": (mock,) for mock in mocks}
     scatter(_sample, tasks, params.compute, what="mocks of the field")

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import chisquare, norm
 
 RESAMPLINGS = 1000
-FEW = 5  # expected counts a rank, below which the distribution of chi squared does not hold
+FEW = 5  # expected counts per rank; with fewer, the chi-squared distribution does not hold
 DRAWN = 19_999  # sets of ranks drawn in that case
 
 
@@ -92,7 +92,7 @@ def tarp_rank(truth: np.ndarray, samples: np.ndarray, reference: np.ndarray) -> 
 
 
 def bootstrap_error(statistic: Callable, groups: Sequence, *, rng: np.random.Generator) -> float | np.ndarray:
-    """Standard error of a statistic of mocks, by a bootstrap over N-body boxes with all their mocks.
+    """Standard error of a statistic of mocks, by a bootstrap that draws N-body boxes, each with all its mocks.
 
     Parameters
     ----------

@@ -186,7 +186,7 @@ def comparison_table(
 
 
 def gaussian_samples(path: Path, wiener: np.ndarray) -> np.ndarray:
-    """Samples of the Gaussian posterior of mocks of one mask, whose scatter about the Wiener map is that of all data.
+    """Gaussian posterior samples of mocks with one mask. Their scatter about the Wiener map is the same for all data.
 
     Parameters
     ----------

@@ -124,7 +124,7 @@ def _check(node: ast.AST, depth: int) -> None:
     if not isinstance(node, ALLOWED) or (isinstance(node, ast.Constant) and not _plain(node.value)):
         shown = ast.unparse(node) if isinstance(node, ast.expr) else type(node).__name__
         raise ValueError(
-            f"{shown[:40]!r} is not allowed in it: use columns (in backticks if the name is not one word), numbers,"
+            f"{shown[:40]!r} is not allowed here: use columns (in backticks if the name is not one word), numbers,"
             " strings, comparisons, arithmetic, and, or, not"
         )
     for child in ast.iter_child_nodes(node):

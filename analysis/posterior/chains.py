@@ -1,4 +1,4 @@
-"""Posterior samples of a field: its chains in groups, each a task for a worker that goes on where it was cut."""
+"""Posterior samples of a field: chains run in groups; each group is a task for a worker and resumes if interrupted."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,17 +18,17 @@ from analysis.posterior.setting import field_setting
 
 
 def group_sizes(chains: int, batch: int) -> list[int]:
-    """Chains of each group: at most `batch` where that leaves none alone, and as even as can be."""
+    """Number of chains in each group: at most `batch` unless a chain would be alone, and as equal as possible."""
     groups = max(1, min(-(-chains // batch), chains // 2))
     return [len(part) for part in np.array_split(np.arange(chains), groups)]
 
 
 def sampled_field(params: Params, name: str, work: Path) -> tuple[np.ndarray, list[Level], Table, np.ndarray]:
-    """Samples of a run, the health of its chains, how well they agree, and the way of the first one.
+    """Samples of a run, the health of its chains, how well the chains agree, and the path of the first chain.
 
     Parameters
     ----------
-    work : folder of what is finished, and of the chains under way
+    work : folder for finished groups and for chains that are still running
 
     Returns
     -------
@@ -50,9 +50,9 @@ def sampled_field(params: Params, name: str, work: Path) -> tuple[np.ndarray, li
 
 
 def together(groups: Sequence[Sequence[Level]], sizes: Sequence[int]) -> list[Level]:
-    """Health of all chains from that of groups of `sizes`: means over chains, the highest of them, the dearest group's.
+    """Health of all chains, from groups of `sizes`: means over chains; the maximum for `highest` and `evaluations`.
 
-    Groups whose ladders differ in length (the original's schedule) agree on the part that all have.
+    In the original's schedule, groups may reach different numbers of levels. Only levels that all reached are used.
     """
     levels = []
     for records in zip(*groups, strict=False):
@@ -76,7 +76,7 @@ def together(groups: Sequence[Sequence[Level]], sizes: Sequence[int]) -> list[Le
 
 
 def _sample_group(path: Path, name: str, number: int, chains: int) -> None:
-    """Sample a group of chains; between noise levels they are kept, and after the last one no longer."""
+    """Sample a group of chains. Their state is saved after each noise level and deleted at the end."""
     params, setting, anneal = _setting(path.parent.name, name)
     observation, under_way = setting.observation, path.with_name(f"under_way_{number}.npz")
     draws, watch = watched(observation.mask, observation.grid.pixel_arcmin)

@@ -14,7 +14,7 @@ from analysis.flatsky.power import binned_c_ell, multipole_edges
 log = logging.getLogger(__name__)
 
 BANDS = 4  # of the power of noisy chains
-MIN_DRAWS = 4  # of which split chains have two a half
+MIN_DRAWS = 4  # each chain is split into halves, and each half needs two draws
 
 Watch = Callable[[np.ndarray], None] | None  # sees the chains, (n, ny, nx), after a transition
 
@@ -94,7 +94,7 @@ def check_finite(values, sigma: float) -> None:
 
 
 def report(level: Level, number: int) -> Level:
-    """One line of the log a noise level.
+    """Write one line to the log for a noise level, and return its record.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def watched(mask: np.ndarray, pixel_arcmin: float) -> tuple[list[dict[str, np.nd
 
     Parameters
     ----------
-    mask : (ny, nx), True where observed; of larger maps the middle is looked at
+    mask : (ny, nx), True where observed; for larger maps only the middle is used
     """
     draws = []
 
@@ -125,7 +125,7 @@ def watched(mask: np.ndarray, pixel_arcmin: float) -> tuple[list[dict[str, np.nd
 
 
 def chain_statistics(kappa: np.ndarray, mask: np.ndarray, pixel_arcmin: float) -> dict[str, np.ndarray]:
-    """Numbers that summarise each chain's map: power in bands of multipole, and the highest peak of observed pixels.
+    """Numbers that summarise each chain's map: power in bands of multipole, and the highest observed pixel.
 
     Parameters
     ----------

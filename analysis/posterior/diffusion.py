@@ -4,8 +4,8 @@ A step takes the prior to be Gaussian about the network's mean m. The bridge bet
 multiplication in Fourier space, exact for a Gaussian prior however far apart the levels are. The change of m on the way
 is followed to second order, by a predictor and a corrector that share one evaluation of the network.
 
-Levels are even in the cube root of the noise: the noise as high as a peak decides whether the peak is there, and levels
-even in the logarithm spend most steps below it.
+Levels are evenly spaced in the cube root of the noise. Whether a peak forms is decided at noise of its height; levels
+evenly spaced in the logarithm spend most steps at lower noise.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def descend(mean_of: Callable, draw: Callable, kappa, sigmas: np.ndarray, *, end
     end : below the last of `sigmas`; 0 for clean maps
 
     Each step first uses the mean halfway, extrapolated from the step before. It is repeated with the same noise once
-    the network has seen where it led.
+    the network has been evaluated at the new map.
 
     Source: Lu et al. 2022 (DPM-Solver++, 2M) for the predictor; Xue et al. 2023 (SA-Solver) for the corrector.
     """

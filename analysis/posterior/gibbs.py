@@ -5,7 +5,7 @@
 There is no step size, solver or Metropolis ratio. A cycle keeps the share 1 - rho^2 w of a mode that the data see, and
 S / (S + rho^2) of one that they do not, so large rho moves far. rho falls from cycle to cycle. Where rho is too large
 for the data, each chain sees worse data of its own (`likelihood.added_variance`): every cycle samples an exact
-posterior, the last cycles that of the data themselves.
+posterior. The last cycles sample the posterior of the data themselves.
 
 Source: Vono, Dobigeon & Chainais 2019 (split Gibbs sampling); Coeurdoux et al. 2024 and Wu et al. 2024 with a diffusion
 prior, where the data enter the other draw and the split has a bias of order rho^2.
@@ -31,7 +31,7 @@ def gibbs_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
     """The split Gibbs sampler of a prior, compiled once for all fields.
 
     Chains start as exact samples of the Gaussian posterior. Noise of the split falls from `sigma_start` to `renoise` in
-    `cycles` cycles, lower where the data ask for it, and stays there for `last_cycles`. Each cycle denoises down to
+    `cycles` cycles (lower if the data are more precise), and stays there for `last_cycles`. Each cycle denoises down to
     `sigma_end` in steps of `spacing`, and from there to none.
 
     Returns

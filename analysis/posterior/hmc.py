@@ -139,7 +139,7 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
     """The annealed HMC sampler of a prior, compiled once for all fields.
 
     Chains start as exact samples of the Gaussian posterior at `sigma_start`, where the prior is nearly Gaussian. The
-    noise falls to `renoise` in `levels` levels even in its cube root, lower where the data ask for it, with
+    noise falls to `renoise` in `levels` levels even in its cube root (lower if the data are more precise), with
     `trajectories` at each and `last_trajectories` more at the last. A trajectory has `leapfrog_steps` of length `step`,
     shortened by up to a fifth at random.
 
@@ -194,7 +194,7 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
             return descend(counted_mean, draw, kappa, ladder, end=end)
 
         def move(kappa, forces, rho: float, data, capped, rng: np.random.Generator, advance: Callable):
-            """One trajectory; where it ends, its forces, and log of its Metropolis ratio and Stein's ratio."""
+            """Run one trajectory; return its end, the forces there, log of its Metropolis ratio, and Stein's ratio."""
             at_level = np.float32(rho), capped
             centre = centre_of(data, *at_level)
             clean = drawn(white(rng, chains, 2), white(rng, chains), capped)

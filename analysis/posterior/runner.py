@@ -16,7 +16,7 @@ from analysis.core.files import BorderError, atomic
 from analysis.core.progress import progress
 from analysis.posterior.diagnostics import Level, Watch, report
 
-State = dict[str, np.ndarray]  # what chains go on with; `kappa`, (chains, ny, nx), is where they are
+State = dict[str, np.ndarray]  # all that chains need to continue; `kappa`, (chains, ny, nx), is their current map
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Sampler:
     step : (state, number, rng, advance) -> (state, level), the chains after noise level `number` = 0, 1, ... and their
         health there; None after the last level
     samples : (state, rng, advance) -> (chains, ny, nx), the clean maps in which the chains end
-    further : (state, rng, advance) -> (state, maps), one more transition at the last level, and what to watch of it
+    further : (state, rng, advance) -> (state, maps), one more transition at the last level, and its maps for `watch`
     evaluations : of the network for one sample, as `advance` counts them
     evaluations_further : of the network for one more transition
     """
@@ -50,13 +50,13 @@ def run_chains(
     watch: Watch = None,
     resume: Path | None = None,
 ) -> tuple[np.ndarray, list[Level]]:
-    """Samples, one a chain, and the health of the chains at each noise level.
+    """Samples, one from each chain, and the health of the chains at each noise level.
 
     Parameters
     ----------
     further : transitions at the last level after the samples are taken, for diagnostics
     watch : called with the maps (chains, ny, nx) after each of these
-    resume : file (.npz) of the chains after each level; a run with the same arguments goes on from it. Its `trail` is
+    resume : file (.npz) of the chains after each level; a run with the same arguments continues from it. Its `trail` is
         the first chain at its start and after each level
     """
     levels, state = load_state(resume, rng) or ([], None)

@@ -50,7 +50,7 @@ def chain_table(levels: Sequence) -> Table:
 
 
 def stein_error(chain: Table) -> float | None:
-    """Largest departure from Stein's identity over the levels of a ladder that know their score; None without any."""
+    """Largest departure from Stein's identity over the noise levels whose score is known; None if there are none."""
     departures = np.abs(np.asarray(chain["stein"], float) - 1)
     return float(np.nanmax(departures)) if np.isfinite(departures).any() else None
 
@@ -67,7 +67,7 @@ def load_samples(path: str | Path) -> np.ndarray:
 
 
 def load_trail(path: str | Path) -> np.ndarray:
-    """The way of the first chain, (1 + levels, ny, nx): its start, and where it was after every noise level.
+    """Path of the first chain, (1 + levels, ny, nx): its map at the start and after every noise level.
 
     Raises
     ------

@@ -20,10 +20,10 @@ THEORY_TOLERANCE = 0.02  # of C_ell: codes of theory differ by less, cosmologies
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Setting:
-    """A run of `sample.fields`: observation, prior, and both with room around where the field needs it.
+    """A run of `sample.fields`: observation, and prior and data on a grid that is padded if the field needs it.
 
-    `gamma`, `weight` : (2, side, side), on the grid of the prior; `added` : pixels of it
-    beyond each border of the field's
+    `gamma`, `weight` : (2, side, side), on the grid of the prior; `added` : pixels
+    added to each side of the field's grid
     """
 
     observation: Observation
@@ -34,7 +34,7 @@ class Setting:
 
 
 def field_setting(params: Params, name: str) -> Setting:
-    """What a run samples: the observation, turned where the run asks for it, and the prior it is seen with.
+    """The observation of a run, with its shears rotated if the run says so, and a prior on the same grid.
 
     Raises
     ------
@@ -66,10 +66,10 @@ def check_run(prior: Prior, observation: Observation, params: SampleParams, *, n
     ------
     BorderError
         If the grids differ, nothing is observed, the observation is noisier than the first noise level, or a noise
-        level is none that the network was trained on.
+        level is outside the range that the network was trained on.
     """
     grid = observation.grid
-    command = f"train one that does with `{training_command(grid.pixels, grid.pixel_arcmin, name)}`"
+    command = f"train one for this grid with `{training_command(grid.pixels, grid.pixel_arcmin, name)}`"
     check_grid(prior, grid.shape, grid.pixel_arcmin, remedy=command)
     if not observation.weight.any():
         raise BorderError(
@@ -122,9 +122,9 @@ def check_theory(prior: Prior, ell: np.ndarray, c_ell: np.ndarray, *, name: str)
 
 
 def on_field(prior: Prior, observation: Observation, ell: np.ndarray, c_ell: np.ndarray, *, multiple: int) -> Prior:
-    """The prior on the grid of an observation, where that is larger than the grid of its training.
+    """The prior on the grid of an observation, extended if that grid is larger than the grid of the training.
 
-    The network knows what it knows within its reach, whatever lies beyond; the longer waves are theory's.
+    The network uses only pixels within its reach, so it also works on a larger grid. Theory gives the longer waves.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def on_field(prior: Prior, observation: Observation, ell: np.ndarray, c_ell: np.
     Raises
     ------
     BorderError
-        If the larger grid is none that the network can halve.
+        If the side of the larger grid is not a multiple of `multiple`.
     """
     side, trained = observation.grid.pixels, len(prior.power)
     if side <= trained or abs(prior.pixel_arcmin / observation.grid.pixel_arcmin - 1) > 1e-6:
@@ -144,13 +144,13 @@ def on_field(prior: Prior, observation: Observation, ell: np.ndarray, c_ell: np.
             f"{observation.title} has {side} pixels a side, which the network cannot halve: give a multiple of"
             f" {multiple}, such as {side + -side % multiple}"
         )
-    log.info("the prior of %d pixels is carried over to %d, its longer waves by theory", trained, side)
+    log.info("the prior of %d pixels is extended to %d pixels; theory gives the longer waves", trained, side)
     power = larger_power(prior.power, side, ell, c_ell, prior.pixel_arcmin)
     return dataclasses.replace(prior, power=power.astype(prior.power.dtype))
 
 
 def with_room(prior: Prior, observation: Observation, *, multiple: int) -> tuple[Prior, np.ndarray, np.ndarray, int]:
-    """Prior and data on a grid with room around, where observed pixels come close to the border of the periodic grid.
+    """Prior and data, on a padded grid if observed pixels come close to the border of the periodic grid.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ def gaussian_posterior_solve(target, weight, power, *, iterations: int = ITERATI
 
 
 def gaussian_posterior_mean(target: np.ndarray, weight: np.ndarray, power: np.ndarray) -> np.ndarray:
-    """`gaussian_posterior_solve` of arrays, compiled once for each shape, in double precision where the backend has it.
+    """`gaussian_posterior_solve` for NumPy arrays, compiled once per shape, in double precision if the backend has it.
 
     The compiled loop returns every `STEPS_AT_ONCE` steps to report its progress; this does not change the result.
     """

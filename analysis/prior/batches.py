@@ -58,7 +58,7 @@ class MapStore(keras.layers.Layer):
 
 
 def stack_sizes(sides: Sequence[int], batch: int) -> list[int]:
-    """Number of crops of each side in a batch: `batch` of the first side, of the others about as many pixels."""
+    """Number of crops of each side in a batch: `batch` of the first side, about as many pixels of each other side."""
     return [batch * max(1, round((sides[0] / side) ** 2)) for side in sides]
 
 

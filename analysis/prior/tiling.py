@@ -66,7 +66,7 @@ def network_tiles(params: NetworkParams, window: int) -> Tiles:
 
 
 def tiled(network: Callable, tiles: Tiles) -> Callable:
-    """The network as a function of the same arguments that shows it one window at a time.
+    """A function with the arguments of the network that runs it on one window at a time.
 
     The memory is that of one window, whatever the size of the map.
 

@@ -175,7 +175,7 @@ def ablation_table(variants: Table | None) -> str:
 
 
 def networks_table(networks: Mapping[str, Mapping]) -> str:
-    """Released networks: the maps that they are for, and the cost of their training."""
+    """Released networks: the grid of each, and the cost of its training."""
     rows = []
     for profile, network in networks.items():
         grid = f"{network['pixels']}², {network['pixel_arcmin']:.2g}'"

@@ -46,7 +46,7 @@ def deposit(position: Any, box: float, mesh: int) -> Any:
 
 @partial(jax.jit, static_argnums=2)
 def gather(potential: Any, position: Any, box: float) -> Any:
-    """Minus the gradient of `potential` at the particles; as `mesh.gather`."""
+    """Minus the gradient of `potential` at the particles, like `mesh.gather`."""
     mesh = potential.shape[0]
     slopes = [
         sum(-weight * mesh / box * jnp.roll(potential, -step, axis) for step, weight in STENCIL) for axis in range(3)

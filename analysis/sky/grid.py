@@ -11,7 +11,7 @@ from analysis.params import FieldParams, GridParams
 
 COMMITTED_PIXELS = 160  # simulated maps of the committed params.yaml are wide enough for such a grid
 SKY_AROUND = 64  # pixels by which simulated maps are larger than the grid
-COMMITTED_CROP = 80  # pixels of the crops that the network of the committed params.yaml is trained on
+COMMITTED_CROP = 80  # side of the training crops in the committed params.yaml, pixels
 
 
 @dataclass(frozen=True)

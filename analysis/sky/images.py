@@ -99,7 +99,7 @@ def card_text(text: str) -> str:
 
 
 def write_fits(path: Path | str, hdus: Sequence[fits.ImageHDU | fits.BinTableHDU], cards: Mapping[str, object]) -> None:
-    """Write HDUs after a primary HDU with `cards` (text through `card_text`): the whole file or nothing."""
+    """Write a FITS file whole or not at all: a primary HDU with `cards` (text through `card_text`), then `hdus`."""
     plain = {key: card_text(value) if isinstance(value, str) else value for key, value in cards.items()}
     primary = fits.PrimaryHDU(header=fits.Header(plain))
     with atomic(path) as temporary:

@@ -67,7 +67,7 @@ def centered(field: FieldParams) -> FieldParams:
 
 
 def observe(field: FieldParams, grid: Grid, fetch: Callable[[str], Path]) -> Field:
-    """A field on the grid, from its source.
+    """Read a field from its source, and put it on the grid.
 
     Parameters
     ----------

@@ -145,7 +145,7 @@ def _galaxies(rows: "_Rows", entry: CatalogueTable, factors: list[float], count:
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """The kept rows of a chunk: their places in it, and the number of rows of the file before it."""
+    """The kept rows of a chunk: their positions in the chunk, and the number of rows of the file before the chunk."""
 
     table: OpenTable
     chunk: Chunk

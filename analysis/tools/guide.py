@@ -175,7 +175,7 @@ def _all_below(wing: str, imports: Mapping[str, set[str]]) -> set[str]:
 
 
 def wings_table(imports: Mapping[str, set[str]], root: Path = ROOT) -> str:
-    """Each wing with the first sentence of its `__init__` and its imports, as Markdown."""
+    """A Markdown table of the wings (packages of `analysis/`): the first line of each `__init__`, and its imports."""
     rows = [
         f"| [`{wing}`](../../analysis/{wing}) | {_about(root / 'analysis' / wing)} |"
         f" {', '.join(other for other in imports if other in below)} |"

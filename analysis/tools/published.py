@@ -9,7 +9,7 @@ from analysis.core.tables import save_table
 from analysis.simulations.evidence import PUBLISHED, PUBLISHED_PIXEL_ARCMIN, map_statistics
 
 PUBLISHED_MAP = "massivenus/Mnu_cosmos_kappa.fits"
-REBINS = (1, 2, 10)  # size of the pixels of the profiles paper, quick and reference, and tiny, in pixels of the map
+REBINS = (1, 2, 10)  # pixel sizes in pixels of the map: of paper; of quick and reference; of tiny
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Does this code still make the released results? A few mocks, kept with a release, are sampled again and compared.
 
-Where samples of the same mock, network and random numbers agree, so does everything that follows from them.
+If samples of the same mock, network and random numbers agree, everything computed from them agrees too.
 """
 
 import json

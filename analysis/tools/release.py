@@ -52,7 +52,7 @@ KEPT = {  # files of each part of a release; of the network, all files
 def main(network_only: bool) -> None:
     """Keep the results in `data/`: the network, its calibration, and what belongs to them.
 
-    Of the default profile the results that Git shows are kept (`show`); its network is in the DVC remote.
+    For the default profile, the results that Git shows are kept (`show`); its network is in the DVC remote.
     """
     params = load_params()
     if params.profile == DEFAULT and not network_only:
