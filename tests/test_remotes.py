@@ -83,6 +83,7 @@ def over_nginx(folder, tree, scheme, path, **settings):
     with servers.nginx(folder) as port:
         host = f"{scheme}://127.0.0.1:{port}"
         settings |= {"user": servers.USER, "password": servers.PASSWORD}
+        (folder / "files" / path / "store" / "again").mkdir(parents=True, exist_ok=True)  # WebDAV wants it
         yield Lab(tree, f"{host}/{path}/store", settings, in_folder(folder / "files"))
 
 
