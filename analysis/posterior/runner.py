@@ -61,7 +61,7 @@ def run_chains(
     """
     levels, state = load_state(resume, rng) or ([], None)
     done = levels[-1].evaluations if levels else 0
-    total = sampler.evaluations + further * sampler.evaluations_further
+    total = float(sampler.evaluations + further * sampler.evaluations_further)  # a worker sends no NumPy number
     advance = progress("chains", total, done=done)
     if state is None:
         state = sampler.init(rng, advance)

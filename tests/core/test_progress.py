@@ -28,6 +28,7 @@ def heard(step):
     with within(parts.append):
         step()
         told = np.array(parts)
+    assert {type(part) for part in parts} == {float}  # a worker sends no other number
     assert sum(parts) == pytest.approx(1)  # the end of the block completes it
     return told
 
