@@ -27,7 +27,7 @@ class Level:
     ----------
     sigma : noise level
     step : leapfrog step, in units of the mass matrix; 0 where none was made
-    acceptance : share of proposals accepted; 1 where draws are exact
+    acceptance : mean Metropolis ratio of proposals, at most 1 each; 1 where draws are exact
     stein : E[(kappa - mean) . score] / -(number of modes), 1 in equilibrium; NaN where the score was not at hand
     highest : largest convergence in any chain
     evaluations : network evaluations so far, per chain

@@ -41,13 +41,15 @@ def descend(mean_of: Callable, draw: Callable, kappa, sigmas: np.ndarray, *, end
     Source: Lu et al. 2022 (DPM-Solver++, 2M) for the predictor; Xue et al. 2023 (SA-Solver) for the corrector.
     """
     steps = np.log(sigmas[:-1] / sigmas[1:])
+    if end > 0:
+        steps = np.append(steps, np.log(sigmas[-1] / end))
     before = arrive = None
     for number, high in enumerate(sigmas):
         last = number == len(sigmas) - 1
         mean = ahead = mean_of(kappa, np.float32(high))
         if before is not None:
             kappa = arrive(0.5 * (before + mean))
-            if not last:
+            if number < len(steps):
                 ahead = mean + np.float32(0.5 * steps[number] / steps[number - 1]) * (mean - before)
         arrive, before = draw(kappa, np.float32(high), np.float32(end if last else sigmas[number + 1])), mean
         kappa = arrive(ahead)

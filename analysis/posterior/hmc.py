@@ -16,8 +16,11 @@ one solve by conjugate gradients a kick. A velocity is a draw of the Gaussian po
 
 rho falls from level to level. The prior's reverse diffusion carries z down: it leads exactly from p_rho f to the same
 at the lower rho. Where rho is too large for the data, noise is added to them (`likelihood.added_variance`). As rho
-falls it is taken away: z moves with mu to the better data, and HMC corrects it. From the last level the reverse
-diffusion leads to clean maps.
+falls it is taken away, and z moves with mu to the better data. That step is exact for the Gaussian prior only, and HMC
+has to correct it. From the last level the reverse diffusion leads to clean maps.
+
+No proposal is rejected: a network is not a gradient, and the error of the energy grows with the number of pixels. The
+Metropolis ratio is a diagnostic of the length of a step, whose error falls as its square.
 
 Source: Duane et al. 1987; Neal 2011, section 5.5.1 (splitting off the Gaussian part); Beskos et al. 2011; Remy et al.
 2023, section 4.3, for Metropolis ratios from scores.
@@ -96,6 +99,8 @@ def gaussian_mean(gamma, rho, weight, power):
 def leap(kick_of: Callable, kappa, velocity, force, kick, centre, angle):
     """One step: half a kick, a turn about the centre, half a kick.
 
+    Kicks of length tan(angle / 2) make the step exact for a constant force, which only moves the centre.
+
     Parameters
     ----------
     kick_of : kappa -> (force, kick), the force of the network and Lambda^-1 times it
@@ -107,13 +112,13 @@ def leap(kick_of: Callable, kappa, velocity, force, kick, centre, angle):
     kappa, velocity, force, kick, gained : after the step; `gained` (n,) is the kinetic energy from the two kicks
     """
     angle = ops.cast(angle, kappa.dtype)
-    cos, sin = ops.cos(angle), ops.sin(angle)
-    pushed = velocity + 0.5 * angle * kick
-    gained = 0.25 * angle * ops.sum(force * (velocity + pushed), axis=(-2, -1))
+    cos, sin, half = ops.cos(angle), ops.sin(angle), ops.tan(0.5 * angle)
+    pushed = velocity + half * kick
+    gained = 0.5 * half * ops.sum(force * (velocity + pushed), axis=(-2, -1))
     kappa, turned = centre + cos * (kappa - centre) + sin * pushed, cos * pushed - sin * (kappa - centre)
     force, kick = kick_of(kappa)
-    velocity = turned + 0.5 * angle * kick
-    gained = gained + 0.25 * angle * ops.sum(force * (turned + velocity), axis=(-2, -1))
+    velocity = turned + half * kick
+    gained = gained + 0.5 * half * ops.sum(force * (turned + velocity), axis=(-2, -1))
     return kappa, velocity, force, kick, gained
 
 
@@ -214,7 +219,7 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
             advance()
             for _ in range(trajectories[number]):
                 kappa, forces, ratio, stein = move(kappa, forces, rho, data, capped, rng, advance)
-                ratios.append(np.minimum(np.exp(np.minimum(ratio, 0)), 1))
+                ratios.append(np.exp(np.minimum(ratio, 0)))
             found = noisy_power(kappa, rho, power)
             level = Level(
                 float(rho), settings.step, float(np.mean(ratios)), stein, float(np.max(kappa)),
@@ -250,6 +255,7 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
         def further(state: dict, rng: np.random.Generator, advance: Callable):
             capped = capped_weight(weight, lowest)
             forces = kicked(state["kappa"], np.float32(lowest), capped)
+            advance()
             kappa = move(state["kappa"], forces, lowest, gamma + state["noise"], capped, rng, advance)[0]
             return state | {"kappa": kappa}, fall(kappa, ending, 0.0, rng, advance)
 

@@ -28,7 +28,7 @@ PRESETS = {preset: dataclasses.replace(SAMPLE, preset=preset) for preset in ("gi
 
 
 def test_steps_turn_exactly_about_the_centre_and_err_as_the_square_of_the_step_under_a_kick():
-    """A force -x / 2 on top of the unit oscillator: frequency sqrt(3/2), known at any time."""
+    """A force -x / 2 on top of the unit oscillator: frequency sqrt(3/2), known at any time; and a constant force."""
     rng = np.random.default_rng(1)
     start, velocity, centre = rng.standard_normal((3, 1, 4, 4))
 
@@ -44,6 +44,10 @@ def test_steps_turn_exactly_about_the_centre_and_err_as_the_square_of_the_step_u
 
     exact = centre + np.cos(1.6) * (start - centre) + np.sin(1.6) * velocity
     np.testing.assert_allclose(moved(0.0, 1, start, velocity)[0], exact, atol=1e-12)
+    push = np.full_like(start, 0.3)
+    pushed = leap(lambda x: (push, push), start, velocity, push, push, centre, np.asarray(1.6))[0]
+    exact = centre + push + np.cos(1.6) * (start - centre - push) + np.sin(1.6) * velocity
+    np.testing.assert_allclose(np.asarray(pushed), exact, atol=1e-12)
     rate = 1.5**0.5
     exact = centre + np.cos(1.6 * rate) * (start - centre) + np.sin(1.6 * rate) * velocity / rate
     errors = []
@@ -253,6 +257,24 @@ def test_chains_sample_the_exact_gaussian_posterior_under_any_mask(field, preset
         assert min(level.acceptance for level in levels) > 0.999
         # the ratio is of a sum over modes that some ten long waves dominate: 3 sqrt(2 / 10 / 256), of two such sums
         assert max(abs(level.stein - 1) for level in levels) < 0.12
+
+
+def test_the_descent_alone_brings_chains_to_the_wiener_map(field):
+    """Steps so short that HMC does nothing: start, reverse diffusion, and the moves to better data are seen alone."""
+    power, gamma, weight = field
+    still = dataclasses.replace(SAMPLE.hmc, step=1e-4, leapfrog_steps=2, last_trajectories=0)
+    anneal = annealer(Prior(power, 0.82), dataclasses.replace(SAMPLE, preset="hmc", hmc=still))
+    chains = 256
+    samples, _ = anneal(gamma, weight, chains, rng=np.random.default_rng(5))
+    wiener = np.asarray(gaussian_posterior_solve(convergence_from_shear(weight * gamma)[None], weight, power))[0]
+    chi_squared = np.mean((samples.mean(axis=0) - wiener) ** 2 / (samples.var(axis=0) / chains))
+    assert abs(chi_squared - 1) < 0.25
+    # data that no level has to make worse: the spread is exact too
+    weight = np.minimum(weight, 0.9 / SAMPLE.sigma_start**2)
+    samples, _ = anneal(gamma, weight, chains, rng=np.random.default_rng(6))
+    exact = gaussian_posterior_draws(gamma, weight, power, 1500, rng=np.random.default_rng(7))
+    wiener = np.asarray(gaussian_posterior_solve(convergence_from_shear(weight * gamma)[None], weight, power))[0]
+    assert_same_mean(band_powers(samples, wiener), band_powers(exact, wiener))
 
 
 def test_split_of_two_denoising_steps_is_exact_for_a_gaussian_prior(field):
