@@ -67,6 +67,14 @@ def test_keys_of_a_stage_exist_and_cover_its_section(stage):
 
 
 @pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_that_samples_depends_on_the_settings_of_every_sampler(stage):
+    keys, sample = set(stage_keys(stage)), PARAMS["sample"]
+    settings = {f"sample.{name}" for name in sample if name != "fields" and isinstance(sample[name], dict)}
+    assert {"sample.gibbs", "sample.hmc"} <= settings
+    assert not keys & settings or settings <= keys
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_notebook_reads_only_sections_its_stage_depends_on(stage):
     code = "\n".join(code_cells(stage))
     used = set(re.findall(r"\bparams\.(\w+)", code)) - {"compute"}
