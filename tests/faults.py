@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, replace
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ import psutil
 import yaml
 from astropy.io import fits
 from pipeline import project_files
+from range_server import listening
 
 from analysis.core.files import TEMPORARY, read_json, sha256, write_json
 from analysis.core.paths import ROOT
@@ -304,16 +305,6 @@ class Cut(SimpleHTTPRequestHandler):
         pass
 
 
-@contextlib.contextmanager
 def mirror(folder):
     """A server of a folder's files on loopback; `left` of it counts the bytes until it is cut."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Cut) as server:
-        server.folder, server.left = folder, None
-        server.address = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    return listening(Cut, folder=folder, left=None)

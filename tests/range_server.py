@@ -1,4 +1,4 @@
-"""A server of one file on loopback, which may break off, lie about ranges, or refuse."""
+"""HTTP servers on loopback; one of them serves a file and may break off, lie about ranges, or refuse."""
 
 import re
 import threading
@@ -39,11 +39,11 @@ class Ranges(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(**settings):
-    defaults = {"content": CONTENT, "ranges": True, "drops": [], "statuses": [], "length": True, "shift": 0}
-    with ThreadingHTTPServer(("127.0.0.1", 0), Ranges) as server:
-        vars(server).update(defaults | {"asked": [], "served": 0} | settings)
-        server.address = f"http://127.0.0.1:{server.server_port}/maps.tgz"
+def listening(handler, **state):
+    """A server with a handler, its `address`, and `state` as attributes that the handler uses."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        vars(server).update(state)
+        server.address = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -51,3 +51,12 @@ def serving(**settings):
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def serving(**settings):
+    """A server of `content`; its settings make it misbehave."""
+    defaults = {"content": CONTENT, "ranges": True, "drops": [], "statuses": [], "length": True, "shift": 0}
+    with listening(Ranges, **defaults | {"asked": [], "served": 0} | settings) as server:
+        server.address += "/maps.tgz"
+        yield server

@@ -1,12 +1,11 @@
 """Public files by name: from a mirror, from an earlier run, or from their public addresses."""
 
 import hashlib
-import threading
-from contextlib import contextmanager
 from functools import partial
-from http.server import BaseHTTPRequestHandler, HTTPServer, SimpleHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
 
 import pytest
+from range_server import listening
 
 from analysis.core import download
 from analysis.core.download import REGISTRY, SourceUnavailable, fetch, registered
@@ -35,18 +34,8 @@ class BreaksOff(BaseHTTPRequestHandler):
         pass
 
 
-@contextmanager
 def server(handler):
-    with HTTPServer(("127.0.0.1", 0), handler) as running:
-        running.requests = 0
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        running.address = f"http://127.0.0.1:{running.server_port}"
-        try:
-            yield running
-        finally:
-            running.shutdown()
-            thread.join()
+    return listening(handler, requests=0)
 
 
 @pytest.fixture(autouse=True)
