@@ -66,7 +66,9 @@ def prepared(folder, stages):
         if not within(name, APART):
             (state / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, state / name)
-    (state / "params.yaml").write_text(yaml.safe_dump(composed("tiny"), sort_keys=False))
+    params = composed("tiny")
+    params["compute"]["processes"] = 1  # a worker to strike
+    (state / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     (state / ".dvc" / "config").write_text(
         "[core]\n    analytics = false\n    check_update = false\n    no_scm = true\n"
     )

@@ -74,6 +74,12 @@ def scatter(task: Callable, tasks: Mapping[Path, tuple], compute: "ComputeParams
     log.info("%d %s, %d of them done before", len(tasks), what, len(tasks) - len(missing))
     if not missing:
         return
+    if compute.processes == 0 and compute.cluster == "local" and compute.scheduler is None:
+        advance = progress(what, len(missing))
+        for path, arguments in missing.items():
+            with within(advance):
+                task(path, *arguments)
+        return
     from dask.distributed import KilledWorker, as_completed  # seconds to import, and only here
 
     failed = []

@@ -109,8 +109,8 @@ class ComputeParams:
 
     cluster: Literal["local", "slurm"]
     """who does the tasks: processes on this machine, or SLURM jobs"""
-    processes: Count | None
-    """workers on this machine; null for one per core"""
+    processes: Annotated[int, Field(ge=0)] | None
+    """workers on this machine; null for one per core; 0 for none: the process of the stage does its tasks in turn"""
     memory_gb: Positive
     """memory of a worker [GB]; a worker that exceeds it is ended and its task done again"""
     scheduler: str | None

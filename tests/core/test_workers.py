@@ -84,6 +84,14 @@ def test_every_task_is_done_once_and_none_that_is_there(tmp_path):
         np.testing.assert_array_equal(np.load(tmp_path / f"{seed}.npy"), expected(seed))
 
 
+def test_without_workers_the_tasks_are_done_here_and_are_the_same(tmp_path):
+    tasks = {tmp_path / f"{seed}.npy": (seed, tmp_path / "diary") for seed in range(3)}
+    scatter(drawn, tasks, dataclasses.replace(COMPUTE, processes=0), what="draws")
+    for seed, path in enumerate(tasks):
+        np.testing.assert_array_equal(np.load(path), expected(seed))
+    assert {int(process) for _, process in begun(tmp_path / "diary")} == {os.getpid()}
+
+
 @pytest.mark.long
 def test_a_worker_killed_in_the_middle_changes_no_bit(tmp_path):
     diary = tmp_path / "diary"

@@ -99,7 +99,7 @@ def test_records_are_frozen():
         ("rivals.sparse.thresholds", []),
         ("rivals.sparse.turns", [0]),
         ("rivals.deepmass.steps", 401),
-        ("compute.processes", 0),
+        ("compute.processes", -1),
         ("catalogue.fields", ["cosmos", "goods"]),  # rules between keys
         ("mocks.field", "goods"),
         ("simulations.map_pixels", 32),
