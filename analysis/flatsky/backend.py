@@ -38,6 +38,22 @@ def compiled(function: Callable) -> Callable:
     )
 
 
+def split_cores(parts: int) -> None:
+    """Let independent parts of a graph run side by side, each on its share of the cores.
+
+    Small maps keep few cores busy: two halves of a batch side by side take three quarters of the time that they take
+    one after the other on all cores. To be called before the first operation, and only with TensorFlow on a CPU, where
+    it has an effect.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        if not tf.config.list_physical_devices("GPU"):
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            tf.config.threading.set_inter_op_parallelism_threads(min(parts, cores))
+            tf.config.threading.set_intra_op_parallelism_threads(max(1, cores // parts))
+
+
 def fit_through_xla() -> bool:
     """Whether `fit` should compile with XLA: always with JAX, with TensorFlow only on a GPU."""
     if keras.backend.backend() != "tensorflow":
@@ -117,34 +133,51 @@ def device_use() -> list[str]:
     return lines
 
 
-def fourier(real, imag=None):
-    """Real and imaginary part of the orthonormal 2-D Fourier transform over the last two axes.
+def fourier(maps):
+    """Orthonormal 2-D Fourier transform of real maps, the half of it that the other half repeats.
 
     Parameters
     ----------
-    real, imag : (..., ny, nx), the parts of the maps; without `imag` the maps are real
+    maps : (..., ny, nx)
+
+    Returns
+    -------
+    (..., ny, nx // 2 + 1), complex
     """
-    norm = _norm(real)
-    real, imag = ops.fft2((real, ops.zeros_like(real) if imag is None else imag))
-    return real / norm, imag / norm
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        maps = ops.convert_to_tensor(maps)  # in its own precision
+        return tf.signal.rfft2d(maps) / _norm(maps.shape)
+    import jax.numpy as jnp
+
+    return jnp.fft.rfft2(maps, norm="ortho")
 
 
-def inverse_fourier(real, imag):
-    """Real and imaginary part of the maps whose transform `fourier` gives."""
-    norm = _norm(real)
-    real, imag = ops.ifft2((real, imag))
-    return real * norm, imag * norm
+def inverse_fourier(modes, shape: tuple[int, int]):
+    """Real maps of a `shape` (ny, nx) whose transform is `modes`."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.signal.irfft2d(modes, shape) * _norm(shape)
+    import jax.numpy as jnp
+
+    return jnp.fft.irfft2(modes, shape, norm="ortho")
+
+
+def multiplied(modes, multiplier):
+    """Half of the modes, as of `fourier`, times a real `multiplier` (..., ny, nx), symmetric under k -> -k."""
+    return modes * ops.cast(multiplier[..., : modes.shape[-1]], ops.dtype(modes))
 
 
 def filtered(maps, multiplier):
     """Maps multiplied in Fourier space by a real `multiplier` (..., ny, nx), symmetric under k -> -k."""
-    real, imag = fourier(maps)
-    return inverse_fourier(real * multiplier, imag * multiplier)[0]
+    return inverse_fourier(multiplied(fourier(maps), multiplier), maps.shape[-2:])
 
 
-def _norm(maps) -> float:
+def _norm(shape) -> float:
     """Square root of the number of pixels, which makes a transform orthonormal."""
-    return float(maps.shape[-1] * maps.shape[-2]) ** 0.5
+    return float(shape[-1] * shape[-2]) ** 0.5
 
 
 def conjugate_gradients(operator: Callable, preconditioner: Callable, target, *, iterations: int, tolerance=0.0):
