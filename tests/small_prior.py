@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from analysis.flatsky.power import wavenumbers
+from analysis.flatsky.power import ell_grid
 from analysis.params import load_params
 
 TRAIN = load_params().train
@@ -13,7 +13,7 @@ TRAIN = load_params().train
 SETTINGS = dataclasses.replace(TRAIN.network, widths=[4, 8, 16], blocks=1)
 
 
-POWER = 4e-3 * (np.maximum(wavenumbers((16, 16), 0.82), 500) / 500) ** -1.5
+POWER = 4e-3 * (np.maximum(ell_grid((16, 16), 0.82), 500) / 500) ** -1.5
 
 
 def shifted(one, by=0.1):

@@ -24,7 +24,7 @@ from range_server import serving
 from analysis.core.paths import ROOT
 from analysis.core.provenance import code_hash, pipeline_stages
 from analysis.flatsky.maps import load_maps
-from analysis.flatsky.power import gaussian_field, wavenumbers
+from analysis.flatsky.power import ell_grid, gaussian_field
 from analysis.params import load_params
 from analysis.params.load import composed
 
@@ -228,7 +228,7 @@ def test_sampling_killed_at_random_moments_ends_with_the_same_bits(tiny):
 
 def suite_archive(maps):
     """Make a small archive of MassiveNuS's layout: skewed maps of its own size and pixel scale."""
-    ell = np.maximum(wavenumbers((512, 512), 3.5 * 60 / 512), 100)
+    ell = np.maximum(ell_grid((512, 512), 3.5 * 60 / 512), 100)
     gaussian = gaussian_field((ell / 1000) ** -1.2, maps, rng=np.random.default_rng(1))
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as archive:

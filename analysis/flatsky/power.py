@@ -13,7 +13,7 @@ from analysis.core.files import atomic
 ARCMIN = np.pi / 180 / 60
 
 
-def wavenumbers(shape: tuple[int, int], pixel_arcmin: float) -> np.ndarray:
+def ell_grid(shape: tuple[int, int], pixel_arcmin: float) -> np.ndarray:
     """Multipole ell of each Fourier mode of a map, (ny, nx)."""
     ky = np.fft.fftfreq(shape[0])
     kx = np.fft.fftfreq(shape[1])
@@ -31,7 +31,7 @@ def grid_power(ell: np.ndarray, c_ell: np.ndarray, shape: tuple[int, int], pixel
     -------
     (ny, nx), pixel variance per mode (orthonormal FFT)
     """
-    modes = wavenumbers(shape, pixel_arcmin)
+    modes = ell_grid(shape, pixel_arcmin)
     power = np.exp(np.interp(np.log(np.maximum(modes, ell[0])), np.log(ell), np.log(c_ell)))
     power /= (pixel_arcmin * ARCMIN) ** 2
     power[0, 0] = 0.0
@@ -106,7 +106,7 @@ def prior_power(
     """
     theory, simulated = crop_power(ell, c_ell, crops.shape[-2:], pixel_arcmin), periodogram(crops)
     low, high = np.log(join_ell)
-    modes = wavenumbers(theory.shape, pixel_arcmin)
+    modes = ell_grid(theory.shape, pixel_arcmin)
     ramp = np.clip((np.log(np.maximum(modes, 1e-3)) - low) / (high - low), 0, 1)
     blend = ramp**2 * (3 - 2 * ramp)
     joined = np.exp((1 - blend) * np.log(theory) + blend * np.log(simulated))
@@ -126,7 +126,7 @@ def resampled_power(power: np.ndarray, side: int) -> np.ndarray:
     -------
     (side, side); constant below the lowest and above the highest mode of `power`
     """
-    known, wanted = wavenumbers(power.shape, 1.0), wavenumbers((side, side), 1.0)
+    known, wanted = ell_grid(power.shape, 1.0), ell_grid((side, side), 1.0)
     ell, which = np.unique(np.round(known[known > 0], 6), return_inverse=True)
     mean = np.bincount(which, weights=power[known > 0]) / np.bincount(which)
     resampled = np.exp(np.interp(wanted, ell, np.log(mean)))
@@ -187,7 +187,7 @@ def binned_modes(values: np.ndarray, pixel_arcmin: float, edges: np.ndarray) -> 
     (..., n_bins); NaN in a bin without modes
     """
     shape, bins = values.shape[-2:], len(edges) - 1
-    which = np.digitize(wavenumbers(shape, pixel_arcmin).ravel(), edges) - 1
+    which = np.digitize(ell_grid(shape, pixel_arcmin).ravel(), edges) - 1
     inside = (which >= 0) & (which < bins)
     modes = np.bincount(which[inside], minlength=bins).astype(float)
     modes[modes == 0] = np.nan

@@ -94,7 +94,7 @@ def joined(text: str, have: Iterable[str]) -> str | None:
 
 
 def _in_words(text: str) -> tuple[str, dict[str, str]]:
-    """The text as Python on one line, with placeholders for special names; and those names by placeholder.
+    """The text as Python on one line, with stand-ins for special names; and those names by stand-in.
 
     Special are names in backticks, and names that Python would normalise (NFKC). `and`, `or`, `not` replace
     `&`, `|`, `~`.
@@ -103,18 +103,18 @@ def _in_words(text: str) -> tuple[str, dict[str, str]]:
     while stem in text:
         stem += "_"
 
-    def placeholder(name: str) -> str:
+    def stand_in(name: str) -> str:
         written[f"{stem}{len(written)}"] = name
         return list(written)[-1]
 
-    line = QUOTED.sub(lambda found: placeholder(found[1].replace("``", "`")) if found[1] else found[0], text)
+    line = QUOTED.sub(lambda found: stand_in(found[1].replace("``", "`")) if found[1] else found[0], text)
     line = " ".join(line.split("\n")).strip()
     tokens = list(tokenize.generate_tokens(io.StringIO(line).readline))
     if any(token.type == tokenize.COMMENT for token in tokens):  # it would hide the lines after it
         raise ValueError("it has a comment")
     words = [WORDS.get(token.string, token.string) for token in tokens if token.type != tokenize.NEWLINE]
     same = (unicodedata.normalize("NFKC", word) == word or not word.isidentifier() for word in words)
-    return " ".join(word if kept else placeholder(word) for word, kept in zip(words, same, strict=True)), written
+    return " ".join(word if kept else stand_in(word) for word, kept in zip(words, same, strict=True)), written
 
 
 def _check(node: ast.AST, depth: int) -> None:

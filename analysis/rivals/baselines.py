@@ -12,7 +12,7 @@ import numpy as np
 from analysis.core.progress import followed
 from analysis.flatsky.backend import filtered
 from analysis.flatsky.lensing import convergence_from_shear
-from analysis.flatsky.power import ARCMIN, wavenumbers
+from analysis.flatsky.power import ARCMIN, ell_grid
 from analysis.posterior.wiener import gaussian_posterior_mean
 from analysis.simulations.mocks import Mock
 from analysis.sky import Grid, image_hdu, read_image, write_fits
@@ -30,7 +30,7 @@ def smoothed_kaiser_squires(gamma: np.ndarray, smoothing_arcmin: float, pixel_ar
 
     Source: Kaiser & Squires 1993.
     """
-    ell = wavenumbers(gamma.shape[-2:], pixel_arcmin)
+    ell = ell_grid(gamma.shape[-2:], pixel_arcmin)
     beam = np.exp(-0.5 * (ell * smoothing_arcmin * ARCMIN) ** 2)
     return np.asarray(filtered(convergence_from_shear(np.asarray(gamma, float)), beam))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.flatsky.kernel import e_and_b_modes
-from analysis.flatsky.power import wavenumbers
+from analysis.flatsky.power import ell_grid
 from analysis.sky import Observation
 
 DRAWS = 200
@@ -123,7 +123,7 @@ def _weighted(observation: Observation) -> np.ndarray:
 
 def _ell(observation: Observation) -> np.ndarray:
     """(ny, nx), multipole of each mode."""
-    return wavenumbers(observation.grid.shape, observation.grid.pixel_arcmin)
+    return ell_grid(observation.grid.shape, observation.grid.pixel_arcmin)
 
 
 def _signal(observation: Observation) -> np.ndarray:

@@ -20,7 +20,7 @@ from astropy.table import Table
 from analysis.core.files import BorderError
 from analysis.core.progress import followed
 from analysis.flatsky.kernel import e_and_b_modes, kaiser_squires_kernel
-from analysis.flatsky.power import ARCMIN, binned_modes, grid_power, wavenumbers
+from analysis.flatsky.power import ARCMIN, binned_modes, ell_grid, grid_power
 from analysis.flatsky.statistics import holm
 from analysis.params import NullsParams
 from analysis.sky import Observation
@@ -151,7 +151,7 @@ def mode_statistics(
     edges : (bands + 1,), multipoles of the bands, from the longest wave to the shortest along a side
     """
     mask, relative = (weight > 0).all(axis=0), weight / weight[weight > 0].mean()
-    multipoles = wavenumbers(mask.shape, pixel_arcmin)
+    multipoles = ell_grid(mask.shape, pixel_arcmin)
     edges = np.geomspace(0.99, 0.5 * mask.shape[1], params.bands + 1) * multipoles[0, 1]
     smoothing = np.exp(-0.5 * (multipoles * params.smoothing_arcmin * ARCMIN) ** 2)
     noise = np.where(weight > 0, weight, np.inf) ** -0.5
@@ -281,7 +281,7 @@ def _spectrum(
     noise: Mapping[str, np.ndarray], lensing: Mapping[str, np.ndarray], edges: np.ndarray, shape: tuple, pixel: float
 ) -> Table:
     """Power of both modes in bands that hold modes, minus its mean by chance, with the scatter by chance."""
-    ell = binned_modes(wavenumbers(shape, pixel), pixel, edges)
+    ell = binned_modes(ell_grid(shape, pixel), pixel, edges)
     table = Table({"ell": ell[np.isfinite(ell)]})
     for name, chance in (("e", noise), ("b", lensing)):
         field, others = chance[f"{name}_power"][0], chance[f"{name}_power"][1:]

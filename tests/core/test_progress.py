@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.core.progress import INTERVAL_S, followed, progress, spoken, within
-from analysis.flatsky.power import wavenumbers
+from analysis.flatsky.power import ell_grid
 from analysis.params import load_params
 from analysis.posterior import wiener as posterior
 from analysis.posterior.remy2020 import remy2020_sampler
@@ -18,7 +18,7 @@ from analysis.prior.training import Progress
 from analysis.survey import nulls
 
 SAMPLE = load_params().sample
-POWER = 4e-3 * (np.maximum(wavenumbers((16, 16), 0.82), 500) / 500) ** -1.5
+POWER = 4e-3 * (np.maximum(ell_grid((16, 16), 0.82), 500) / 500) ** -1.5
 WEIGHT = np.full((2, 16, 16), 20.0)
 
 

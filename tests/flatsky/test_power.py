@@ -12,13 +12,13 @@ from analysis.flatsky.power import (
     ARCMIN,
     binned_c_ell,
     crop_power,
+    ell_grid,
     gaussian_field,
     grid_power,
     larger_power,
     multipole_edges,
     periodogram,
     resampled_power,
-    wavenumbers,
 )
 from analysis.params import load_params
 from analysis.simulations.theory import camb_results, convergence_c_ell
@@ -95,20 +95,20 @@ def test_a_prior_that_is_theory_is_theory_on_a_larger_grid():
     np.testing.assert_allclose(found, crop_power(ELL, c_ell, (60, 60), 0.8, pad=4), rtol=1e-12)
     assert found.mean() == pytest.approx(power.mean(), rel=0.03)  # the variance of a pixel is what it was
     flat = resampled_power(power, 60)
-    long = (wavenumbers((60, 60), 0.8) < 300) & (wavenumbers((60, 60), 0.8) > 0)
+    long = (ell_grid((60, 60), 0.8) < 300) & (ell_grid((60, 60), 0.8) > 0)
     assert (found[long] > 1.3 * flat[long]).all()  # waves that the smaller grid has no room for
 
 
 def test_what_a_prior_departs_from_theory_is_carried_to_a_larger_grid():
     c_ell = 1e-9 * (ELL / 1000) ** -1.3
-    lost = {side: np.exp(-wavenumbers((side, side), 0.8) / 20000) for side in (32, 80)}
+    lost = {side: np.exp(-ell_grid((side, side), 0.8) / 20000) for side in (32, 80)}
     power = lost[32] * crop_power(ELL, c_ell, (32, 32), 0.8)
     expected = lost[80] * crop_power(ELL, c_ell, (80, 80), 0.8, pad=4)
-    inside = (wavenumbers((80, 80), 0.8) > 900) & (wavenumbers((80, 80), 0.8) < 13000)
+    inside = (ell_grid((80, 80), 0.8) > 900) & (ell_grid((80, 80), 0.8) < 13000)
     np.testing.assert_allclose(larger_power(power, 80, ELL, c_ell, 0.8)[inside], expected[inside], rtol=0.01)
 
 
 @pytest.mark.parametrize("pixels", [16, 32, 80, 160, 360])
 def test_every_bin_of_multipole_holds_modes(pixels):
-    counts, _ = np.histogram(wavenumbers((pixels, pixels), 0.5), multipole_edges(pixels, 0.5))
+    counts, _ = np.histogram(ell_grid((pixels, pixels), 0.5), multipole_edges(pixels, 0.5))
     assert counts.min() > 0

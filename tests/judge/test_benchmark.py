@@ -7,7 +7,7 @@ import pytest
 
 from analysis.flatsky.lensing import shear_from_convergence
 from analysis.flatsky.maps import MapSet
-from analysis.flatsky.power import wavenumbers
+from analysis.flatsky.power import ell_grid
 from analysis.judge.benchmark import (
     Cost,
     agreement,
@@ -25,7 +25,7 @@ from analysis.params import load_params
 from analysis.prior.network import build_network
 from analysis.prior.score import Prior, save_prior
 
-POWER = 4e-3 * (np.maximum(wavenumbers((32, 32), 0.82), 500) / 500) ** -1.5
+POWER = 4e-3 * (np.maximum(ell_grid((32, 32), 0.82), 500) / 500) ** -1.5
 SETTINGS = dataclasses.replace(load_params().train.network, widths=[4, 8], blocks=1)
 
 

@@ -8,7 +8,7 @@ from astropy.table import Table
 
 from analysis.flatsky.lensing import shear_from_convergence
 from analysis.flatsky.maps import MapSet, central_crops
-from analysis.flatsky.power import gaussian_field, wavenumbers
+from analysis.flatsky.power import ell_grid, gaussian_field
 from analysis.judge.calibration import (
     BANDS,
     NOISE_CLASSES,
@@ -25,7 +25,7 @@ from analysis.prior.margin import gaussian_margin
 from analysis.prior.score import Prior
 
 SIDE, MARGIN, PIXEL = 32, 4, 0.82
-POWER = 4e-3 * (np.maximum(wavenumbers((SIDE, SIDE), PIXEL), 500) / 500) ** -1.5
+POWER = 4e-3 * (np.maximum(ell_grid((SIDE, SIDE), PIXEL), 500) / 500) ** -1.5
 
 
 def field_weight():
@@ -37,7 +37,7 @@ def field_weight():
 
 def maps(n=6):
     kappa = gaussian_field(
-        4e-3 * (np.maximum(wavenumbers((48, 48), PIXEL), 500) / 500) ** -1.5, n, rng=np.random.default_rng(1)
+        4e-3 * (np.maximum(ell_grid((48, 48), PIXEL), 500) / 500) ** -1.5, n, rng=np.random.default_rng(1)
     )
     return MapSet(kappa.astype("float32"), np.arange(n) // 2)
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from analysis.flatsky.power import ARCMIN, gaussian_field, wavenumbers
+from analysis.flatsky.power import ARCMIN, ell_grid, gaussian_field
 from analysis.judge.effects import KINDS, effect_summary, mock_effects, shear_inside_pixels
 from analysis.sky import Grid, Observation
 
 PIXELS, PIXEL = 32, 1.0
-POWER = 4e-3 * (np.maximum(wavenumbers((PIXELS, PIXELS), PIXEL), 700) / 700) ** -1.5
+POWER = 4e-3 * (np.maximum(ell_grid((PIXELS, PIXELS), PIXEL), 700) / 700) ** -1.5
 
 
 @pytest.fixture(scope="module")

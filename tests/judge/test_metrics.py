@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.flatsky.power import gaussian_field, multipole_edges, wavenumbers
+from analysis.flatsky.power import ell_grid, gaussian_field, multipole_edges
 from analysis.judge import metrics
 
 MASK = np.zeros((16, 16), bool)
@@ -73,7 +73,7 @@ def test_runaway_is_what_leaves_the_training_range(value, ran):
 
 
 def test_spectrum_of_a_gaussian_field_against_its_own_power_is_one():
-    power = 4e-3 * (np.maximum(wavenumbers((64, 64), 0.82), 500) / 500) ** -1.5
+    power = 4e-3 * (np.maximum(ell_grid((64, 64), 0.82), 500) / 500) ** -1.5
     a, b = (gaussian_field(power, 200, rng=np.random.default_rng(seed)) for seed in (6, 7))
     ratio = metrics.spectrum_ratio(a, b, np.ones((64, 64)), 0.82, multipole_edges(64, 0.82))
     np.testing.assert_allclose(ratio, 1, atol=0.06)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.flatsky.lensing import shear_from_convergence
-from analysis.flatsky.power import gaussian_field, periodogram, wavenumbers
+from analysis.flatsky.power import ell_grid, gaussian_field, periodogram
 from analysis.posterior.remy2020 import likelihood_score
 from analysis.prior.margin import gaussian_margin
 
@@ -29,7 +29,7 @@ def test_likelihood_score_is_the_slope_of_the_gaussian_likelihood(sigma):
     np.testing.assert_allclose(np.sum(score * direction, axis=(1, 2)), slope, rtol=1e-6)
 
 
-POWER = 4e-3 * (np.maximum(wavenumbers((24, 24), 0.82), 700) / 700) ** -1.5
+POWER = 4e-3 * (np.maximum(ell_grid((24, 24), 0.82), 700) / 700) ** -1.5
 
 
 def test_a_gaussian_map_with_its_margin_redrawn_is_as_likely_as_before():

@@ -10,7 +10,7 @@ from scipy.stats import ks_2samp
 from analysis.core.files import BorderError
 from analysis.flatsky.backend import filtered
 from analysis.flatsky.lensing import convergence_from_shear, shear_from_convergence
-from analysis.flatsky.power import gaussian_field, wavenumbers
+from analysis.flatsky.power import ell_grid, gaussian_field
 from analysis.params import load_params
 from analysis.posterior import runner
 from analysis.posterior.diagnostics import noisy_power
@@ -91,7 +91,7 @@ def test_work_along_a_path_is_the_log_ratio(step):
 def test_gaussian_posterior_of_a_noisy_map_is_that_of_dense_matrices():
     """Mean and covariance of z from p(x), p(gamma | x) and p(z | x, gamma) under a mask."""
     rng = np.random.default_rng(5)
-    power = 4e-3 * (np.maximum(wavenumbers((6, 6), 0.82), 2000) / 2000) ** -1.5
+    power = 4e-3 * (np.maximum(ell_grid((6, 6), 0.82), 2000) / 2000) ** -1.5
     weight, rho = rng.uniform(0, 40, (2, 6, 6)), 0.15
     weight[:, 4:] = 0
     gamma = rng.standard_normal((1, 2, 6, 6))
@@ -110,7 +110,7 @@ def test_gaussian_posterior_of_a_noisy_map_is_that_of_dense_matrices():
 
 
 def test_power_of_noisy_maps_is_one_in_every_band_for_what_the_prior_expects():
-    power = 4e-3 * (np.maximum(wavenumbers((32, 32), 0.82), 500) / 500) ** -1.5
+    power = 4e-3 * (np.maximum(ell_grid((32, 32), 0.82), 500) / 500) ** -1.5
     rng = np.random.default_rng(4)
     maps = gaussian_field(power, 400, rng=rng) + 0.05 * rng.standard_normal((400, 32, 32))
     found = np.array(noisy_power(maps, 0.05, power))
@@ -201,7 +201,7 @@ def test_further_transitions_are_watched_and_leave_the_samples(field, preset):
 @pytest.fixture(scope="module")
 def field():
     rng = np.random.default_rng(3)
-    ell = np.maximum(wavenumbers((32, 32), 0.82), 500)
+    ell = np.maximum(ell_grid((32, 32), 0.82), 500)
     power = 4e-3 * (ell / 500) ** -1.5
     observed = np.ones((32, 32))
     observed[:, :10] = 0
@@ -230,7 +230,7 @@ def test_denoising_a_gaussian_field_is_the_wiener_filter(field):
 
 def band_powers(maps, wiener):
     """Mean power of maps about the Wiener map in bands of multipole, (n, bands)."""
-    modes = wavenumbers(maps.shape[-2:], 0.82)
+    modes = ell_grid(maps.shape[-2:], 0.82)
     power = np.abs(np.fft.fft2(maps - wiener, norm="ortho")) ** 2
     edges = [(-1, 500), (500, 2500), (2500, 5000), (5000, 9000), (9000, 14000)]
     return np.stack([power[:, (modes >= low) & (modes < high)].mean(axis=1) for low, high in edges], axis=1)
@@ -361,7 +361,7 @@ def test_a_bimodal_cluster_has_its_exact_odds(preset):
     """One cluster, two, or none: the prior is a mixture of Gaussian fields about each, the odds are integrals."""
     pixels, noise, rng = 16, 0.15, np.random.default_rng(3)
     shape = (pixels, pixels)
-    power = 4e-3 * (np.maximum(wavenumbers(shape, 0.82), 500) / 500) ** -1.5
+    power = 4e-3 * (np.maximum(ell_grid(shape, 0.82), 500) / 500) ** -1.5
     y, x = np.mgrid[:pixels, :pixels]
     left, right = (0.15 * np.exp(-((y - 8) ** 2 + (x - column) ** 2) / 2 / 1.2**2) for column in (6, 11))
     means, odds = np.stack([0 * left, left, left + right, right]), np.array([0.4, 0.2, 0.2, 0.2])

@@ -9,7 +9,7 @@ import yaml
 
 from analysis.core.files import BorderError
 from analysis.core.paths import ROOT
-from analysis.flatsky.power import grid_power, larger_power, resampled_power, wavenumbers
+from analysis.flatsky.power import ell_grid, grid_power, larger_power, resampled_power
 from analysis.params import checked_params, load_params
 from analysis.posterior.setting import check_run, check_theory, on_field, with_room
 from analysis.prior.score import Prior, theory_points
@@ -17,7 +17,7 @@ from analysis.sky import Grid, Observation, training_command
 
 SAMPLE = load_params().sample
 GRID = Grid(32, 0.82, 150.0, 2.0)
-POWER = 4e-3 * (np.maximum(wavenumbers((32, 32), 0.82), 500) / 500) ** -1.5
+POWER = 4e-3 * (np.maximum(ell_grid((32, 32), 0.82), 500) / 500) ** -1.5
 PRIOR = Prior(POWER, 0.82, network=object(), noise_range=(0.002, 1.0), margin=4)
 ELL = np.geomspace(2, 20000, 50)
 
@@ -128,5 +128,5 @@ def test_a_field_at_the_border_gets_room_on_a_grid_that_the_network_can_halve():
 def test_spectrum_on_another_grid_is_that_of_the_same_sky():
     c_ell = 1e-9 * (ELL / 1000) ** -1.3
     power, larger = (grid_power(ELL, c_ell, (side, side), 0.82) for side in (32, 48))
-    inside = (wavenumbers((48, 48), 0.82) >= 700) & (wavenumbers((48, 48), 0.82) <= 12000)
+    inside = (ell_grid((48, 48), 0.82) >= 700) & (ell_grid((48, 48), 0.82) <= 12000)
     np.testing.assert_allclose(resampled_power(power, 48)[inside], larger[inside], rtol=0.1)

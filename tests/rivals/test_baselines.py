@@ -5,7 +5,7 @@ import pytest
 
 from analysis.core.files import BorderError
 from analysis.flatsky.lensing import shear_from_convergence
-from analysis.flatsky.power import ARCMIN, gaussian_field, wavenumbers
+from analysis.flatsky.power import ARCMIN, ell_grid, gaussian_field
 from analysis.rivals.baselines import (
     best_smoothing,
     load_baseline,
@@ -18,7 +18,7 @@ from analysis.simulations.mocks import Mock
 from analysis.sky import Grid, Observation
 
 GRID = Grid(32, 0.82, 150.0, 2.0)
-POWER = 4e-3 * (np.maximum(wavenumbers((32, 32), 0.82), 500) / 500) ** -1.5
+POWER = 4e-3 * (np.maximum(ell_grid((32, 32), 0.82), 500) / 500) ** -1.5
 
 
 def test_smoothing_damps_a_plane_wave_by_the_beam():
@@ -57,7 +57,7 @@ def test_wiener_filter_errs_as_the_gaussian_posterior_does_and_less_than_the_res
 
 def test_wiener_filter_of_full_uniform_data_is_known_mode_by_mode():
     truth = gaussian_field(POWER, 1, rng=np.random.default_rng(3))[0][:31, :31]
-    power = 4e-3 * (np.maximum(wavenumbers((31, 31), 0.82), 500) / 500) ** -1.5
+    power = 4e-3 * (np.maximum(ell_grid((31, 31), 0.82), 500) / 500) ** -1.5
     gamma = np.asarray(shear_from_convergence(truth))
     wiener = wiener_filter(gamma, np.full((2, 31, 31), 1 / 0.05**2), power)
     exact = np.fft.ifft2(np.fft.fft2(truth - truth.mean()) * power / (power + 0.05**2)).real

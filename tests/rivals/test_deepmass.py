@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.flatsky.lensing import shear_from_convergence
-from analysis.flatsky.power import gaussian_field, wavenumbers
+from analysis.flatsky.power import ell_grid, gaussian_field
 from analysis.params import load_params
 from analysis.rivals.baselines import mean_square_error, wiener_filter
 from analysis.rivals.deepmass import (
@@ -21,7 +21,7 @@ from analysis.sky import Grid, Observation
 
 SIDE = 32
 SIGMA = 0.03
-POWER = 1.2e-3 * (np.maximum(wavenumbers((SIDE, SIDE), 0.82), 1500) / 1500) ** -1.0
+POWER = 1.2e-3 * (np.maximum(ell_grid((SIDE, SIDE), 0.82), 1500) / 1500) ** -1.0
 QUICK = load_params().rivals.deepmass
 PARAMS = dataclasses.replace(
     QUICK,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.flatsky.lensing import convergence_from_shear, shear_from_convergence
-from analysis.flatsky.power import gaussian_field, wavenumbers
+from analysis.flatsky.power import ell_grid, gaussian_field
 from analysis.params import load_params
 from analysis.rivals.baselines import wiener_filter
 from analysis.rivals.sparse import (
@@ -19,7 +19,7 @@ from analysis.simulations.mocks import Mock
 from analysis.sky import Grid, Observation
 
 SIDE = 48
-POWER = 4e-5 * (np.maximum(wavenumbers((SIDE, SIDE), 0.82), 500) / 500) ** -1.5
+POWER = 4e-5 * (np.maximum(ell_grid((SIDE, SIDE), 0.82), 500) / 500) ** -1.5
 SETTINGS = {"scales": 4, "threshold": 4.0, "turns": 4}
 
 

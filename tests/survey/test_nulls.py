@@ -10,7 +10,7 @@ from scipy.stats import kstest
 from analysis.core.files import BorderError
 from analysis.flatsky.kernel import e_and_b_modes
 from analysis.flatsky.lensing import convergence_from_shear, shear_from_convergence
-from analysis.flatsky.power import ARCMIN, gaussian_field, grid_power, wavenumbers
+from analysis.flatsky.power import ARCMIN, ell_grid, gaussian_field, grid_power
 from analysis.params import load_params
 from analysis.sky import Grid, Observation, rotate_shear
 from analysis.survey.nulls import (
@@ -96,7 +96,7 @@ def test_lensing_that_leaks_through_holes_passes_as_often_as_it_should():
 
 def test_nothing_leaks_where_all_is_seen():
     power = grid_power(ELL, 1e-9 * (ELL / 1000) ** -1.3, GRID.shape, 0.8)
-    edges = np.geomspace(0.99, 14, 4) * wavenumbers(GRID.shape, 0.8)[0, 1]
+    edges = np.geomspace(0.99, 14, 4) * ell_grid(GRID.shape, 0.8)[0, 1]
     np.testing.assert_allclose(
         leakage(np.ones((2, *GRID.shape)), power, edges, 0.8, rng=np.random.default_rng(1)), 0, atol=1e-12
     )
@@ -104,7 +104,7 @@ def test_nothing_leaks_where_all_is_seen():
 
 def waves():
     """Shear of a Gaussian field, several times the noise in its longest waves."""
-    power = 0.1 * np.exp(-0.5 * (wavenumbers(GRID.shape, 0.8) / 2500) ** 2)
+    power = 0.1 * np.exp(-0.5 * (ell_grid(GRID.shape, 0.8) / 2500) ** 2)
     return np.asarray(shear_from_convergence(gaussian_field(power, 1, rng=np.random.default_rng(3))[0]))
 
 
@@ -134,7 +134,7 @@ def test_the_power_of_a_mode_is_that_of_its_map():
     field = Observation(gamma, np.full_like(gamma, 1e12), np.ones(GRID.shape, int), GRID)
     np.testing.assert_allclose(e_and_b_modes(rotate_shear(field, 45).gamma)[1], modes[0], atol=1e-12)
     tests = null_tests(field, {}, PARAMS, theory=NOTHING, rng=np.random.default_rng(5))
-    ell = wavenumbers(GRID.shape, 0.8)
+    ell = ell_grid(GRID.shape, 0.8)
     edges = np.geomspace(0.99, 14, 4) * ell[0, 1]
     inside = (ell >= edges[1]) & (ell < edges[2])
     expected = np.mean(abs(modes[0][inside]) ** 2) * (0.8 * ARCMIN) ** 2
@@ -147,7 +147,7 @@ def test_noise_of_the_modes_is_what_realisations_scatter():
     rng = np.random.default_rng(6)
     weight = weights(rng)
     relative = weight / weight[weight > 0].mean()
-    smoothing = np.exp(-0.5 * (wavenumbers(GRID.shape, 0.8) * 1.2 * ARCMIN) ** 2)
+    smoothing = np.exp(-0.5 * (ell_grid(GRID.shape, 0.8) * 1.2 * ARCMIN) ** 2)
     spread = np.where(weight > 0, weight, np.inf) ** -0.5
     modes = e_and_b_modes(relative * spread * rng.standard_normal((2000, *weight.shape)))
     found = np.fft.ifft2(smoothing * modes, norm="ortho").real.std(axis=0)
