@@ -101,8 +101,6 @@ class NbodyParams:
     """time steps"""
     start_redshift: Positive
     """redshift of the initial conditions"""
-    candidates: Count
-    """random phases tried; the box whose power is closest to halofit is used"""
     plane_pixels: Annotated[int, Field(ge=16)]
     """pixels along a side of a density plane"""
     backend: Literal["numba", "jax"]

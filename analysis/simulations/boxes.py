@@ -4,24 +4,25 @@ Both give maps of the grid's pixel scale, split by box.
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
 
 from analysis.core.files import BorderError, atomic
-from analysis.core.progress import followed, progress, within
+from analysis.core.progress import followed
 from analysis.core.workers import scatter
 from analysis.flatsky.maps import SPLITS, MapSet, crops_per_map, rebinned
 from analysis.params import MOST_BOXES, ComputeParams, GridParams, SimulationsParams, TheoryParams, stage_rng
-from analysis.simulations.lightcone import convergence_map, plane_distances, simulate_box
+from analysis.simulations.halos import RADII
+from analysis.simulations.lightcone import Planes, convergence_map, plane_distances, simulate_box
 from analysis.simulations.n_of_z import source_distribution
 from analysis.simulations.suites import Suite, published_suite
 from analysis.simulations.theory import comoving_distance
 
 log = logging.getLogger(__name__)
 
-PLANES_SHARE = 0.9  # of the time of a box; its maps take the rest
 FIRST_BOX = dict(zip(SPLITS, (0, MOST_BOXES, 2 * MOST_BOXES), strict=True))
 
 
@@ -34,12 +35,12 @@ def simulated_maps(
     seed: int,
     work: Path,
     compute: ComputeParams,
-) -> tuple[dict[str, MapSet], dict]:
-    """Maps of every split, and facts about them for `maps.json`.
+) -> tuple[dict[str, MapSet], dict, Table | None]:
+    """Maps of every split, facts about them for `maps.json`, and the largest halos of N-body boxes (`box_halos`).
 
     Parameters
     ----------
-    matter : k in h/Mpc, linear and halofit power at z = 0 in (Mpc/h)^3
+    matter : k in h/Mpc and linear power at z = 0 in (Mpc/h)^3
     work : folder of finished boxes, from which an interrupted run continues
     compute : workers for the boxes; the maps do not depend on it
     """
@@ -51,9 +52,9 @@ def simulated_maps(
     }
     if params.source == "nbody":
         maps = nbody_maps(matter, theory, params, grid, seed=seed, work=work, compute=compute)
-        return maps, {**about, "splits_share_boxes": False}
+        return maps, {**about, "splits_share_boxes": False}, box_halos(work, box_split(params)["train"])
     suite = published_suite(params, theory)
-    return suite_maps(suite, params, grid), {**about, **suite.about}
+    return suite_maps(suite, params, grid), {**about, **suite.about}, None
 
 
 def side_of(split: str, params: SimulationsParams) -> int:
@@ -79,10 +80,32 @@ def nbody_maps(
     work: Path,
     compute: ComputeParams,
 ) -> dict[str, MapSet]:
-    """Maps of all N-body boxes, made by the workers; boxes already in `work` are not made again."""
-    numbers, settings = box_split(params), (matter, theory, params, grid, seed)
-    tasks = {_finished(work, box): (box, split, *settings) for split, boxes in numbers.items() for box in boxes}
-    scatter(_make_box, tasks, compute, what="boxes")
+    """Maps of all N-body boxes, made by the workers; what is already in `work` is not made again.
+
+    Each plane of a training map comes from any training box. A held-out map goes through one box, whose number it
+    carries, so that errors can be taken between boxes. The numbers of training maps only tell who made them.
+
+    Parameters
+    ----------
+    matter : k in h/Mpc and linear power at z = 0 in (Mpc/h)^3
+
+    Raises
+    ------
+    BorderError
+        If most sources lie in front of the first plane, so that nothing lenses them.
+    """
+    check_sources(theory, params.nbody.box_mpc_h)
+    numbers = box_split(params)
+    boxes = [box for split in SPLITS for box in numbers[split]]
+    tasks = {_planes(work, box): (box, matter, theory, params, seed) for box in boxes}
+    scatter(_make_planes, tasks, compute, what="boxes")
+    through = {box: [*numbers["train"]] if split == "train" else [box] for split in SPLITS for box in numbers[split]}
+    tasks = {
+        _finished(work, box): (box, split, [_planes(work, one) for one in through[box]], theory, params, grid, seed)
+        for split in SPLITS
+        for box in numbers[split]
+    }
+    scatter(_make_maps, tasks, compute, what="shares of the maps")
     return {
         split: MapSet(
             np.concatenate([np.load(_finished(work, box), allow_pickle=False) for box in boxes]),
@@ -92,42 +115,34 @@ def nbody_maps(
     }
 
 
-def box_maps(
-    box: int, split: str, matter: Table, theory: TheoryParams, params: SimulationsParams, grid: GridParams, seed: int
-) -> np.ndarray:
-    """Convergence maps through one N-body box, (n, side, side), float32, dimensionless.
+def box_halos(work: Path, boxes: Sequence[int]) -> Table:
+    """Largest halos of finished boxes at `lightcone.HALO_REDSHIFT`.
 
-    Parameters
-    ----------
-    box : number of the box, which sets its random seed
-    split : sets the number of maps and their width
-    matter : k in h/Mpc, linear and halofit power at z = 0 in (Mpc/h)^3
+    Its columns are `box`, `mass` (Msun/h), and `core_0`, `core_1`, ..: mass within each of `halos.RADII` on the sky
+    over that of an NFW halo.
+    """
+    halos = [np.load(_halos(work, box), allow_pickle=False) for box in boxes]
+    numbers = np.repeat(list(boxes), [len(found) for found in halos])
+    names = ["mass", *(f"core_{number}" for number in range(len(RADII)))]
+    return Table([numbers, *np.concatenate(halos).T], names=["box", *names])
+
+
+def check_sources(theory: TheoryParams, box_mpc_h: float) -> None:
+    """Check that most sources lie behind the first plane.
 
     Raises
     ------
     BorderError
-        If most sources lie in front of the first plane, so that nothing lenses them.
+        If they do not: nothing would lens them.
     """
-    rng = stage_rng(seed, "simulations", f"box {box}")
     redshift, share = source_distribution(theory.sources)
     distance = comoving_distance(redshift, theory.omega_m)
-    first = plane_distances(redshift.max(), params.nbody.box_mpc_h, theory.omega_m)[0][0]
+    first = plane_distances(redshift.max(), box_mpc_h, theory.omega_m)[0][0]
     if share[distance <= first].sum() > 0.5:
         raise BorderError(
             f"theory.sources have a mean redshift of {np.sum(redshift * share):.3g}, and most of them lie in front of"
             f" the first plane at {first:g} Mpc/h: give sources farther away, or a smaller simulations.nbody.box_mpc_h"
         )
-    wavenumber, linear, halofit = (np.asarray(matter[name]) for name in ("k", "linear", "halofit"))
-    advance = progress("N-body box", 1.0)
-    with within(advance, PLANES_SHARE):
-        planes = simulate_box(
-            theory.omega_m, wavenumber, linear, params.nbody, redshift.max(), rng, nonlinear_power=halofit
-        )
-    count = getattr(params.maps, split) // getattr(params.nbody.boxes, split)
-    size = {"pixels": side_of(split, params), "pixel_arcmin": grid.pixel_arcmin}
-    with within(advance, 1 - PLANES_SHARE):
-        numbers = followed(range(count), "maps of a box")
-        return np.stack([convergence_map(planes, distance, share, **size, rng=rng) for _ in numbers])
 
 
 def suite_maps(suite: Suite, params: SimulationsParams, grid: GridParams) -> dict[str, MapSet]:
@@ -153,13 +168,53 @@ def suite_maps(suite: Suite, params: SimulationsParams, grid: GridParams) -> dic
     return {split: MapSet(np.stack(maps[split]), np.array(boxes[split])) for split in SPLITS}
 
 
+def _planes(work: Path, box: int) -> Path:
+    """File with the density planes of a box."""
+    return work / f"planes_{box:04d}.npy"
+
+
+def _halos(work: Path, box: int) -> Path:
+    """File with the largest halos of a box, written before its planes."""
+    return work / f"halos_{box:04d}.npy"
+
+
 def _finished(work: Path, box: int) -> Path:
-    """File with the maps of a finished box."""
+    """File with a box's share of the maps."""
     return work / f"box_{box:04d}.npy"
 
 
-def _make_box(path: Path, box: int, split: str, *settings) -> None:
-    """Make the maps of a box and write them to `path`."""
-    maps = box_maps(box, split, *settings)
+def _make_planes(
+    path: Path, box: int, matter: Table, theory: TheoryParams, params: SimulationsParams, seed: int
+) -> None:
+    """Simulate a box and write its planes in half precision; odd boxes have phases opposite to the one before."""
+    rng = stage_rng(seed, "simulations", f"phases {box // 2}")
+    furthest = source_distribution(theory.sources)[0].max()
+    wavenumber, linear = (np.asarray(matter[name]) for name in ("k", "linear"))
+    planes = simulate_box(theory.omega_m, wavenumber, linear, params.nbody, furthest, rng, opposite=box % 2 == 1)
+    for file, content in ((_halos(path.parent, box), planes.halos), (path, planes.delta.astype(np.float16))):
+        with atomic(file) as temporary:
+            np.save(temporary, content, allow_pickle=False)
+
+
+def _make_maps(
+    path: Path,
+    box: int,
+    split: str,
+    planes: Sequence[Path],
+    theory: TheoryParams,
+    params: SimulationsParams,
+    grid: GridParams,
+    seed: int,
+) -> None:
+    """Make a box's share of the maps of its split, through the planes in these files."""
+    rng = stage_rng(seed, "simulations", f"box {box}")
+    redshift, share = source_distribution(theory.sources)
+    distance = comoving_distance(redshift, theory.omega_m)
+    chi, a = plane_distances(redshift.max(), params.nbody.box_mpc_h, theory.omega_m)
+    stacks = [np.load(file, mmap_mode="r", allow_pickle=False) for file in planes]
+    boxes = [Planes(delta, chi, a, params.nbody.box_mpc_h, theory.omega_m) for delta in stacks]
+    size = {"pixels": side_of(split, params), "pixel_arcmin": grid.pixel_arcmin}
+    numbers = range(getattr(params.maps, split) // getattr(params.nbody.boxes, split))
+    maps = [convergence_map(boxes, distance, share, **size, rng=rng) for _ in followed(numbers, "maps")]
     with atomic(path) as temporary:
-        np.save(temporary, maps, allow_pickle=False)
+        np.save(temporary, np.stack(maps), allow_pickle=False)

@@ -7,15 +7,19 @@ from astropy.table import Table, vstack
 from scipy.ndimage import gaussian_filter
 
 from analysis.core.paths import DATA
-from analysis.flatsky.maps import central_crops
+from analysis.flatsky.maps import MapSet, central_crops
 from analysis.flatsky.peaks import peak_heights
 from analysis.flatsky.power import ARCMIN, binned_c_ell, binned_modes, centres, crop_power
+from analysis.simulations.halos import mass_function
+from analysis.simulations.lightcone import HALO_REDSHIFT
+from analysis.simulations.theory import growth_factors
 
 ELL_EDGES = np.array([200, 300, 420, 590, 830, 1160, 1630, 2280, 3000, 4000, 5300, 6800, 9000])
 KAPPA_EDGES = np.linspace(-0.06, 0.16, 45)
 PEAK_EDGES = np.array([-0.02, 0.0, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.2])
 MINIMUM_EDGES = np.array([-0.05, -0.03, -0.025, -0.02, -0.015, -0.01, -0.005, 0.0, 0.01])
 SMOOTHING_ARCMIN = np.array([1.0, 1.5, 2.0, 3.0, 5.0, 8.0])  # standard deviations of Gaussians
+HALO_MASSES = (1e14, 2e14, 4e14)  # Msun/h, 1,200 particles and more in the boxes of `quick`
 PUBLISHED_PIXEL_ARCMIN = 0.41016  # of the one public map of MassiveNuS
 PUBLISHED = DATA / "released" / "massivenus.ecsv"  # statistics of that map
 
@@ -65,24 +69,27 @@ def expected_c_ell(theory: Table, shape: tuple[int, int], pixel_arcmin: float) -
 
 
 def evidence_table(
-    kappa: np.ndarray, boxes: np.ndarray, theory: Table, published: Table | None, pixel_arcmin: float
+    kappa: np.ndarray, held_out: MapSet, theory: Table, published: Table | None, pixel_arcmin: float, *, boxes: int
 ) -> Table:
     """Table of every statistic of simulated maps, with theory and the published map.
 
-    Its columns are `statistic`, `x`, `mean`, `scatter` between maps, `error` of the mean (between boxes), `theory`
-    and `published` (NaN where there is no value).
+    Its columns are `statistic`, `x`, `mean`, `scatter` between maps, `error` of the mean, `theory` and `published` (NaN
+    where there is no value). Each plane of a training map comes from any box. So the error is the scatter between the
+    boxes of held-out maps, over the root of the number of `boxes` behind `kappa`.
 
     Parameters
     ----------
     kappa : (n, side, side), maps of the grid's size
-    boxes : (n,), box of each
+    held_out : maps of the same size, each through one box
     published : from `of_pixel_scale`
+    boxes : number of boxes that `kappa` was made of
     """
     rows = []
-    groups = np.unique(boxes)
+    groups = np.unique(held_out.box)
+    of_held_out = map_statistics(held_out.kappa, pixel_arcmin)
     for name, (x, values) in map_statistics(kappa, pixel_arcmin).items():
-        means = np.stack([values[boxes == box].mean(axis=0) for box in groups])
-        error = means.std(axis=0, ddof=1) / np.sqrt(len(groups)) if len(groups) > 1 else np.full(len(x), np.nan)
+        means = np.stack([of_held_out[name][1][held_out.box == box].mean(axis=0) for box in groups])
+        error = means.std(axis=0, ddof=1) / np.sqrt(boxes) if len(groups) > 1 else np.full(len(x), np.nan)
         theirs = expected_c_ell(theory, kappa.shape[1:], pixel_arcmin) if name == "c_ell" else np.full(len(x), np.nan)
         columns = {
             "statistic": [name] * len(x),
@@ -123,10 +130,36 @@ def summary(table: Table) -> dict:
     return out
 
 
-def sample_of_maps(kappa: np.ndarray, boxes: np.ndarray, pixels: int, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """At most `most` maps, evenly spread and cut to the grid's size, and their boxes."""
-    chosen = np.unique(np.linspace(0, len(kappa) - 1, min(most, len(kappa))).round().astype(int))
-    return central_crops(kappa[chosen], pixels), boxes[chosen]
+def halo_summary(halos: Table, matter: Table, boxes: int, box_mpc_h: float, omega_m: float) -> dict:
+    """Number of halos over the mass function's above three masses, and the mass of their cores over NFW's.
+
+    Parameters
+    ----------
+    halos : of `boxes.box_halos`
+    matter : k in h/Mpc and linear power at z = 0 in (Mpc/h)^3
+    boxes : number of boxes
+    """
+    growth = growth_factors(omega_m).first(-np.log1p(HALO_REDSHIFT))
+    mass = np.geomspace(HALO_MASSES[0], 1e16, 400)
+    linear = np.asarray(matter["linear"]) * growth**2
+    density = mass_function(mass, np.asarray(matter["k"]), linear, HALO_REDSHIFT, omega_m)
+    expected = [np.trapezoid(np.where(mass >= low, density, 0.0), np.log(mass)) for low in HALO_MASSES]
+    expected = np.array(expected) * boxes * box_mpc_h**3
+    found = np.array([np.sum(halos["mass"] >= low) for low in HALO_MASSES])
+    large = halos[halos["mass"] >= HALO_MASSES[0]]
+    cores = np.array([large[name] for name in large.colnames if name.startswith("core_")])
+    return {
+        "halo_mass": list(HALO_MASSES),
+        "halos_over_tinker": (found / expected).tolist(),
+        "halos_over_tinker_err": (expected**-0.5).tolist(),
+        "core_mass_over_nfw": {"mean": cores.mean(axis=1).tolist(), "highest": cores.max(axis=1).tolist()},
+    }
+
+
+def sample_of_maps(maps: MapSet, pixels: int, most: int) -> MapSet:
+    """At most `most` maps, evenly spread and cut to the grid's size."""
+    chosen = np.unique(np.linspace(0, len(maps.kappa) - 1, min(most, len(maps.kappa))).round().astype(int))
+    return MapSet(central_crops(maps.kappa[chosen], pixels), maps.box[chosen])
 
 
 def _smoothed(kappa: np.ndarray, sigma_pixels: float) -> np.ndarray:

@@ -1,26 +1,27 @@
 """Density planes of an N-body box, and convergence maps through them in the Born approximation.
 
-The light cone is filled with copies of one periodic box. At each distance it has the age that light from there shows,
+The light cone is filled with copies of periodic boxes. At each distance a box has the age that light from there shows,
 and each plane is rotated, reflected and shifted at random.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numba
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from analysis.core.progress import progress, within
 from analysis.flatsky.power import ARCMIN
 from analysis.params import NbodyParams
+from analysis.simulations.halos import RADII, core_ratios, largest_halos
 from analysis.simulations.mesh import mesh_ops
-from analysis.simulations.nbody import descended, descent_kernel, evolve, representative_modes
+from analysis.simulations.nbody import descended, descent_kernel, evolve, linear_modes
 from analysis.simulations.theory import HUBBLE_DISTANCE_MPC_H, comoving_distance, growth_factors, lensing_efficiency
 
 Array = NDArray[np.floating]
 
-PHASES_SHARE = 0.15  # of the time of a box, spent on choosing its phases
+HALO_REDSHIFT, HALOS = 0.3, 120  # where lenses are most efficient; the number of places where halos are looked for
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class Planes:
     `chi_mpc_h` : (planes,), comoving distance of the middle of each plane;
     `a` : (planes,), scale factor there;
     `box_mpc_h` : side and thickness of a plane;
-    `omega_m` : matter density.
+    `omega_m` : matter density;
+    `halos` : (halos, 1 + radii), mass in Msun/h of the largest halos at `HALO_REDSHIFT`, and their mass within
+    `halos.RADII` on the sky over that of NFW halos.
     """
 
     delta: Array
@@ -39,6 +42,7 @@ class Planes:
     a: Array
     box_mpc_h: float
     omega_m: float
+    halos: Array = field(default_factory=lambda: np.empty((0, 1 + len(RADII))))
 
 
 def plane_distances(redshift_max: float, box: float, omega_m: float) -> tuple[Array, Array]:
@@ -98,34 +102,36 @@ def simulate_box(
     redshift_max: float,
     rng: np.random.Generator,
     *,
-    nonlinear_power: Array,
+    opposite: bool = False,
 ) -> Planes:
     """Density planes of one N-body box, from today to `redshift_max`, that of the most distant source.
 
     Parameters
     ----------
     wavenumber : (n,), h/Mpc
-    power, nonlinear_power : (n,), (Mpc/h)^3, matter power spectra today
+    power : (n,), (Mpc/h)^3, linear matter power spectrum today
+    opposite : whether the phases are opposite to those that `rng` draws
     """
     growth, ops = growth_factors(omega_m), mesh_ops(settings.backend)
     box, mesh, pixels, descent = settings.box_mpc_h, settings.mesh, settings.plane_pixels, settings.descent
     chi, times = plane_distances(redshift_max, box, omega_m)
-    advance = progress("N-body box", 1.0)
-    with within(advance, PHASES_SHARE):
-        phases = {"box": box, "mesh": settings.particles, "growth": growth, "candidates": settings.candidates}
-        modes = representative_modes(wavenumber, power, nonlinear_power, **phases, rng=rng)
+    modes = linear_modes(wavenumber, power, box=box, mesh=settings.particles, rng=rng, opposite=opposite)
     kernel = descent and ops.array(descent_kernel(box, mesh, settings=descent))
     run = {"scale_factors": times[::-1], "steps": settings.steps, "start_redshift": settings.start_redshift}
     snapshots = evolve(modes, box=box, growth=growth, mesh=mesh, **run, ops=ops)
     delta = np.empty((3, len(chi), pixels, pixels), np.float32)
-    with within(advance, 1 - PHASES_SHARE):
-        for index, (a, position) in enumerate(snapshots):
-            if descent:
-                position = descended(position, kernel, a=a, box=box, settings=descent, ops=ops)
-            position = np.asarray(position)
-            for axis in range(3):
-                delta[axis, -1 - index] = compensated(project(position, axis, box, pixels))
-    return Planes(delta, chi, times, box, omega_m)
+    near = int(np.argmin(np.abs(times[::-1] - 1 / (1 + HALO_REDSHIFT))))
+    for index, (a, position) in enumerate(snapshots):
+        resolved = position
+        if descent:
+            position = descended(position, kernel, a=a, box=box, settings=descent, ops=ops)
+        position = np.asarray(position)
+        for axis in range(3):
+            delta[axis, -1 - index] = compensated(project(position, axis, box, pixels))
+        if index == near:
+            found = list(largest_halos(np.asarray(resolved), box, 1 / a - 1, omega_m, HALOS))
+            halos = np.array([[halo.mass, *np.exp(core_ratios(position, halo, box))] for halo in found])
+    return Planes(delta, chi, times, box, omega_m, halos.reshape(-1, 1 + len(RADII)))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -177,7 +183,7 @@ def lensing_weights(planes: Planes, source_chi: Array, source_weight: Array) -> 
 
 
 def convergence_map(
-    planes: Planes,
+    boxes: Sequence[Planes],
     source_chi: Array,
     source_weight: Array,
     *,
@@ -188,20 +194,21 @@ def convergence_map(
     """A convergence map through the planes, (pixels, pixels), float32, dimensionless.
 
     kappa(theta) = 3/2 Omega_m (H0/c)^2 sum_j chi_j W(chi_j) / a_j delta_j(chi_j R_j theta + shift_j) dchi, with a
-    random axis, shift, rotation and reflection for every plane. A pixel is the mean of samples that lie closer
+    random box, axis, shift, rotation and reflection for every plane. A pixel is the mean of samples that lie closer
     together than the cells of the plane.
 
     Parameters
     ----------
+    boxes : planes of one box or several, at the same distances; each plane of the map comes from one of them
     source_chi : (sources,), Mpc/h
     source_weight : (sources,), fraction of the sources at each distance; sums to 1
     pixels : a side
     """
     kappa = np.zeros((pixels, pixels), np.float32)
-    axes, count, cells, _ = planes.delta.shape
-    weights = lensing_weights(planes, source_chi, source_weight).astype(np.float32)
+    axes, count, cells, _ = boxes[0].delta.shape
+    weights = lensing_weights(boxes[0], source_chi, source_weight).astype(np.float32)
     for index in range(count):
-        axis, angle = rng.integers(axes), rng.uniform(0, 2 * np.pi)
+        planes, axis, angle = boxes[rng.integers(len(boxes))], rng.integers(axes), rng.uniform(0, 2 * np.pi)
         mirror, corner = rng.choice([-1.0, 1.0]), rng.uniform(0, cells, 2)
         if weights[index] == 0:
             continue
@@ -209,6 +216,6 @@ def convergence_map(
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         step = scale * turn * np.array([mirror, 1.0])
         part = np.zeros_like(kappa)
-        add_plane(part, planes.delta[axis, index], step, corner, max(1, int(np.ceil(scale))))
+        add_plane(part, np.asarray(planes.delta[axis, index], np.float32), step, corner, max(1, int(np.ceil(scale))))
         kappa += weights[index] * part
     return kappa

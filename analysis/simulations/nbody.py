@@ -3,8 +3,8 @@
 Time is the scale factor a, H0 = 1; lengths are comoving Mpc/h. With E = H/H0 the momentum is p = a^3 E dx/da, and the
 force F = -grad phi with laplacian(phi) = 3/2 Omega_m delta, so that dp/da = F / (a^2 E).
 
-Read in order: initial conditions (`linear_modes` to `initial_particles`), `evolve`, `representative_modes`, which
-chooses the phases, and `descended`, which sharpens halos that the force mesh left too wide.
+Read in order: initial conditions (`linear_modes` to `initial_particles`), `evolve`, and `descended`, which sharpens
+halos that the force mesh left too wide.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,14 +14,12 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from analysis.core.progress import progress, within
+from analysis.core.progress import progress
 from analysis.params import DescentParams
-from analysis.simulations.mesh import Array, MeshOps, matter_power, shell_average, wavenumbers
+from analysis.simulations.mesh import Array, MeshOps, wavenumbers
 from analysis.simulations.theory import Growth, drift_factor, kick_factor
 
 Modes = NDArray[np.complexfloating]
-
-TRIAL_PARTICLES = 64  # a side, in the short runs of `representative_modes`
 
 
 def linear_modes(
@@ -31,10 +29,12 @@ def linear_modes(
     box: float,
     mesh: int,
     rng: np.random.Generator,
+    opposite: bool = False,
 ) -> Modes:
     """Fourier modes (numpy's normalisation) of the linear density contrast today.
 
-    Every |delta_k|^2 equals its mean, and only the phases are random.
+    Every |delta_k|^2 equals its mean, and only the phases are random. A box of opposite phases has the voids of its
+    pair where that has the clusters: what the two are off the mean by chance cancels to first order.
 
     Parameters
     ----------
@@ -42,6 +42,7 @@ def linear_modes(
     power : (n,), (Mpc/h)^3, linear power spectrum today
     box : Mpc/h
     mesh : cells a side
+    opposite : whether all modes change their sign
 
     Source: Angulo & Pontzen 2016 (MNRAS 462 L1).
     """
@@ -51,16 +52,9 @@ def linear_modes(
     k = np.sqrt(kx**2 + ky**2 + kz**2)
     k[0, 0, 0] = wavenumber[0]
     modes *= np.exp(0.5 * np.interp(np.log(k), np.log(wavenumber), np.log(power / box**3))).astype(np.float32)
-    modes *= np.float32(mesh) ** 3
+    modes *= np.float32(-1 if opposite else 1) * np.float32(mesh) ** 3
     modes[0, 0, 0] = 0.0
     return _without_nyquist(modes, mesh)
-
-
-def coarse_modes(modes: Modes, mesh: int) -> Modes:
-    """Those of `modes` that fit on a lattice of `mesh` particles a side."""
-    kept = np.r_[0 : mesh // 2, -(mesh // 2) : 0]
-    coarse = modes[np.ix_(kept, kept, np.arange(mesh // 2 + 1))] * np.float32((mesh / modes.shape[0]) ** 3)
-    return _without_nyquist(coarse, mesh)
 
 
 def _without_nyquist(modes: Modes, mesh: int) -> Modes:
@@ -181,55 +175,6 @@ def evolve(
             yield a, ops.moved(position, momentum, drift_factor(growth, before, a, middle), box)
         position = ops.moved(position, momentum, drift_factor(growth, before, after, middle), box)
         advance()
-
-
-def representative_modes(
-    wavenumber: Array,
-    power: Array,
-    nonlinear_power: Array,
-    *,
-    box: float,
-    mesh: int,
-    growth: Growth,
-    candidates: int,
-    rng: np.random.Generator,
-) -> Modes:
-    """Linear modes whose evolved power today is closest to the expected mean, among several random draws.
-
-    The few waves as long as the box decide how strongly all of it clusters: even at fixed amplitude the power of
-    128 Mpc/h boxes scatters by 8 per cent for k > 0.2 h/Mpc. A run of 64 particles a side ranks the draws to better
-    than half a per cent, at a twentieth of the cost or less.
-
-    Parameters
-    ----------
-    wavenumber : (n,), h/Mpc
-    power, nonlinear_power : (n,), (Mpc/h)^3, today
-    candidates : number of draws; with 1 there is no choice and no trial run
-
-    Source: the practice of Vogelsberger et al. 2014 (MNRAS 444 1518) and Pillepich et al. 2018 (MNRAS 475 648).
-    """
-    edges, coarse = np.geomspace(max(0.2, 2 * np.pi / box), 0.6, 3), min(mesh // 2, TRIAL_PARTICLES)
-    magnitude = np.sqrt(sum(k**2 for k in wavenumbers(box, mesh)))
-    expected = np.exp(
-        np.interp(np.log(np.maximum(magnitude, wavenumber[0])), np.log(wavenumber), np.log(nonlinear_power))
-    )
-    expected = shell_average(expected, box=box, edges=edges)
-    best, best_departure, advance = None, np.inf, progress("phases of an N-body box", candidates)
-    for child in rng.spawn(candidates):
-        modes = linear_modes(wavenumber, power, box=box, mesh=mesh, rng=child)
-        if candidates == 1:
-            return modes
-        trial = evolve(
-            coarse_modes(modes, coarse),
-            box=box, growth=growth, scale_factors=[1.0], mesh=2 * coarse, steps=15, start_redshift=9.0,
-        )  # fmt: skip
-        with within(advance):
-            position = next(trial)[1]
-        measured = matter_power(position, box=box, mesh=2 * coarse, edges=edges)
-        departure = abs(np.mean(np.log(measured / expected)))
-        if departure < best_departure:
-            best, best_departure = modes, departure
-    return best
 
 
 def descent_kernel(box: float, mesh: int, *, settings: DescentParams) -> Array:

@@ -29,7 +29,7 @@ from analysis.posterior.wiener import gaussian_posterior_draws
 from analysis.prior.score import Prior, load_prior, shifted_mean
 from analysis.simulations.lightcone import convergence_map, simulate_box
 from analysis.simulations.n_of_z import source_distribution
-from analysis.simulations.nbody import evolve, representative_modes
+from analysis.simulations.nbody import evolve, linear_modes
 from analysis.simulations.theory import comoving_distance, convergence_c_ell, growth_factors, matter_tables
 from analysis.sky import Grid, Observation, load_observation
 from analysis.survey.galaxies import center_of_table, shear_from_table
@@ -61,13 +61,12 @@ def simulation_rows(params: Params) -> Iterator[Row]:
     yield name, f"{seconds:.0f} s, {memory_gb:.1f} GB", "30 s, 2.5 GB"
 
     redshift, share = source_distribution(params.theory.sources)
-    small, rng = dataclasses.replace(box, steps=4, candidates=1), stage_rng(params.seed, "bench", "map")
-    k, linear, halofit = _matter(params)
+    small, rng = dataclasses.replace(box, steps=4), stage_rng(params.seed, "bench", "map")
     omega_m, grid = params.theory.omega_m, params.grid
-    planes = simulate_box(omega_m, k, linear, small, redshift.max(), rng, nonlinear_power=halofit)
+    planes = simulate_box(omega_m, *_matter(params), small, redshift.max(), rng)
     shape = {"pixels": grid.pixels, "pixel_arcmin": grid.pixel_arcmin, "rng": rng}
     distance = comoving_distance(redshift, omega_m)
-    seconds = _median_seconds(lambda: convergence_map(planes, distance, share, **shape))
+    seconds = _median_seconds(lambda: convergence_map([planes], distance, share, **shape))
     yield f"a map of {grid.pixels}^2", f"{seconds:.3f} s", "0.25 s"
 
 
@@ -75,8 +74,8 @@ def box_cost(params: Params) -> tuple[float, float]:
     """CPU seconds to evolve an N-body box, and memory that it takes on top of the imports (GB)."""
     imports_gb = peak_memory_gb()
     box, growth = params.simulations.nbody, growth_factors(params.theory.omega_m)
-    phases = {"box": box.box_mpc_h, "mesh": box.particles, "growth": growth, "candidates": box.candidates}
-    modes = representative_modes(*_matter(params), **phases, rng=stage_rng(params.seed, "bench", "box"))
+    lattice = {"box": box.box_mpc_h, "mesh": box.particles}
+    modes = linear_modes(*_matter(params), **lattice, rng=stage_rng(params.seed, "bench", "box"))
     start = time.process_time()
     times = {"scale_factors": [1.0], "steps": box.steps, "start_redshift": box.start_redshift}
     list(evolve(modes, box=box.box_mpc_h, growth=growth, mesh=box.mesh, **times))
@@ -84,9 +83,9 @@ def box_cost(params: Params) -> tuple[float, float]:
 
 
 def _matter(params: Params) -> tuple[np.ndarray, ...]:
-    """Wavenumbers, linear and halofit power of matter."""
+    """Wavenumbers and linear power of matter."""
     matter = matter_tables(params.theory)
-    return tuple(np.asarray(matter[name]) for name in ("k", "linear", "halofit"))
+    return tuple(np.asarray(matter[name]) for name in ("k", "linear"))
 
 
 def small_mock_rows(params: Params) -> Iterator[Row]:
@@ -173,7 +172,7 @@ def part_rows(prior: Prior, params: SampleParams) -> Iterator[Row]:
     (predictor and corrector) with one draw of noise; the data enter once a cycle.
     """
     parts, settings = sample_parts(prior), params.gibbs
-    rhos = np.geomspace(params.sigma_start, settings.renoise, settings.cycles)
+    rhos = np.geomspace(settings.start, settings.renoise, settings.cycles)
     rhos = np.append(rhos, np.repeat(settings.renoise, settings.last_cycles))
     levels = sum(len(descent(rho, min(settings.sigma_end, rho / 2), settings.spacing)) for rho in rhos)
     calls = {

@@ -10,31 +10,20 @@ from itertools import pairwise
 
 import numpy as np
 import scipy.fft
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from analysis.params import DescentParams, NbodyParams, Params, TheoryParams, load_params, stage_rng
+from analysis.simulations.halos import RADII, Halo, core_ratios, largest_halos
 from analysis.simulations.lightcone import project
-from analysis.simulations.mesh import Array, deposit, mesh_ops
-from analysis.simulations.nbody import descended, descent_kernel, evolve, representative_modes
+from analysis.simulations.mesh import Array, mesh_ops
+from analysis.simulations.nbody import descended, descent_kernel, evolve, linear_modes
 from analysis.simulations.theory import camb_results, growth_factors, matter_tables
 
 REDSHIFTS = np.array([0.0, 0.25, 0.7])
 K_EDGES = np.array([0.3, 0.6, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0])  # h/Mpc
 FITTED = slice(1, 8)  # bands that a descent changes and that boxes of 128 Mpc/h resolve
 BOXES, HALOS = 2, 12  # number of boxes, and of the largest halos in each
-RADII = (0.1, 0.2, 0.4)  # Mpc/h
-RHO_CRITICAL = 2.775e11  # solar masses / h in a cubic Mpc/h
 EVALUATIONS = 32
-
-
-@dataclass(frozen=True)
-class Halo:
-    """A halo: its `centre` (3,), particles `near` it, and the `expected` number within `RADII` for an NFW halo."""
-
-    centre: Array
-    near: NDArray[np.integer]
-    expected: Array
 
 
 @dataclass(frozen=True)
@@ -71,18 +60,17 @@ def snapshots(params: Params, number: int) -> Iterator[Snapshot]:
     """A box at each redshift."""
     settings, matter = params.simulations.nbody, matter_tables(params.theory)
     growth, box = growth_factors(params.theory.omega_m), settings.box_mpc_h
-    modes = representative_modes(
-        *(np.asarray(matter[name]) for name in ("k", "linear", "halofit")),
+    modes = linear_modes(
+        *(np.asarray(matter[name]) for name in ("k", "linear")),
         box=box,
         mesh=settings.particles,
-        growth=growth,
-        candidates=settings.candidates,
-        rng=stage_rng(params.seed, "descent", f"box {number}"),
+        rng=stage_rng(params.seed, "descent", f"pair {number // 2}"),
+        opposite=number % 2 == 1,
     )
     times = {"scale_factors": 1 / (1 + REDSHIFTS[::-1]), "start_redshift": settings.start_redshift}
     for a, position in evolve(modes, box=box, growth=growth, mesh=settings.mesh, steps=settings.steps, **times):
         z = round(1 / a - 1, 6)
-        yield Snapshot(z, position, tuple(largest_halos(position, box, z, params.theory.omega_m)))
+        yield Snapshot(z, position, tuple(largest_halos(position, box, z, params.theory.omega_m, HALOS)))
 
 
 def fitted(boxes: Sequence[Snapshot], settings: NbodyParams, halofit: Mapping[float, Array]) -> DescentParams:
@@ -123,72 +111,6 @@ def departures(
         cores = np.mean([core_ratios(position, halo, box) for halo in snapshot.halos], axis=0)
         found[z].append((np.log(power), cores))
     return {z: tuple(np.mean(part, axis=0) for part in zip(*values, strict=True)) for z, values in found.items()}
-
-
-def largest_halos(position: Array, box: float, redshift: float, omega_m: float) -> Iterator[Halo]:
-    """The densest places of a box, with the mass of NFW halos of the same size within `RADII` on the sky.
-
-    The size is that of a sphere of 200 times the mean density, which the mesh of the forces resolves; the concentration
-    is the mean of such halos.
-
-    Source: Navarro, Frenk & White 1997; Duffy et al. 2008 (MNRAS 390 L64), table 1; Bartelmann 1996, eq. 7.
-    """
-    cells = int(box)
-    particle = RHO_CRITICAL * omega_m * box**3 / len(position)
-    order = np.argsort(deposit(position, box, cells), axis=None)[::-1]
-    taken: list[Array] = []
-    for corner in np.column_stack(np.unravel_index(order[:5000], (cells,) * 3)) * (box / cells):
-        if any(np.abs(_offset(corner - other, box)).max() < 4 for other in taken):
-            continue
-        near = np.flatnonzero((np.abs(_offset(position - corner, box)) < 5).all(axis=1))
-        centre = _centre(position[near], corner, box, (0.8,))
-        distance = np.sort(np.linalg.norm(_offset(position[near] - centre, box), axis=1))
-        inside = (distance > 0.5) & (distance < 3)
-        sphere = 4 / 3 * np.pi * distance**3 * RHO_CRITICAL * omega_m
-        last = np.flatnonzero(inside & (np.arange(len(distance)) * particle > 200 * sphere))
-        taken.append(centre)
-        if len(last):
-            mass, radius = last[-1] * particle, distance[last[-1]]
-            concentration = 10.14 * (mass / 2e12) ** -0.081 * (1 + redshift) ** -1.01
-            yield Halo(centre, near, last[-1] * nfw_projected(np.array(RADII) / radius, concentration))
-        if len(taken) == HALOS:
-            return
-
-
-def nfw_projected(radius: Array, concentration: float) -> Array:
-    """Mass of an NFW halo within projected radii, in units of its radius, over its mass, (n,)."""
-    x = np.asarray(radius) * concentration
-    root = np.sqrt(np.abs(1 - x**2))
-    angle = np.where(x < 1, np.arccosh(1 / np.minimum(x, 1)), np.arccos(1 / np.maximum(x, 1)))
-    shape = np.where(root > 0, angle / np.maximum(root, 1e-12), 1.0)
-    return (np.log(x / 2) + shape) / (np.log1p(concentration) - concentration / (1 + concentration))
-
-
-def core_ratios(position: Array, halo: Halo, box: float) -> Array:
-    """Logarithm of the mass of a halo within `RADII`, averaged over three views, over that of an NFW halo, (n,)."""
-    near = position[halo.near]
-    offset = _offset(near - _centre(near, halo.centre, box, (0.6, 0.4, 0.25)), box)
-    counts = np.zeros(len(RADII))
-    for axis in range(3):
-        along, across = np.abs(offset[:, axis]), np.hypot(*np.delete(offset, axis, axis=1).T)
-        counts += [np.sum((across < radius) & (along < 3)) / 3 for radius in RADII]
-    return np.log(np.maximum(counts, 1) / halo.expected)
-
-
-def _offset(difference: Array, box: float) -> Array:
-    """The nearest periodic image of a difference of positions."""
-    return (difference + box / 2) % box - box / 2
-
-
-def _centre(near: Array, start: Array, box: float, radii: Sequence[float]) -> Array:
-    """Centre of a halo: the mean of the particles within each radius, from the widest to the narrowest."""
-    centre = np.asarray(start, float)
-    for radius in radii:
-        for _ in range(8):
-            offset = _offset(near - centre, box)
-            inside = np.linalg.norm(offset, axis=1) < radius
-            centre = centre + (offset[inside].mean(axis=0) if inside.any() else 0.0)
-    return centre
 
 
 def projected_power(position: Array, box: float, pixels: int, edges: Array) -> Array:

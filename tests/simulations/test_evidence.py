@@ -8,6 +8,7 @@ from astropy.table import Table
 from scipy.stats import norm
 
 from analysis.core.tables import load_table
+from analysis.flatsky.maps import MapSet
 from analysis.flatsky.power import ARCMIN, gaussian_field, grid_power
 from analysis.simulations.evidence import (
     KAPPA_EDGES,
@@ -69,9 +70,11 @@ def test_minima_of_a_map_are_peaks_of_its_negative(gaussian):
 
 
 def test_table_holds_every_statistic_and_its_summary_the_decisive_numbers(gaussian):
-    boxes = np.repeat([0, 1, 2], 20)
+    held_out = MapSet(gaussian, np.repeat([0, 1, 2], 20))
     bands = len(multipoles(PIXEL)) - 1
-    table = evidence_table(gaussian, boxes, THEORY, None, PIXEL)
+    table = evidence_table(gaussian, held_out, THEORY, None, PIXEL, boxes=12)
+    values = map_statistics(gaussian, PIXEL)["skewness"][1].reshape(3, 20, -1).mean(axis=1)
+    np.testing.assert_allclose(table["error"][table["statistic"] == "skewness"], values.std(axis=0, ddof=1) / 12**0.5)
     assert set(table["statistic"]) == {"c_ell", "skewness", "one_point", "peaks", "minima"}
     short = summary(table)
     assert len(short["ell"]) == len(short["c_ell_over_halofit"]) == bands
@@ -93,7 +96,9 @@ def test_summary_places_the_public_map_in_the_scatter():
     sky = gaussian_field(
         grid_power(np.asarray(THEORY["ell"]), np.asarray(THEORY["c_ell"]), (160, 160), PIXEL), 4, rng=rng
     )
-    short = summary(evidence_table(sky, np.arange(4), THEORY, rows, PIXEL))["skewness_at_1_arcmin"]
+    short = summary(evidence_table(sky, MapSet(sky, np.arange(4)), THEORY, rows, PIXEL, boxes=4))[
+        "skewness_at_1_arcmin"
+    ]
     assert short["massivenus"] == rows["value"][rows["statistic"] == "skewness"][0]
     expected = (short["massivenus"] - short["mean"]) / short["scatter"]
     assert short["massivenus_in_sigma"] == pytest.approx(expected)

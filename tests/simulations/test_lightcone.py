@@ -94,7 +94,7 @@ def test_a_compensated_plane_shows_a_wave_of_particles_at_its_full_height(waves)
 def test_sheets_of_constant_density_add_up_to_the_lensing_integral():
     planes = planes_of(lambda j: np.full((16, 16), 0.1))
     source = np.array([comoving_distance(1.0, OMEGA_M)])
-    kappa = convergence_map(planes, source, ONE, pixels=8, pixel_arcmin=1.0, rng=np.random.default_rng(2))
+    kappa = convergence_map([planes], source, ONE, pixels=8, pixel_arcmin=1.0, rng=np.random.default_rng(2))
     chi = np.linspace(0, source[0], 4001)
     a = 1 / (1 + np.interp(chi, comoving_distance(np.linspace(0, 1.1, 4001), OMEGA_M), np.linspace(0, 1.1, 4001)))
     integrand = 1.5 * OMEGA_M / HUBBLE_DISTANCE_MPC_H**2 * chi * (1 - chi / source) / a
@@ -116,7 +116,7 @@ def test_spectrum_of_gaussian_planes_is_limbers_sum():
     side = pixel_arcmin * ARCMIN
     window = np.outer(np.hanning(pixels), np.hanning(pixels))
     drawn = [
-        convergence_map(planes, source, ONE, pixels=pixels, pixel_arcmin=pixel_arcmin, rng=rng) for _ in range(maps)
+        convergence_map([planes], source, ONE, pixels=pixels, pixel_arcmin=pixel_arcmin, rng=rng) for _ in range(maps)
     ]
     periodogram = np.mean([np.abs(np.fft.fft2(m * window)) ** 2 for m in drawn], axis=0)
     ell = 2 * np.pi / side * np.hypot(np.fft.fftfreq(pixels)[:, None], np.fft.fftfreq(pixels))
@@ -131,14 +131,12 @@ def test_spectrum_of_gaussian_planes_is_limbers_sum():
 @pytest.fixture(scope="module")
 def box():
     resolution = {"particles": 16, "mesh": 32, "plane_pixels": 32}
-    settings = SimpleNamespace(
-        box_mpc_h=64.0, **resolution, steps=5, start_redshift=9.0, candidates=1, backend="numba", descent=None
-    )
+    settings = SimpleNamespace(box_mpc_h=64.0, **resolution, steps=5, start_redshift=9.0, backend="numba", descent=None)
     k = np.geomspace(1e-3, 10, 50)
     power = 2e4 * k / 0.02 / (1 + (k / 0.02) ** 2) ** 1.3
 
-    def make(seed):
-        return simulate_box(OMEGA_M, k, power, settings, 0.5, np.random.default_rng(seed), nonlinear_power=power)
+    def make(seed, opposite=False):
+        return simulate_box(OMEGA_M, k, power, settings, 0.5, np.random.default_rng(seed), opposite=opposite)
 
     return make
 
@@ -149,12 +147,34 @@ def test_same_seed_same_planes_and_maps(box):
     assert not np.array_equal(first.delta, box(5).delta)
     source = np.array([comoving_distance(0.5, OMEGA_M)])
     one, two, other = (
-        convergence_map(first, source, ONE, pixels=16, pixel_arcmin=1.0, rng=np.random.default_rng(seed))
+        convergence_map([first], source, ONE, pixels=16, pixel_arcmin=1.0, rng=np.random.default_rng(seed))
         for seed in (6, 6, 7)
     )
     assert one.dtype == np.float32
     assert np.array_equal(one, two)
     assert not np.array_equal(one, other)
+
+
+def test_each_plane_of_a_map_comes_from_one_box_and_every_box_serves():
+    """Every box is of one density: a plane adds one of three heights, and over many maps all occur equally often."""
+    source = np.array([comoving_distance(1.0, OMEGA_M)])
+    boxes = [planes_of(lambda j, height=height: np.full((8, 8), height)) for height in (0.0, 1.0, 5.0)]
+    rng, size = np.random.default_rng(9), {"pixels": 2, "pixel_arcmin": 1.0}
+    heights = np.array([convergence_map(boxes, source, ONE, **size, rng=rng)[0, 0] for _ in range(600)])
+    weights = lensing_weights(boxes[0], source, ONE)
+    scatter = np.sqrt(np.sum(weights**2) * np.var([0, 1, 5]))  # of planes drawn independently; less if shared by a map
+    assert heights.mean() == pytest.approx(2 * weights.sum(), abs=4 * scatter / np.sqrt(600))
+    assert heights.std() == pytest.approx(scatter, rel=0.12)
+
+
+def test_a_pair_of_opposite_phases_has_its_voids_where_the_other_has_clusters(box):
+    """On 16 Mpc/h, the largest scale of so small a box that has modes enough."""
+    one, other, stranger = (
+        planes.delta[:, -1].reshape(3, 4, 8, 4, 8).mean(axis=(2, 4)).ravel()
+        for planes in (box(4), box(4, opposite=True), box(5))
+    )
+    assert np.corrcoef(one, other)[0, 1] < -0.45
+    assert abs(np.corrcoef(one, stranger)[0, 1]) < 0.3
 
 
 def test_nearer_planes_are_more_evolved(box):
