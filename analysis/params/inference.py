@@ -29,6 +29,8 @@ class GibbsParams:
     """cycles of falling noise"""
     last_cycles: Annotated[int, Field(ge=0)]
     """further cycles at the last noise, so that long waves follow the data"""
+    start: Positive
+    """noise of the first split [convergence], large enough that the prior is nearly Gaussian there"""
     renoise: Positive
     """last noise of the split [convergence]; the data may ask for less"""
     sigma_end: Positive
@@ -93,11 +95,12 @@ class SampleParams:
             raise ValueError(
                 f"noise levels must fall, but sigma_start, sigma_final are {self.sigma_start}, {self.sigma_final}"
             )
-        for name, sampler in (("gibbs", self.gibbs), ("hmc", self.hmc)):
-            if not self.sigma_final <= sampler.sigma_end < sampler.renoise < self.sigma_start:
+        for name, sampler, start in (("gibbs", self.gibbs, self.gibbs.start), ("hmc", self.hmc, self.sigma_start)):
+            if not self.sigma_final <= sampler.sigma_end < sampler.renoise < start <= self.sigma_start:
                 raise ValueError(
-                    f"noise levels must fall, but sigma_start, {name}.renoise, {name}.sigma_end, sigma_final are"
-                    f" {self.sigma_start}, {sampler.renoise}, {sampler.sigma_end}, {self.sigma_final}"
+                    f"noise levels must fall, but sigma_start, {name}'s start, {name}.renoise, {name}.sigma_end,"
+                    f" sigma_final are {self.sigma_start}, {start}, {sampler.renoise}, {sampler.sigma_end},"
+                    f" {self.sigma_final}"
                 )
         return self
 
@@ -108,7 +111,5 @@ class PriorParams:
 
     samples: Annotated[int, Field(ge=2)]
     """number of samples without data"""
-    against: Literal["validation", "test"]
-    """the held-out maps for the comparison"""
     fatal: bool
     """whether samples that differ from the maps end the run"""

@@ -13,7 +13,8 @@ from collections.abc import Callable
 import numpy as np
 from keras import ops
 
-from analysis.flatsky.backend import filtered
+from analysis.flatsky.backend import compiled, filtered
+from analysis.prior.score import Prior, shifted_mean
 
 
 def descent(start: float, end: float, spacing: float) -> np.ndarray:
@@ -54,6 +55,43 @@ def descend(mean_of: Callable, draw: Callable, kappa, sigmas: np.ndarray, *, end
         arrive, before = draw(kappa, np.float32(high), np.float32(end if last else sigmas[number + 1])), mean
         kappa = arrive(ahead)
     return kappa
+
+
+def reverse_diffusion(prior: Prior) -> Callable:
+    """A function that takes maps to a lower noise level by the reverse diffusion of a prior, compiled once.
+
+    Returns
+    -------
+    (kappa, sigmas, *, end, rng, advance, watch) -> (n, ny, nx)
+        as `descend`; `advance()` follows each evaluation of the network, and `watch(kappa, sigma, mean)` its outcome
+    """
+    power = prior.power.astype("float32")
+    mean_of = compiled(lambda kappa, sigma: shifted_mean(prior, kappa, ops.broadcast_to(sigma, (kappa.shape[0],))))
+    bridged = compiled(bridge)
+
+    def fall(
+        kappa,
+        sigmas: np.ndarray,
+        *,
+        end: float,
+        rng: np.random.Generator,
+        advance: Callable,
+        watch: Callable | None = None,
+    ):
+        def draw(kappa, high, low):
+            noise = rng.standard_normal(kappa.shape, "float32")
+            return lambda mean: bridged(kappa, mean, high, low, power, noise)
+
+        def counted_mean(kappa, sigma):
+            mean = mean_of(kappa, sigma)
+            advance()
+            if watch is not None:
+                watch(kappa, sigma, mean)
+            return mean
+
+        return descend(counted_mean, draw, kappa, sigmas, end=end)
+
+    return fall
 
 
 def bridge(kappa, mean, high, low, power, noise):

@@ -14,23 +14,22 @@ prior, where the data enter the other draw and the split has a bias of order rho
 from collections.abc import Callable
 
 import numpy as np
-from keras import ops
 
 from analysis.core.progress import within
 from analysis.flatsky.backend import compiled
 from analysis.params import SampleParams
 from analysis.posterior.diagnostics import Level, noisy_power, stein_ratio
-from analysis.posterior.diffusion import bridge, descend, descent
+from analysis.posterior.diffusion import descent, reverse_diffusion
 from analysis.posterior.likelihood import added_variance, capped_weight, less_noise, lowest_split, renoised
 from analysis.posterior.runner import Sampler
 from analysis.posterior.wiener import gaussian_posterior_draws
-from analysis.prior.score import Prior, gaussian_score, shifted_mean
+from analysis.prior.score import Prior, gaussian_score
 
 
 def gibbs_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
     """The split Gibbs sampler of a prior, compiled once for all fields.
 
-    Chains start as exact samples of the Gaussian posterior. Noise of the split falls from `sigma_start` to `renoise` in
+    Chains start as exact samples of the Gaussian posterior. Noise of the split falls from `start` to `renoise` in
     `cycles` cycles (lower if the data are more precise), and stays there for `last_cycles`. Each cycle denoises down to
     `sigma_end` in steps of `spacing`, and from there to none.
 
@@ -39,12 +38,11 @@ def gibbs_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
     (gamma, weight, chains) -> Sampler
     """
     power, settings = prior.power.astype("float32"), params.gibbs
-    mean_of = compiled(lambda kappa, sigma: shifted_mean(prior, kappa, ops.broadcast_to(sigma, (kappa.shape[0],))))
-    bridged, split = compiled(bridge), compiled(renoised)
+    fall, split = reverse_diffusion(prior), compiled(renoised)
 
     def on_field(gamma: np.ndarray, weight: np.ndarray, chains: int) -> Sampler:
         lowest = lowest_split(weight, settings.renoise)
-        rhos = np.geomspace(params.sigma_start, lowest, settings.cycles)
+        rhos = np.geomspace(settings.start, lowest, settings.cycles)
         rhos = np.append(rhos, np.repeat(lowest, settings.last_cycles))
         ladders = [descent(rho, min(settings.sigma_end, rho / 2), settings.spacing) for rho in rhos]
         evaluations = np.cumsum([len(ladder) for ladder in ladders])
@@ -55,21 +53,15 @@ def gibbs_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
         def cycle(kappa, data, number: int, rng: np.random.Generator, advance: Callable):
             rho, ladder, stein = rhos[number], ladders[number], np.nan
 
-            def mean_and_stein(kappa, sigma):
+            def watch(kappa, sigma, mean):
                 nonlocal stein
-                mean = mean_of(kappa, sigma)
-                advance()
                 if sigma == np.float32(ladder[0]) and not weight.any():  # with data, z has another score
                     stein = stein_ratio(kappa, gaussian_score(kappa - mean, np.full(chains, sigma), power))
-                return mean
-
-            def draw(kappa, high, low):
-                noise = white(rng, chains)
-                return lambda mean: bridged(kappa, mean, high, low, power, noise)
 
             data_noise, noise = white(rng, chains, 2), white(rng, chains)
             noisy = split(kappa, np.float32(rho), data, capped_weight(weight, rho), data_noise, noise)
-            return descend(mean_and_stein, draw, noisy, ladder), stein, noisy_power(noisy, rho, power)
+            clean = fall(noisy, ladder, end=0.0, rng=rng, advance=advance, watch=watch)
+            return clean, stein, noisy_power(noisy, rho, power)
 
         def init(rng: np.random.Generator, advance: Callable) -> dict:
             noise = np.sqrt(added_variance(weight, rhos[0])) * white(rng, chains, 2)

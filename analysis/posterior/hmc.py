@@ -37,7 +37,7 @@ from analysis.flatsky.backend import compiled, filtered
 from analysis.flatsky.lensing import convergence_from_shear
 from analysis.params import SampleParams
 from analysis.posterior.diagnostics import Level, noisy_power
-from analysis.posterior.diffusion import bridge, descend, descent
+from analysis.posterior.diffusion import descent, reverse_diffusion
 from analysis.posterior.likelihood import added_variance, capped_weight, less_noise, lowest_split, renoised
 from analysis.posterior.runner import Sampler
 from analysis.posterior.wiener import data_precision, gaussian_posterior_draws, gaussian_posterior_solve
@@ -154,18 +154,16 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
     """
     power, settings = prior.power.astype("float32"), params.hmc
 
-    def mean_at(kappa, sigma):
-        return shifted_mean(prior, kappa, ops.broadcast_to(sigma, (kappa.shape[0],)))
-
     def kick_at(kappa, rho, weight):
-        force = filtered(mean_at(kappa, rho), 1.0 / (power + rho**2))
+        mean = shifted_mean(prior, kappa, ops.broadcast_to(rho, (kappa.shape[0],)))
+        force = filtered(mean, 1.0 / (power + rho**2))
         return force, from_precision(force, rho, weight, power)
 
     def leap_at(kappa, velocity, force, kick, centre, angle, rho, weight):
         return leap(lambda x: kick_at(x, rho, weight), kappa, velocity, force, kick, centre, angle)
 
-    mean_of, kicked, leapt = compiled(mean_at), compiled(kick_at), compiled(leap_at)
-    bridged, split = compiled(bridge), compiled(renoised)
+    kicked, leapt = compiled(kick_at), compiled(leap_at)
+    fall, split = reverse_diffusion(prior), compiled(renoised)
     drawn = compiled(lambda data_noise, prior_noise, weight: gaussian_draw(data_noise, prior_noise, weight, power))
     centre_of = compiled(lambda gamma, rho, weight: gaussian_mean(gamma, rho, weight, power))
 
@@ -186,17 +184,6 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
 
         def noisy_draws(kappa, rho: float, data, capped, rng: np.random.Generator):
             return split(kappa, np.float32(rho), data, capped, white(rng, chains, 2), white(rng, chains))
-
-        def fall(kappa, ladder: np.ndarray, end: float, rng: np.random.Generator, advance: Callable):
-            def draw(kappa, high, low):
-                noise = white(rng, chains)
-                return lambda mean: bridged(kappa, mean, high, low, power, noise)
-
-            def counted_mean(kappa, sigma):
-                advance()
-                return mean_of(kappa, sigma)
-
-            return descend(counted_mean, draw, kappa, ladder, end=end)
 
         def move(kappa, forces, rho: float, data, capped, rng: np.random.Generator, advance: Callable):
             """Run one trajectory; return its end, the forces there, log of its Metropolis ratio, and Stein's ratio."""
@@ -239,7 +226,7 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
                 return None
             kappa, noise, rho = state["kappa"], state["noise"], rhos[number]
             if number:
-                kappa = fall(kappa, ways[number], rho, rng, advance)
+                kappa = fall(kappa, ways[number], end=rho, rng=rng, advance=advance)
                 before = rhos[number - 1]
                 less = added_variance(weight, before), added_variance(weight, rho)
                 noise = less_noise(noise, *less, white(rng, chains, 2))
@@ -250,14 +237,14 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
             return {"kappa": kappa, "noise": noise}, level
 
         def samples(state: dict, rng: np.random.Generator, advance: Callable):
-            return fall(state["kappa"], ending, 0.0, rng, advance)
+            return fall(state["kappa"], ending, end=0.0, rng=rng, advance=advance)
 
         def further(state: dict, rng: np.random.Generator, advance: Callable):
             capped = capped_weight(weight, lowest)
             forces = kicked(state["kappa"], np.float32(lowest), capped)
             advance()
             kappa = move(state["kappa"], forces, lowest, gamma + state["noise"], capped, rng, advance)[0]
-            return state | {"kappa": kappa}, fall(kappa, ending, 0.0, rng, advance)
+            return state | {"kappa": kappa}, fall(kappa, ending, end=0.0, rng=rng, advance=advance)
 
         total = evaluations[-1] + len(ending)
         return Sampler(init, step, samples, further, total, 1 + a_trajectory + len(ending))

@@ -9,7 +9,7 @@ from analysis.core.files import BorderError, read_json
 from analysis.core.paths import DATA, ROOT
 from analysis.core.tables import load_table
 from analysis.flatsky.power import larger_power, resampled_power
-from analysis.params import Params, SampleParams
+from analysis.params import NetworkParams, Params, SampleParams
 from analysis.prior.score import Prior, check_grid, load_prior
 from analysis.sky import Observation, load_observation, rotate_shear, training_command
 
@@ -45,7 +45,7 @@ def field_setting(params: Params, name: str) -> Setting:
     observation = rotate_shear(load_observation(ROOT / run.observation), run.rotate_deg)
     folder = ROOT / params.sample.network
     prior = load_prior(folder, precision=params.sample.precision, tile_pixels=params.sample.tile_pixels)
-    multiple = 2 ** (len(read_json(folder / "network.json")["network"]["widths"]) - 1)
+    multiple = 2 ** NetworkParams(**read_json(folder / "network.json")["network"]).scales
     prior = prior if run.prior == "network" else dataclasses.replace(prior, network=None)
     theory = load_table(DATA / "theory" / "c_ell.ecsv")
     check_theory(prior, theory["ell"], theory["c_ell"], name=name)
