@@ -42,10 +42,10 @@ BLACK, ORANGE, SKY, GREEN, BLUE, RED = "#000000", "#E69F00", "#56B4E9", "#009E73
 KAPPA = r"convergence $\kappa$"
 
 
-def provenance(profile: str, parameters: int, runaways: int, *, prior_ran_away: bool = False) -> str:
-    """The line below a figure: its profile and network, and the number of runaway chains."""
+def provenance(profile: str, parameters: int, runaways: int, *, passed: bool) -> str:
+    """The line below a figure: its profile and network, the number of runaway chains, and the prior test's outcome."""
     health = f" | runaway samples in {runaways} of the runs" if runaways else ""
-    health += " | a runaway among the samples of the prior alone" if prior_ran_away else ""
+    health += "" if passed else " | this network FAILS the prior test"
     return f"profile {profile}, network of {parameters:,} parameters{health}"
 
 

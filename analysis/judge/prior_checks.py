@@ -1,4 +1,4 @@
-"""Checks of the prior: samples drawn without any data against held-out maps of the same size."""
+"""The prior test: samples drawn without any data against held-out maps of the same size."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,6 +19,7 @@ from analysis.prior.score import Prior
 
 PEAK_EDGES = (0.02, 0.04, 0.06, 0.08, 0.12, 0.2, 0.4, np.inf)
 POWER_OFF = 0.1  # largest allowed departure of a band power
+COUNTS_OFF, DEEPEST_OFF = 0.15, 0.15  # of counts of peaks and minima, and of the mean deepest pixel; 3 errors are added
 MINIMUM_EDGES = (0.005, 0.01, 0.015, 0.02, 0.03)
 BANDS = 8
 
@@ -62,10 +63,13 @@ def prior_health(
     inner = [central_crops(stack, maps.shape[-1] - 2 * margin) for stack in (samples, maps)]
     peaks = peak_count_ratio(*inner, PEAK_EDGES)
     minima = peak_count_ratio(-inner[0], -inner[1], MINIMUM_EDGES)
+    deepest = [stack.min(axis=(-2, -1)) for stack in inner]
+    error_of_deepest = np.hypot(*(values.std(ddof=1) / len(values) ** 0.5 for values in deepest))
+    allowed = DEEPEST_OFF * abs(deepest[1].mean()) + 3 * error_of_deepest
     at_bound, at_bound_held_out = (share_at_bound(stack, training_max) for stack in inner)
     highest = np.asarray(chain["highest"])
     beyond = ~(highest <= RUNAWAY * training_max)
-    return {
+    health = {
         "n": len(samples),
         "ell": centres(edges)[seen],
         "band_power_ratio": ratio[seen],
@@ -77,6 +81,10 @@ def prior_health(
         "peak_count_excess": max_excess(*inner, PEAK_EDGES),
         "minimum_depth": MINIMUM_EDGES[:-1],
         "minimum_count_ratio": _or_none(minima),
+        "minimum_count_excess": max_excess(-inner[0], -inner[1], MINIMUM_EDGES),
+        "deepest": deepest[0].mean(),
+        "deepest_held_out": deepest[1].mean(),
+        "deepest_excess": float(abs(deepest[0].mean() - deepest[1].mean()) / allowed),
         "quantile": QUANTILES,
         "one_point": np.quantile(inner[0], QUANTILES),
         "one_point_held_out": np.quantile(inner[1], QUANTILES),
@@ -91,40 +99,54 @@ def prior_health(
         "level_stein": _or_none(np.asarray(chain["stein"])),
         "level_power": np.asarray(chain["power"]),
     }
+    return health | {"passed": not prior_faults(health)}
 
 
 def max_excess(samples: np.ndarray, maps: np.ndarray, edges: Sequence[float]) -> float:
-    """Largest departure of peak counts from those of held-out maps, over the allowed 15 % and 3 Poisson errors.
+    """Largest departure of peak counts from those of held-out maps, over the allowed `COUNTS_OFF` and 3 Poisson errors.
 
     All bins pass if it is below 1.
     """
     counts = [np.histogram(peak_heights(stack), edges)[0] for stack in (samples, maps)]
     expected = counts[1] * len(samples) / len(maps)
     poisson = np.sqrt(expected * (1 + len(samples) / len(maps)))
-    return float(np.max(np.abs(counts[0] - expected) / (0.15 * expected + 3 * np.maximum(poisson, 1))))
+    return float(np.max(np.abs(counts[0] - expected) / (COUNTS_OFF * expected + 3 * np.maximum(poisson, 1))))
 
 
-def check_prior(health: Mapping) -> None:
-    """End a run whose prior fails its checks.
+def prior_faults(health: Mapping) -> list[str]:
+    """What is wrong with the samples of the prior alone; empty if the prior passes.
 
-    Raises
-    ------
-    BorderError
-        If samples of the prior alone ran away; or more of them reach the bound than held-out maps, by 1 % and 3 Poisson
-        errors; or their power is off by 10 % and 2 errors in a band; or their peak counts are outside the tolerance.
+    They may not run away. Bands may be off by 10 % and 2 errors; counts of peaks and of minima in a bin by 15 % and 3
+    errors, the mean deepest pixel as well; and the share of samples that reach the bound by 1 % and 3 errors.
     """
     faults = [
         (health["runaway"] or health["runaway_sigma"] is not None, f"a runaway at noise {health['runaway_sigma']}"),
         (health["band_power_excess"] > 1, f"power {health['band_power_max_departure']:.2f} off, above {POWER_OFF}"),
         (health["at_bound"] > health["at_bound_allowed"], f"{100 * health['at_bound']:.0f} % of samples at the bound"),
         (health["peak_count_excess"] > 1, f"peak counts {health['peak_count_excess']:.2f} tolerances off"),
+        (health["minimum_count_excess"] > 1, f"counts of minima {health['minimum_count_excess']:.2f} tolerances off"),
+        (health["deepest_excess"] > 1, f"the deepest pixel {health['deepest_excess']:.2f} tolerances off"),
     ]
-    told = [what for wrong, what in faults if wrong]
-    if told:
+    return [what for wrong, what in faults if wrong]
+
+
+def prior_verdict(health: Mapping, *, fatal: bool) -> str:
+    """One sentence on the outcome of the prior test.
+
+    Raises
+    ------
+    BorderError
+        If the prior fails and `fatal` is true.
+    """
+    faults = prior_faults(health)
+    if not faults:
+        return "The prior passes its test."
+    told = f"samples of the prior alone are not like the simulations ({'; '.join(faults)})"
+    if fatal:
         raise BorderError(
-            f"samples of the prior alone are not like the simulations ({'; '.join(told)}); train longer, on more maps"
-            " or with a larger network, or set prior.fatal to false to go on"
+            f"{told}; train longer, on more maps or with a larger network, or set prior.fatal to false to go on"
         )
+    return f"THE PRIOR FAILS ITS TEST: {told}."
 
 
 def _or_none(values: np.ndarray) -> list[float | None]:

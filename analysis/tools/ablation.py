@@ -65,7 +65,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "train.long_weight=0.0",
     ),
 }
-JUDGED = ("prior.against=validation", "prior.samples=64", "prior.fatal=false")
+JUDGED = ("prior.samples=64", "prior.fatal=false")
 LEVELS = ("0.01", "0.02", "0.04", "0.08", "0.16")
 EPOCHS = 2
 FIRST_STEPS, TIMED_STEPS = 3, 16

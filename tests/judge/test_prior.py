@@ -6,7 +6,7 @@ from astropy.table import Table
 
 from analysis.core.files import BorderError
 from analysis.flatsky.maps import MapSet
-from analysis.judge.prior_checks import check_prior, prior_health
+from analysis.judge.prior_checks import prior_health, prior_verdict
 
 
 def test_prior_health_tells_a_runaway_and_a_lack_of_power():
@@ -35,6 +35,9 @@ def test_prior_health_tells_a_runaway_and_a_lack_of_power():
     np.testing.assert_allclose(other["band_power_ratio"], 4)
     assert other["peak_count_excess"] > 1
     assert other["at_bound"] == 1
+    assert other["deepest_excess"] > 1 > same["deepest_excess"] == 0
+    assert other["minimum_count_excess"] > 1 > same["minimum_count_excess"] == 0
+    assert not other["passed"]
 
 
 def test_peaks_higher_than_any_bin_count():
@@ -70,11 +73,15 @@ def test_the_error_of_the_power_is_that_of_boxes():
         ({"band_power_max_departure": 0.2, "band_power_excess": 1.2}, "power 0.20 off"),
         ({"at_bound": 0.08}, "8 % of samples at the bound"),
         ({"peak_count_excess": 1.5}, "peak counts 1.50 tolerances off"),
+        ({"minimum_count_excess": 1.2}, "counts of minima 1.20 tolerances off"),
+        ({"deepest_excess": 2.0}, "the deepest pixel 2.00 tolerances off"),
     ],
 )
-def test_a_prior_that_is_none_ends_a_run(fault, told):
+def test_a_prior_that_fails_is_told_and_ends_a_run_where_that_is_asked_for(fault, told):
     good = {"band_power_max_departure": 0.05, "peak_count_excess": 0.5, "band_power_excess": 0.9}
     good |= {"n": 256, "runaway": 0, "runaway_sigma": None, "at_bound": 0.03, "at_bound_allowed": 0.06}
-    check_prior(good)
+    good |= {"minimum_count_excess": 0.2, "deepest_excess": 0.1}
+    assert prior_verdict(good, fatal=True) == "The prior passes its test."
+    assert told in prior_verdict(good | fault, fatal=False)
     with pytest.raises(BorderError, match=told):
-        check_prior(good | fault)
+        prior_verdict(good | fault, fatal=True)
