@@ -58,6 +58,8 @@ class TrainParams:
     """unit of the loss at each noise level: the error of the Gaussian denoiser, or the noise"""
     peak_weight: Annotated[float, Field(ge=0)]
     """extra weight of a pixel for each rms above three"""
+    peak_share: Annotated[float, Field(ge=0, lt=1)]
+    """share of the crops that are drawn around one of the highest peaks; weights keep the mean of the loss"""
     long_weight: Annotated[float, Field(ge=0)]
     """weight of a second loss in which every octave of wavelength counts the same; 0 for none"""
     symmetries: bool

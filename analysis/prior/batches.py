@@ -1,10 +1,16 @@
-"""Batches of random crops of the training maps. The maps stay on the device; a batch holds only places."""
+"""Batches of random crops of the training maps. The maps stay on the device; a batch holds only places.
+
+High peaks are rare, and a sampler that is wrong about them makes them grow. So a share of the crops is drawn around one
+of the highest peaks, and each crop has a weight, its probability among uniform crops over that among these. The loss
+has the same mean as with uniform crops, and less scatter where peaks are.
+"""
 
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 from keras import ops
+from scipy.ndimage import maximum_filter
 
 from analysis.core.files import BorderError
 from analysis.flatsky.maps import SCALE
@@ -65,12 +71,18 @@ def stack_sizes(sides: Sequence[int], batch: int) -> list[int]:
 class CropBatches(keras.utils.PyDataset):
     """Places of random crops of the training maps, fixed by the seed and the numbers of epoch and batch.
 
-    A batch holds places and amplitudes of a stack of crops for each grid (`stack_sizes`).
+    A batch holds places, amplitudes and weights of a stack of crops for each grid (`stack_sizes`).
+
+    Parameters
+    ----------
+    maps : (n, side, side)
+    sides : of the crops for each grid
     """
 
-    def __init__(self, maps: int, map_side: int, sides: Sequence[int], params: TrainParams, *, seed: int):
+    def __init__(self, maps: np.ndarray, sides: Sequence[int], params: TrainParams, *, seed: int):
         super().__init__()
-        self.maps, self.map_side, self.sides, self.params, self.seed = maps, map_side, sides, params, seed
+        self.maps, self.map_side, self.sides, self.params, self.seed = len(maps), maps.shape[-1], sides, params, seed
+        self.peaks = highest_peaks(maps, len(maps), margin=params.margin)
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -81,9 +93,41 @@ class CropBatches(keras.utils.PyDataset):
         numbers = stack_sizes(self.sides, self.params.batch)
         return (tuple(self._stack(*stack, rng) for stack in zip(self.sides, numbers, strict=True)),)
 
-    def _stack(self, side: int, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _stack(self, side: int, number: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         chosen = rng.integers(self.maps, size=(number, 1))
         corner = rng.integers(self.map_side - side + 1, size=(number, 2))
+        around = rng.random(number) < self.params.peak_share * (len(self.peaks) > 0)
+        if around.any():
+            peaks = self.peaks[rng.integers(len(self.peaks), size=around.sum())]
+            chosen[around] = peaks[:, :1]
+            low, high = self._corners(peaks[:, 1:], side)
+            corner[around] = rng.integers(low, high + 1)
         turned = rng.integers(2, size=(number, SYMMETRIES)) * self.params.symmetries
         scatter = self.params.amplitude_jitter * rng.standard_normal(number)
-        return np.concatenate([chosen, corner, turned], axis=1).astype("int32"), np.exp(scatter).astype("float32")
+        places = np.concatenate([chosen, corner, turned], axis=1).astype("int32")
+        return places, np.exp(scatter).astype("float32"), self.weights(places, side)
+
+    def weights(self, places: np.ndarray, side: int) -> np.ndarray:
+        """Probability of crops among uniform ones over that among those of the batches, (n,), float32."""
+        share = self.params.peak_share * (len(self.peaks) > 0)
+        low, high = self._corners(self.peaks[:, 1:], side)
+        of_peak = 1.0 / np.prod(high - low + 1, axis=1)
+        corner = places[:, None, 1:3]
+        holds = (places[:, :1] == self.peaks[:, 0]) & ((low <= corner) & (corner <= high)).all(axis=-1)
+        uniform = 1.0 / (self.maps * (self.map_side - side + 1) ** 2)
+        around = (holds * of_peak).sum(axis=1) / max(len(self.peaks), 1)
+        return (1.0 / (1.0 - share + share * around / uniform)).astype("float32")
+
+    def _corners(self, peaks: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+        """First and last corner, (n, 2) each, of the crops that hold peaks (n, 2) inside their margin."""
+        margin = self.params.margin
+        return np.maximum(peaks - side + margin + 1, 0), np.minimum(peaks - margin, self.map_side - side)
+
+
+def highest_peaks(maps: np.ndarray, number: int, *, margin: int) -> np.ndarray:
+    """Map, row and column of the highest local maxima, at least `margin` pixels from the edges; (n, 3)."""
+    highest = maximum_filter(maps, (0, 3, 3))
+    inside = np.s_[:, margin : maps.shape[-2] - margin, margin : maps.shape[-1] - margin]
+    places = np.argwhere(maps[inside] == highest[inside])
+    heights = maps[inside][tuple(places.T)]
+    return places[np.argsort(heights)[::-1][:number]] + [0, margin, margin]

@@ -19,9 +19,9 @@ ORIGINAL_SIGMA = 0.2  # standard deviation of the noise levels of Remy et al. 20
 class ScoreMatching(keras.Model):
     """Denoising score matching of one network in priors of several grids, trained by `fit` on crops of clean maps.
 
-    Each map gets its own noise level, log-uniform in the range of the training (or as in the original). The loss of a
-    level is in units of the Gaussian model's loss: each level counts the same, and 1 is the loss of theory alone on
-    Gaussian fields.
+    Each map gets its own noise level, log-uniform in the range of the training (or as in the original). The levels of a
+    batch are spread evenly over the range, which leaves less of the gradient to chance. The loss of a level is in units
+    of the Gaussian model's loss: each level counts the same, and 1 is the loss of theory alone on Gaussian fields.
 
         loss = mean of  w |r|^2 / e(sigma)^2  and, b times, of  |B r|^2 / e_B(sigma)^2,
         r = u + sigma score(kappa + sigma u),   e and e_B the errors of the Gaussian denoiser, before and after B
@@ -48,32 +48,34 @@ class ScoreMatching(keras.Model):
 
         Parameters
         ----------
-        stacks : places and amplitudes (`MapStore`) of the crops for the grid of each prior
+        stacks : places, amplitudes (`MapStore`) and weights of the crops for the grid of each prior
         """
-        return self.residuals([self._crops(*stack) for stack in zip(self.priors, stacks, strict=True)], training)
+        maps = [self._crops(prior, *stack[:2]) for prior, stack in zip(self.priors, stacks, strict=True)]
+        return self.residuals(maps, [weights for _, _, weights in stacks], training)
 
-    def _crops(self, prior: Prior, stack):
+    def _crops(self, prior: Prior, places, amplitudes):
         """Clean maps on the grid of a prior, with a Gaussian margin given the pixels inside."""
-        kappa = self.store(*stack, side=prior.power.shape[-1])
+        kappa = self.store(places, amplitudes, side=prior.power.shape[-1])
         white = keras.random.normal(ops.shape(kappa), seed=self.noise)
         return with_margin(kappa, filtered(white, prior.power**0.5), prior.power, prior.margin)
 
-    def residuals(self, maps, training=False):
+    def residuals(self, maps, weights, training=False):
         """Residuals of maps with new noise over the Gaussian model's, times the root of their weights, in one row.
 
         Parameters
         ----------
         maps : (n, ny, nx) each, clean maps of the grid of each prior
+        weights : (n,) each
         """
-        return ops.concatenate(
-            [
-                ops.reshape(self._residual(prior, kappa, training), (-1,))
-                for prior, kappa in zip(self.priors, maps, strict=True)
-            ]
-        )
+        counts = [ops.shape(kappa)[0] for kappa in maps]
+        levels, parts = self._levels(sum(counts)), []
+        for prior, kappa, weight, count in zip(self.priors, maps, weights, counts, strict=True):
+            residual = self._residual(prior, kappa, levels[:count], training)
+            parts.append(ops.reshape(residual * ops.sqrt(per_map(weight)), (-1,)))
+            levels = levels[count:]
+        return ops.concatenate(parts)
 
-    def _residual(self, prior: Prior, kappa, training: bool):
-        sigma = self._levels(ops.shape(kappa)[0])
+    def _residual(self, prior: Prior, kappa, sigma, training: bool):
         u = keras.random.normal(ops.shape(kappa), seed=self.noise)
         noisy = kappa + per_map(sigma) * u
         residual = u + per_map(sigma) * prior_score(prior, noisy, sigma, training=training)
@@ -97,11 +99,13 @@ class ScoreMatching(keras.Model):
         return per_map(gaussian_error(sigma, power, modes))
 
     def _levels(self, n):
-        """A noise level for each of n maps."""
+        """A noise level for each of n maps: quantiles n apart of the distribution, from a random one on."""
         low, high = self.params.sigma_min, self.params.sigma_max
+        start, steps = keras.random.uniform((), seed=self.noise), ops.arange(n, dtype="float32")
+        quantile = (start + steps / ops.cast(n, "float32")) % 1.0
         if self.params.noise == "half_normal":
-            return ops.clip(ORIGINAL_SIGMA * ops.abs(keras.random.normal((n,), seed=self.noise)), low, high)
-        return ops.exp(keras.random.uniform((n,), np.log(low), np.log(high), seed=self.noise))
+            return ops.clip(ORIGINAL_SIGMA * 2**0.5 * ops.erfinv(quantile), low, high)
+        return low * (high / low) ** quantile
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Mean square of the residual."""

@@ -23,6 +23,7 @@ from analysis.prior.score import Prior, prior_score
 log = logging.getLogger(__name__)
 
 VALIDATION_SIGMA = (0.001, 0.0025, 0.005, 0.01, 0.014, 0.02, 0.028, 0.04, 0.057, 0.08, 0.16, 0.32)
+WATCHED_SIGMA, WATCHED_MAPS = (0.01, 0.02, 0.04, 0.08), 8  # after each epoch: enough to see how a training goes
 
 
 class LevelValidation(keras.callbacks.Callback):
@@ -30,14 +31,14 @@ class LevelValidation(keras.callbacks.Callback):
 
     def __init__(self, prior: Prior, maps: np.ndarray, *, seed: int):
         super().__init__()
-        self.relative_error = _relative_error(prior, maps, seed)
+        self.relative_error = _relative_error(prior, maps[:WATCHED_MAPS], seed)
         self.averaged = keras.callbacks.SwapEMAWeights()
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Add the error of the averaged weights at each noise level to the epoch's log."""
         self.averaged.set_model(self.model)
         self.averaged.on_test_begin()
-        errors = {f"error_{sigma:g}": self.relative_error(sigma) for sigma in VALIDATION_SIGMA}
+        errors = {f"error_{sigma:g}": self.relative_error(sigma) for sigma in WATCHED_SIGMA}
         self.averaged.on_test_end()
         logs.update(errors)
         log.info("epoch %d: loss %.4f, error / Gaussian %s", epoch + 1, logs["loss"], _row(errors.values()))
@@ -230,7 +231,7 @@ def untrained(
     )
     priors = [dataclasses.replace(prior, power=power.astype("float32")) for power in powers]
     model = ScoreMatching(priors, maps, params, seed=seed)
-    batches = CropBatches(len(maps), maps.shape[-1], sides, params, seed=seed)
+    batches = CropBatches(maps, sides, params, seed=seed)
     model(batches[0][0])  # builds it, so that a checkpoint can be restored before the first step
     rate = keras.optimizers.schedules.CosineDecay(
         0.0,

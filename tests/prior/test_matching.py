@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis.flatsky.power import gaussian_field, wavenumbers
+from analysis.flatsky.power import ell_grid, gaussian_field
 from analysis.params import load_params
 from analysis.prior.loss import ScoreMatching, gaussian_error, long_waves
 from analysis.prior.network import build_network
@@ -13,7 +13,7 @@ from analysis.prior.score import Prior, wiener_significance
 
 TRAIN = load_params().train
 SETTINGS = dataclasses.replace(TRAIN.network, widths=[4, 8, 16], blocks=1)
-POWER = 4e-3 * (np.maximum(wavenumbers((16, 16), 0.82), 500) / 500) ** -1.5
+POWER = 4e-3 * (np.maximum(ell_grid((16, 16), 0.82), 500) / 500) ** -1.5
 
 
 def prior():
@@ -23,7 +23,7 @@ def prior():
 def residuals(one, maps, seed=1, **settings):
     """Weighted residuals that the training squares, as maps."""
     model = ScoreMatching([one], maps, dataclasses.replace(TRAIN, **{"long_weight": 0.0, **settings}), seed=seed)
-    found = np.asarray(model.residuals([maps]))
+    found = np.asarray(model.residuals([maps], [np.ones(len(maps), "float32")]))
     return found.reshape((-1, *maps.shape) if found.size > maps.size else maps.shape)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pipeline import PATHS
 
-from analysis.flatsky.power import gaussian_field, periodogram, wavenumbers
+from analysis.flatsky.power import ell_grid, gaussian_field, periodogram
 from analysis.params import GridParams, load_params
 from analysis.prior.score import prior_score
 from analysis.prior.training import (
@@ -26,7 +26,7 @@ from analysis.prior.training import (
     untrained,
 )
 
-POWER = 4e-3 * (np.maximum(wavenumbers((32, 32), 0.82), 500) / 500) ** -1.5
+POWER = 4e-3 * (np.maximum(ell_grid((32, 32), 0.82), 500) / 500) ** -1.5
 GRID = GridParams(pixels=32, pixel_arcmin=0.82)
 PARAMS = load_params().train
 SMALL = dataclasses.replace(
