@@ -298,10 +298,10 @@ class Cut(SimpleHTTPRequestHandler):
 
     def copyfile(self, source, outputfile):
         content, left = source.read(), self.server.left
-        self.wfile.write(content if left is None else content[:left])
-        if left is not None:
+        if left is not None:  # counted before it is sent: the next request may come at once
             self.server.left = max(left - len(content), 0)
             self.close_connection = True
+        self.wfile.write(content if left is None else content[:left])
 
     def log_message(self, *_):
         pass

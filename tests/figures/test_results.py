@@ -10,6 +10,7 @@ from astropy.table import Table
 
 from analysis import figures
 from analysis.core.files import BorderError
+from analysis.flatsky.maps import MapSet
 from analysis.judge.results import load_result
 from analysis.params import load_params
 from analysis.posterior.diagnostics import Level
@@ -114,7 +115,8 @@ def drawn(project):
     style = {"colormap": "inferno", "note": "a note"}
     ell = np.geomspace(200, 4000, 6)
     theory = Table({"ell": np.geomspace(10, 1e4, 50), "c_ell": np.geomspace(1e-8, 1e-11, 50)})
-    evidence = evidence_table(result.samples, np.arange(len(result.samples)), theory, None, 2.0)
+    held_out = MapSet(result.samples, np.arange(len(result.samples)))
+    evidence = evidence_table(result.samples, held_out, theory, None, 2.0, boxes=2)
     power = np.geomspace(1e-9, 1e-10, 5)
     return {
         "mock": figures.mock_figure(result.wiener, result, **style),

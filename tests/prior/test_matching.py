@@ -50,7 +50,7 @@ def test_an_error_of_the_mean_counts_more_with_a_weight_for_long_waves():
     assert np.mean(waves**2) == pytest.approx(1)
     assert waves[0, 0] == waves[0, 1] == pytest.approx(4 * waves[0, 4])
     maps = np.zeros((64, 16, 16), "float32")
-    level = {"sigma_min": 0.0499, "sigma_max": 0.0501}
+    level = {"sigma_min": 0.0499, "sigma_max": 0.0501, "peak_weight": 1.0}
     biased = maps + np.float32(0.01)
     plain, long = (
         [np.mean(residuals(prior(), one, long_weight=weight, **level) ** 2) for one in (maps, biased)]

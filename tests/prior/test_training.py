@@ -37,6 +37,7 @@ SMALL = dataclasses.replace(
     learning_rate=0.003,
     ema_momentum=0.9,
     margin=4,
+    peak_weight=1.0,
     network=dataclasses.replace(PARAMS.network, widths=[8, 16, 16]),
 )
 TINY = dataclasses.replace(SMALL, epochs=4, network=dataclasses.replace(PARAMS.network, widths=[4, 8]))
@@ -97,7 +98,8 @@ def test_seconds_of_an_epoch_that_was_run_twice_count_once(tmp_path):
 def test_on_gaussian_maps_it_does_no_better(trained):
     prior = trained[0]
     gaussian = gaussian_field(prior.power, 8, rng=np.random.default_rng(6))
-    assert min(level_errors(prior, gaussian, (0.02, 0.04), seed=7)) > 1
+    chance = 2e-3  # of 8 maps of 32 x 32 pixels
+    assert min(level_errors(prior, gaussian, (0.02, 0.04), seed=7)) > 1 - chance
 
 
 @pytest.mark.long

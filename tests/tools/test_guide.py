@@ -57,7 +57,7 @@ def test_reference_has_every_key_of_the_committed_file():
     for key in set(walk(PARAMS)) - sections:
         assert is_key(key) or key.rpartition(".")[0] in names, key
     text = PARAMETERS.read_text(encoding="utf-8")
-    assert "| `simulations.nbody.boxes.train` | integer ≥ 1 | `4` |" in text
+    assert "| `simulations.nbody.boxes.train` | integer ≥ 1 | `8` |" in text
     assert "| `sample.fields.<name>.prior` | `network`, `gaussian` | `network` if left out |" in text
 
 
