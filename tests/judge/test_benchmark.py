@@ -60,7 +60,7 @@ def test_a_run_in_a_process_of_its_own(tmp_path):
     sample = load_params().sample
     short = dataclasses.replace(sample, gibbs=dataclasses.replace(sample.gibbs, cycles=2, last_cycles=0, spacing=0.2))
     cost = run_alone(tmp_path, mock, short, 3, seed=1)
-    assert cost.evaluations == 4 + 2
+    assert cost.evaluations == 3 + 2  # from .25 and from .03 to .003, in steps of .2 of the cube root
     assert cost.bands.shape[0] == 3
     assert np.isfinite(cost.bands).all()
     assert cost.memory_gb > 0.1
