@@ -49,7 +49,7 @@ def split_cores(parts: int) -> None:
         import tensorflow as tf
 
         if not tf.config.list_physical_devices("GPU"):
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            cores = _cores()
             tf.config.threading.set_inter_op_parallelism_threads(min(parts, cores))
             tf.config.threading.set_intra_op_parallelism_threads(max(1, cores // parts))
 
@@ -103,10 +103,14 @@ def hardware() -> str:
         names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
     if names:
         return ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     described = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").is_file() else ""
     found = re.search(r"^model name\s*:\s*(.+)$", described, re.MULTILINE)
-    return f"{cores} cores, {found[1] if found else platform.machine()}"
+    return f"{_cores()} cores, {found[1] if found else platform.machine()}"
+
+
+def _cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def device_use() -> list[str]:

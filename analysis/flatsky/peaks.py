@@ -58,6 +58,14 @@ def peak_heights(maps: np.ndarray) -> np.ndarray:
     return maps[inner][maps[inner] == highest[inner]]
 
 
+def highest_peaks(maps: np.ndarray, number: int, *, margin: int) -> np.ndarray:
+    """Map, row and column of the highest peaks of maps (n, ny, nx), at least `margin` pixels from the edges; (m, 3)."""
+    inside = np.s_[:, margin : maps.shape[-2] - margin, margin : maps.shape[-1] - margin]
+    places = np.argwhere(maps[inside] == _highest_around(maps)[inside])
+    heights = maps[inside][tuple(places.T)]
+    return places[np.argsort(heights)[::-1][:number]] + [0, margin, margin]
+
+
 def peak_count_ratio(samples: np.ndarray, maps: np.ndarray, edges: Sequence[float]) -> np.ndarray:
     """Mean number of peaks in samples over that in simulated maps, by height; NaN where the maps have none.
 

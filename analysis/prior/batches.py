@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 from keras import ops
-from scipy.ndimage import maximum_filter
 
 from analysis.core.files import BorderError
 from analysis.flatsky.maps import SCALE
+from analysis.flatsky.peaks import highest_peaks
 from analysis.params import TrainParams
 
 SYMMETRIES = 3  # a transposition and two flips make the eight symmetries of the square
@@ -83,6 +83,7 @@ class CropBatches(keras.utils.PyDataset):
         super().__init__()
         self.maps, self.map_side, self.sides, self.params, self.seed = len(maps), maps.shape[-1], sides, params, seed
         self.peaks = highest_peaks(maps, len(maps), margin=params.margin)
+        self.share = params.peak_share if len(self.peaks) else 0.0
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -96,7 +97,7 @@ class CropBatches(keras.utils.PyDataset):
     def _stack(self, side: int, number: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         chosen = rng.integers(self.maps, size=(number, 1))
         corner = rng.integers(self.map_side - side + 1, size=(number, 2))
-        around = rng.random(number) < self.params.peak_share * (len(self.peaks) > 0)
+        around = rng.random(number) < self.share
         if around.any():
             peaks = self.peaks[rng.integers(len(self.peaks), size=around.sum())]
             chosen[around] = peaks[:, :1]
@@ -109,25 +110,15 @@ class CropBatches(keras.utils.PyDataset):
 
     def weights(self, places: np.ndarray, side: int) -> np.ndarray:
         """Probability of crops among uniform ones over that among those of the batches, (n,), float32."""
-        share = self.params.peak_share * (len(self.peaks) > 0)
         low, high = self._corners(self.peaks[:, 1:], side)
         of_peak = 1.0 / np.prod(high - low + 1, axis=1)
         corner = places[:, None, 1:3]
         holds = (places[:, :1] == self.peaks[:, 0]) & ((low <= corner) & (corner <= high)).all(axis=-1)
         uniform = 1.0 / (self.maps * (self.map_side - side + 1) ** 2)
         around = (holds * of_peak).sum(axis=1) / max(len(self.peaks), 1)
-        return (1.0 / (1.0 - share + share * around / uniform)).astype("float32")
+        return (1.0 / (1.0 - self.share + self.share * around / uniform)).astype("float32")
 
     def _corners(self, peaks: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
         """First and last corner, (n, 2) each, of the crops that hold peaks (n, 2) inside their margin."""
         margin = self.params.margin
         return np.maximum(peaks - side + margin + 1, 0), np.minimum(peaks - margin, self.map_side - side)
-
-
-def highest_peaks(maps: np.ndarray, number: int, *, margin: int) -> np.ndarray:
-    """Map, row and column of the highest local maxima, at least `margin` pixels from the edges; (n, 3)."""
-    highest = maximum_filter(maps, (0, 3, 3))
-    inside = np.s_[:, margin : maps.shape[-2] - margin, margin : maps.shape[-1] - margin]
-    places = np.argwhere(maps[inside] == highest[inside])
-    heights = maps[inside][tuple(places.T)]
-    return places[np.argsort(heights)[::-1][:number]] + [0, margin, margin]

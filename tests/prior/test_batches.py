@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from analysis.core.files import BorderError
+from analysis.flatsky.peaks import highest_peaks
 from analysis.params import load_params
-from analysis.prior.batches import CropBatches, MapStore, highest_peaks
+from analysis.prior.batches import CropBatches, MapStore
 
 PARAMS = dataclasses.replace(load_params().train, batch=2)
 # numbers that half precision holds
