@@ -107,6 +107,12 @@ def clusters_seen():
     return Table(numbers | zeros | {"observed": [True, True, False]})
 
 
+@pytest.mark.parametrize("passed", [True, False])
+def test_a_figure_says_when_its_network_fails_the_prior_test(passed):
+    note = figures.provenance("quick", 1234, 0, passed=passed)
+    assert ("FAILS the prior test" in note) is not passed
+
+
 def drawn(project):
     """Every figure, of small maps."""
     result = load_result(project, "run", RUN)

@@ -59,6 +59,17 @@ def test_an_error_of_the_mean_counts_more_with_a_weight_for_long_waves():
     assert long[1] - long[0] > 2 * (plain[1] - plain[0]) > 0
 
 
+def test_a_crop_counts_by_its_weight_and_the_others_as_before():
+    maps = np.zeros((3, 16, 16), "float32")
+    plain, weighted = (
+        np.asarray(ScoreMatching([prior()], maps, TRAIN, seed=1).residuals([maps], [weights])).reshape(-1, 3, 16, 16)
+        for weights in (np.ones(3, "float32"), np.array([1, 4, 0.25], "float32"))
+    )
+    np.testing.assert_allclose(
+        np.mean(weighted**2, axis=(0, 2, 3)), np.mean(plain**2, axis=(0, 2, 3)) * [1, 4, 0.25], rtol=1e-5
+    )
+
+
 def test_levels_are_log_uniform_or_half_normal():
     maps = np.zeros((4096, 2, 2), "float32")
     white = Prior(np.full((2, 2), 1e-12, "float32"), 0.82)  # a model without power: what is left is the noise itself

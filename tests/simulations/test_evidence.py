@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 from astropy.table import Table
+from scipy.special import hyp2f1
 from scipy.stats import norm
 
 from analysis.core.tables import load_table
@@ -16,11 +17,13 @@ from analysis.simulations.evidence import (
     PUBLISHED_PIXEL_ARCMIN,
     evidence_table,
     expected_c_ell,
+    halo_summary,
     map_statistics,
     multipoles,
     of_pixel_scale,
     summary,
 )
+from analysis.simulations.halos import mass_function
 from analysis.tools import published
 
 PIXEL = 0.82
@@ -79,6 +82,28 @@ def test_table_holds_every_statistic_and_its_summary_the_decisive_numbers(gaussi
     short = summary(table)
     assert len(short["ell"]) == len(short["c_ell_over_halofit"]) == bands
     assert "published_over_halofit" not in short
+
+
+def test_halos_are_counted_against_the_mass_function_of_their_redshift():
+    """Every halo of a universe that follows the mass function: ratios of one, with the growth in closed form."""
+    k, a, omega_m, boxes, side = np.geomspace(1e-4, 50, 2000), 1 / 1.3, 0.3, 4, 1500.0
+    linear = 5e4 * k / 0.02 / (1 + (k / 0.02) ** 2) ** 1.3
+
+    def growth(a):
+        return a * hyp2f1(1 / 3, 1, 11 / 6, -(a**3) * (1 - omega_m) / omega_m)
+
+    mass = np.geomspace(1e14, 3e15, 3000)
+    density = mass_function(mass, k, linear * (growth(a) / growth(1.0)) ** 2, 1 / a - 1, omega_m)
+    steps = density[:-1] * np.diff(np.log(mass)) * boxes * side**3
+    found = np.interp(np.arange(0.5, steps.sum()), np.append(0, np.cumsum(steps)), mass)
+    cores = {f"core_{i}": np.linspace(0.5, 1.5 + i, len(found)) for i in range(3)}
+    halos = Table({"box": np.zeros(len(found), int), "mass": found} | cores)
+    summed = halo_summary(halos, Table({"k": k, "linear": linear}), boxes, side, omega_m)
+    assert len(found) > 300
+    np.testing.assert_allclose(summed["halos_over_tinker"], 1, atol=0.03)
+    np.testing.assert_allclose(summed["halos_over_tinker_err"][0], len(found) ** -0.5, rtol=0.05)
+    np.testing.assert_allclose(summed["core_mass_over_nfw"]["mean"], [1, 1.5, 2])
+    np.testing.assert_allclose(summed["core_mass_over_nfw"]["highest"], [1.5, 2.5, 3.5])
 
 
 def test_released_numbers_serve_the_profiles_pixels_and_no_others():
