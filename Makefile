@@ -23,9 +23,10 @@ VENV := .venv
 READY := $(VENV)/ready
 NO_GIT := $(if $(wildcard .git),,no-git)
 PIP := $(VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-input --no-deps
-# uv installs in half a minute, pip in several; pip is used where there is no uv, or where uv fails
+# uv installs in half a minute, pip in several; pip is used where there is no uv, or where uv fails. Packages are compiled
+# at once: where Python may not write bytecode (PYTHONDONTWRITEBYTECODE), each stage would compile TensorFlow anew, 7 s
 UV := $(shell command -v uv || { $(PYTHON) -m uv --version >/dev/null 2>&1 && echo $(PYTHON) -m uv; })
-UV_PIP := $(if $(UV),$(UV) pip install --quiet --native-tls --python $(VENV)/bin/python --no-deps,false)
+UV_PIP := $(if $(UV),$(UV) pip install --quiet --native-tls --compile-bytecode --python $(VENV)/bin/python --no-deps,false)
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
 PYTEST := $(RUN) python -m pytest -n auto --dist loadfile

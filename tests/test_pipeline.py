@@ -21,7 +21,7 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 STAGES = pipeline_stages()
 NOTEBOOKS = {path.stem: path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
 SHARED = {"profile", "seed", "grid", "fields", "compute"}
-PROFILES = ["tiny", "quick", "reference", "paper", "paper_cpu", "paper_gpu"]
+PROFILES = ["tiny", "quick", "reference", "paper"]
 CODE_CELLS, CODE_LINES = 15, 90
 
 

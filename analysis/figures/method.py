@@ -132,6 +132,8 @@ def training_figure(loss: Sequence[float], errors: Mapping[float, Sequence[float
         for epoch, color, marker in ((0, SKY, "s"), (len(loss) - 1, BLUE, "o")):
             right.semilogx(sigmas, values[:, epoch], color=color, marker=marker, ms=3, label=f"epoch {epoch + 1}")
         right.set(xlabel=r"noise level $\sigma$", ylabel="denoising RMSE / Gaussian score's", title="held-out box")
+        right.set_xticks(sigmas, [f"{sigma:g}" for sigma in sigmas], minor=False)
+        right.minorticks_off()
         right.legend()
     return figure
 

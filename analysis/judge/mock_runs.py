@@ -103,7 +103,7 @@ def run_setting(run: str, small: bool):
     """
     params = load_params()
     side = params.train.crop_pixels if small else None
-    prior = load_prior(DATA / "score", side=side, precision=params.sample.precision)
+    prior = load_prior(DATA / "score", side=side, precision=params.compute.precision)
     return params, prior, annealer(prior, params.sample)
 
 

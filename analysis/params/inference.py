@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from analysis.params.types import ByName, Count, Positive, Precision, TrackedPath, record
+from analysis.params.types import ByName, Count, Positive, TrackedPath, record
 
 
 @record
@@ -69,8 +69,6 @@ class SampleParams:
     """the posteriors to sample, each by its name"""
     network: TrackedPath
     """folder of the network: `data/score`, or one that was released"""
-    precision: Precision
-    """of the network's layers in sampling"""
     preset: Literal["gibbs", "hmc", "remy2020"]
     """the sampler: split Gibbs, annealed HMC, or the schedule of Remy et al. 2020"""
     batch: Annotated[int, Field(ge=2)]

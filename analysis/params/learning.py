@@ -44,10 +44,10 @@ class TrainParams:
     """batches in an epoch"""
     batch: Count
     """maps in a batch"""
-    precision: Precision
-    """number format of the layers; weights and output are float32"""
+    optimizer: Literal["muon", "adam"]
+    """optimiser of the kernels of convolutions; all other weights are trained by Adam"""
     learning_rate: Positive
-    """highest learning rate of Adam, between its warm-up and its cosine decay"""
+    """highest learning rate, between the warm-up and the cosine decay"""
     sigma_min: Positive
     """lowest noise level [convergence]"""
     sigma_max: Positive
@@ -107,7 +107,15 @@ class SlurmParams:
 
 @record
 class ComputeParams:
-    """Workers for boxes, mocks and chains; results do not depend on it."""
+    """The machine: number format of the network, who moves the particles, and workers for boxes, mocks and chains.
+
+    Results depend on the first two by rounding alone, and not on the workers.
+    """
+
+    precision: Precision
+    """number format of the network's layers; weights and output are float32"""
+    nbody: Literal["numba", "jax"]
+    """N-body boxes on the CPU (`numba`), or by `jax`, which uses a GPU if there is one"""
 
     cluster: Literal["local", "slurm"]
     """who does the tasks: processes on this machine, or SLURM jobs"""

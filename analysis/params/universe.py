@@ -103,8 +103,6 @@ class NbodyParams:
     """redshift of the initial conditions"""
     plane_pixels: Annotated[int, Field(ge=16)]
     """pixels along a side of a density plane"""
-    backend: Literal["numba", "jax"]
-    """`numba` for the CPU, or `jax`, which uses a GPU if there is one"""
     descent: DescentParams | None
     """displacement that sharpens halos (`make descent` fits it); null for none"""
 

@@ -44,7 +44,7 @@ def field_setting(params: Params, name: str) -> Setting:
     run = params.sample.fields[name]
     observation = rotate_shear(load_observation(ROOT / run.observation), run.rotate_deg)
     folder = ROOT / params.sample.network
-    prior = load_prior(folder, precision=params.sample.precision, tile_pixels=params.sample.tile_pixels)
+    prior = load_prior(folder, precision=params.compute.precision, tile_pixels=params.sample.tile_pixels)
     multiple = 2 ** NetworkParams(**read_json(folder / "network.json")["network"]).scales
     prior = prior if run.prior == "network" else dataclasses.replace(prior, network=None)
     theory = load_table(DATA / "theory" / "c_ell.ecsv")

@@ -14,10 +14,11 @@ from astropy.table import Table
 from analysis.core.files import atomic, sha256
 from analysis.core.progress import progress
 from analysis.flatsky.backend import compiled, device_use, fit_through_xla, hardware, share_devices
-from analysis.params import GridParams, TrainParams
+from analysis.params import GridParams, Precision, TrainParams
 from analysis.prior.batches import CropBatches, stack_sizes
 from analysis.prior.loss import ScoreMatching, denoising_error
 from analysis.prior.network import build_network
+from analysis.prior.optimizer import training_optimizer
 from analysis.prior.score import Prior, prior_score
 
 log = logging.getLogger(__name__)
@@ -155,6 +156,7 @@ def train_prior(
     *,
     seed: int,
     log_folder: Path,
+    precision: Precision = "float32",
 ) -> tuple[Prior, dict[str, list[float]], float]:
     """Train a network on maps and validate it on others.
 
@@ -164,6 +166,7 @@ def train_prior(
     validation_maps : (m, ny, nx), clean, of the grid's size, with the prior's margin
     powers : (ny, nx) each, pixel variance per mode of the grid, then of each other side of crops
     log_folder : of TensorBoard's events and the checkpoint of an unfinished training
+    precision : of the network's layers
 
     Returns
     -------
@@ -171,7 +174,7 @@ def train_prior(
     history : for each epoch the weighted loss (`ScoreMatching`) and `error_<sigma>`, RMSE over the Gaussian score's
     seconds : of all epochs, with those before an interruption
     """
-    model, batches = untrained(maps, powers, grid, params, seed=seed)
+    model, batches = untrained(maps, powers, grid, params, seed=seed, precision=precision)
     prior = model.priors[0]
     checkpoint = Checkpoint(log_folder / "checkpoint")
     log_folder.mkdir(parents=True, exist_ok=True)
@@ -189,14 +192,16 @@ def train_prior(
     return dataclasses.replace(prior, highest=float(maps.max())), *epochs.history()
 
 
-def training_record(prior: Prior, params: TrainParams, seconds: float, weights: Path) -> dict[str, str | int | float]:
+def training_record(
+    prior: Prior, params: TrainParams, precision: Precision, seconds: float, weights: Path
+) -> dict[str, str | int | float]:
     """Cost of a training, and the digest of the file of its network."""
     return {
         "pixels": prior.power.shape[-1],
         "pixel_arcmin": prior.pixel_arcmin,
         "hardware": hardware(),
         "backend": keras.backend.backend(),
-        "precision": params.precision,
+        "precision": precision,
         "weights": prior.network.count_params(),
         "epochs": params.epochs,
         "steps": params.epochs * params.steps_per_epoch,
@@ -214,7 +219,13 @@ def save_history(history: dict[str, list[float]], path: Path) -> None:
 
 
 def untrained(
-    maps: np.ndarray, powers: Sequence[np.ndarray], grid: GridParams, params: TrainParams, *, seed: int
+    maps: np.ndarray,
+    powers: Sequence[np.ndarray],
+    grid: GridParams,
+    params: TrainParams,
+    *,
+    seed: int,
+    precision: Precision = "float32",
 ) -> tuple[ScoreMatching, CropBatches]:
     """A new network in the priors of all grids, compiled, and its batches; arguments as for `train_prior`."""
     keras.utils.set_random_seed(seed)
@@ -223,7 +234,7 @@ def untrained(
     prior = Prior(
         power=powers[0].astype("float32"),
         pixel_arcmin=grid.pixel_arcmin,
-        network=build_network(params.network, params.precision),
+        network=build_network(params.network, precision),
         gate_sigma=params.gate_sigma,
         margin=params.margin,
         skip=params.local_skip,
@@ -233,14 +244,7 @@ def untrained(
     model = ScoreMatching(priors, maps, params, seed=seed)
     batches = CropBatches(maps, sides, params, seed=seed)
     model(batches[0][0])  # builds it, so that a checkpoint can be restored before the first step
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0,
-        params.epochs * params.steps_per_epoch,
-        warmup_target=params.learning_rate,
-        warmup_steps=min(200, params.steps_per_epoch),
-    )
-    adam = keras.optimizers.Adam(rate, global_clipnorm=1.0, use_ema=True, ema_momentum=params.ema_momentum)
-    model.compile(adam, jit_compile=fit_through_xla())
+    model.compile(training_optimizer(params), jit_compile=fit_through_xla())
     return model, batches
 
 

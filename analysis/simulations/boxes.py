@@ -97,7 +97,7 @@ def nbody_maps(
     check_sources(theory, params.nbody.box_mpc_h)
     numbers = box_split(params)
     boxes = [box for split in SPLITS for box in numbers[split]]
-    tasks = {_planes(work, box): (box, matter, theory, params, seed) for box in boxes}
+    tasks = {_planes(work, box): (box, matter, theory, params, seed, compute.nbody) for box in boxes}
     scatter(_make_planes, tasks, compute, what="boxes")
     through = {box: [*numbers["train"]] if split == "train" else [box] for split in SPLITS for box in numbers[split]}
     tasks = {
@@ -184,13 +184,14 @@ def _finished(work: Path, box: int) -> Path:
 
 
 def _make_planes(
-    path: Path, box: int, matter: Table, theory: TheoryParams, params: SimulationsParams, seed: int
+    path: Path, box: int, matter: Table, theory: TheoryParams, params: SimulationsParams, seed: int, backend: str
 ) -> None:
     """Simulate a box and write its planes in half precision; odd boxes have phases opposite to the one before."""
     rng = stage_rng(seed, "simulations", f"phases {box // 2}")
     furthest = source_distribution(theory.sources)[0].max()
     wavenumber, linear = (np.asarray(matter[name]) for name in ("k", "linear"))
-    planes = simulate_box(theory.omega_m, wavenumber, linear, params.nbody, furthest, rng, opposite=box % 2 == 1)
+    how = {"opposite": box % 2 == 1, "backend": backend}
+    planes = simulate_box(theory.omega_m, wavenumber, linear, params.nbody, furthest, rng, **how)
     for file, content in ((_halos(path.parent, box), planes.halos), (path, planes.delta.astype(np.float16))):
         with atomic(file) as temporary:
             np.save(temporary, content, allow_pickle=False)

@@ -103,6 +103,7 @@ def simulate_box(
     rng: np.random.Generator,
     *,
     opposite: bool = False,
+    backend: str = "numba",
 ) -> Planes:
     """Density planes of one N-body box, from today to `redshift_max`, that of the most distant source.
 
@@ -111,8 +112,9 @@ def simulate_box(
     wavenumber : (n,), h/Mpc
     power : (n,), (Mpc/h)^3, linear matter power spectrum today
     opposite : whether the phases are opposite to those that `rng` draws
+    backend : who moves the particles, as `mesh_ops` takes it
     """
-    growth, ops = growth_factors(omega_m), mesh_ops(settings.backend)
+    growth, ops = growth_factors(omega_m), mesh_ops(backend)
     box, mesh, pixels, descent = settings.box_mpc_h, settings.mesh, settings.plane_pixels, settings.descent
     chi, times = plane_distances(redshift_max, box, omega_m)
     modes = linear_modes(wavenumber, power, box=box, mesh=settings.particles, rng=rng, opposite=opposite)

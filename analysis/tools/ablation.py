@@ -154,7 +154,8 @@ def step_seconds(params: Params) -> float:
             f" {params.grid.pixels}; run `dvc exp run -S profile={params.profile} simulations` first"
         )
     powers = [power, periodogram(maps[..., : params.train.crop_pixels, : params.train.crop_pixels])]
-    model, batches = untrained(maps, powers, params.grid, params.train, seed=params.train.seed)
+    how = {"seed": params.train.seed, "precision": params.compute.precision}
+    model, batches = untrained(maps, powers, params.grid, params.train, **how)
     seconds = []
     for index in range(FIRST_STEPS + TIMED_STEPS):
         start = time.process_time()  # core time, since other work may share the core

@@ -69,7 +69,7 @@ def recheck_calibration(folder: Path, params: Params, mocks: Sequence[tuple[str,
     list
         what, released value, value now, whether they agree
     """
-    prior = load_prior(folder / "score", side=params.train.crop_pixels, precision=params.sample.precision)
+    prior = load_prior(folder / "score", side=params.train.crop_pixels, precision=params.compute.precision)
     anneal, found = annealer(prior, params.sample), []
     for kind, number in mocks:
         mock, rng = _load(_path(folder, kind, number))
@@ -95,7 +95,7 @@ def recheck_clusters(folder: Path, params: Params, masses: int | None = None) ->
     folder, params : as above
     masses : how many masses, the lightest first; None for all
     """
-    prior = load_prior(folder / "score", side=params.train.crop_pixels, precision=params.sample.precision)
+    prior = load_prior(folder / "score", side=params.train.crop_pixels, precision=params.compute.precision)
     anneal, found = annealer(prior, params.sample), []
     table = load_table(folder / "clusters" / "results" / "injection.ecsv")
     for order, mass in enumerate(params.clusters.injection.masses[:masses]):
@@ -119,7 +119,7 @@ def recheck_validation(folder: Path, params: Params) -> list[tuple]:
     kept = folder / "validation" / "results" / "accuracy.ecsv"
     if not kept.is_file():
         return []
-    prior = load_prior(folder / "score", precision=params.sample.precision)
+    prior = load_prior(folder / "score", precision=params.compute.precision)
     mock = load_mocks(folder / "mocks", "test")[0]
     rng = stage_rng(params.seed, "validate", mock.name)
     chains = params.validate.chains

@@ -82,7 +82,7 @@ def test_the_history_is_a_plain_table(trained, tmp_path):
 
 def test_what_the_training_cost_is_recorded(trained, tmp_path):
     (tmp_path / "weights").write_bytes(b"weights")
-    record = training_record(trained[0], SMALL, trained[2], tmp_path / "weights")
+    record = training_record(trained[0], SMALL, "float32", trained[2], tmp_path / "weights")
     assert record["steps"] == 120
     assert record["weights"] == trained[0].network.count_params()
     assert record["seconds"] > 0
@@ -184,8 +184,7 @@ def distance_from_current_score(model, maps):
 @pytest.mark.long
 def test_half_precision_learns_the_same_and_keeps_whole_weights(trained):
     maps = skewed_maps(64, 2)
-    params = dataclasses.replace(SMALL, precision="bfloat16")
-    model, batches = untrained(maps, powers(maps), GRID, params, seed=1)
+    model, batches = untrained(maps, powers(maps), GRID, SMALL, seed=1, precision="bfloat16")
     assert {str(weight.dtype) for weight in model.network.weights} == {"float32"}
     assert {layer.compute_dtype for layer in model.network.layers if "conv" in layer.name} == {"bfloat16", "float32"}
     losses = [float(model.train_on_batch(*batches[index])) for index in range(60)]

@@ -21,7 +21,7 @@ from analysis.simulations.boxes import _make_planes, box_split, nbody_maps, suit
 from analysis.simulations.suites import Suite
 from analysis.simulations.theory import matter_tables
 
-PROFILES = ["tiny", "quick", "reference", "paper", "paper_cpu", "paper_gpu"]
+PROFILES = ["tiny", "quick", "reference", "paper"]
 
 
 def profile(name, folder):

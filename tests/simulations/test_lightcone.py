@@ -131,7 +131,7 @@ def test_spectrum_of_gaussian_planes_is_limbers_sum():
 @pytest.fixture(scope="module")
 def box():
     resolution = {"particles": 16, "mesh": 32, "plane_pixels": 32}
-    settings = SimpleNamespace(box_mpc_h=64.0, **resolution, steps=5, start_redshift=9.0, backend="numba", descent=None)
+    settings = SimpleNamespace(box_mpc_h=64.0, **resolution, steps=5, start_redshift=9.0, descent=None)
     k = np.geomspace(1e-3, 10, 50)
     power = 2e4 * k / 0.02 / (1 + (k / 0.02) ** 2) ** 1.3
 
