@@ -11,7 +11,8 @@
 # make bench    table of times, memory and accuracy
 # make descent  fit of the sharpening of N-body boxes to halofit (10 minutes)
 # make published  statistics of the public MassiveNuS map (needs that map)
-# make ablation variants of the network, ten minutes each, and their table (three hours)
+# make ablation variants of the network, ten minutes of one core each, and their table (two hours)
+# make learning the learning curve: boxes, weights and steps, two seeds each (two hours)
 # make release  keep the results of a long run (profile reference or paper) in data/released
 # make recheck  does this code make the released calibration? (samples four of its mocks and a field; 3 minutes)
 # make guide    generated parts of paper/guide: every parameter, and the plan of the code
@@ -31,7 +32,7 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
 PYTEST := $(RUN) python -m pytest -n auto --dist loadfile
 
-.PHONY: help repro no-git test test-long test-all committed lint readme paper page verify bench descent published ablation \
+.PHONY: help repro no-git test test-long test-all committed lint readme paper page verify bench descent published ablation learning \
   release recheck guide lock
 
 help:
@@ -57,7 +58,7 @@ lint: $(READY)
 	$(RUN) lint-imports --no-cache
 	$(RUN) mypy
 
-readme verify page bench descent published ablation release recheck guide: $(READY)
+readme verify page bench descent published ablation learning release recheck guide: $(READY)
 	$(RUN) python -m analysis $@
 
 paper: $(READY)

@@ -179,14 +179,20 @@ def recheck(profile: Annotated[str, typer.Argument()] = "reference") -> None:
 
 @app.command()
 def ablation(
-    profile: Annotated[str, typer.Option(help="simulations and settings to start from")] = "reference",
-    minutes: Annotated[float, typer.Option(help="of training for each variant, on one core")] = 10.0,
-    jobs: Annotated[int | None, typer.Option(help="variants at once; as many as cores if left out")] = None,
+    minutes: Annotated[float, typer.Option(help="of training for each variant, on one core", min=0.1)] = 10.0,
 ) -> None:
     """Train variants of the network, and compare them."""
-    from analysis.tools import ablation
+    from analysis.tools import trainings
 
-    ablation.main(profile, minutes, jobs or os.cpu_count() or 1)
+    trainings.ablation(minutes)
+
+
+@app.command()
+def learning(seeds: Annotated[int, typer.Option(help="trainings of each row", min=1)] = 2) -> None:
+    """Train on more and fewer boxes, weights and steps, and compare what is learnt."""
+    from analysis.tools import trainings
+
+    trainings.learning(seeds)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import psutil
 import pytest
 import yaml
 from astropy.io import fits
+from astropy.table import Table
 from astropy.wcs import WCS
 from pipeline import project_files, shell
 from range_server import serving
@@ -101,6 +102,24 @@ def test_a_changed_figure_colour_reruns_the_stages_of_pictures_alone(tiny):
     done = shell("dvc status --json dvc.yaml", tiny)
     path.write_text(before)
     assert list(json.loads(done.stdout)) == ["method", "figures"]
+
+
+def test_a_learning_curve_goes_on_where_it_was_cut(tiny):
+    done = shell("python -m analysis learning --seeds 1", tiny)
+    assert done.returncode == 0, done.stderr[-3000:]
+    path, work = tiny / "data" / "released" / "learning.ecsv", tiny / ".work" / "trainings"
+    table, kept = Table.read(path), sorted(work.glob("*.json"))
+    assert list(table["axis"]) == ["as it is", "boxes", "boxes", "weights", "weights", "steps", "steps"]
+    assert list(table["steps"]) == [8, 8, 8, 8, 8, 4, 32]
+    assert table["parameters"][3] < table["parameters"][0] < table["parameters"][4]
+    assert len({tuple(row) for row in table["error_0.02", "error_0.04"]}) == 7  # no two trained alike
+    kept[0].unlink()
+    done = shell("python -m analysis learning --seeds 1", tiny)
+    assert "7 trainings, 6 of them done before" in done.stderr
+    again = Table.read(path)
+    for name in ("error_0.02", "error_0.08"):
+        np.testing.assert_allclose(again[name], table[name], rtol=1e-4)
+    path.unlink()
 
 
 def test_metrics_are_shown(tiny):

@@ -8,6 +8,7 @@ from analysis.figures.maps import data_figure, field_figure, mock_figure, std_fi
 from analysis.figures.method import (
     annealing_figure,
     denoiser_figure,
+    learning_figure,
     prior_figure,
     save_annealing,
     simulations_figure,
@@ -24,6 +25,7 @@ __all__ = [
     "denoiser_figure",
     "field_figure",
     "information_figure",
+    "learning_figure",
     "mock_figure",
     "preview",
     "prior_figure",

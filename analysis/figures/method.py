@@ -138,6 +138,36 @@ def training_figure(loss: Sequence[float], errors: Mapping[float, Sequence[float
     return figure
 
 
+def learning_figure(learning: Table, *, note: str) -> Figure:
+    """What limits the network: error and prior test against the number of boxes, of weights and of training steps.
+
+    Parameters
+    ----------
+    learning : of `make learning`; rows of the same axis and factor differ by their seed
+    """
+    axes = {"boxes": ("boxes", "training boxes"), "weights": ("parameters", "weights"), "steps": ("steps", "steps")}
+    tests = [name for name in learning.colnames if name.endswith("_excess")]
+    worst = np.max([learning[name] for name in tests], axis=0)
+    with page(0.5 * PAGE, note) as figure:
+        panels = figure.subplots(2, 3, sharex="col", sharey="row")
+        for (axis, (column, label)), (top, bottom) in zip(axes.items(), panels.T, strict=True):
+            chosen = (learning["axis"] == axis) | (learning["axis"] == "as it is")
+            for panel, values in ((top, learning["mean_error"]), (bottom, worst)):
+                x, y = np.asarray(learning[column][chosen]), np.asarray(values[chosen])
+                numbers = np.unique(x)
+                panel.semilogx(numbers, [y[x == number].mean() for number in numbers], color=BLUE)
+                for passed, fill in ((True, BLUE), (False, "white")):
+                    kept = np.asarray(learning["passed"][chosen]) == passed
+                    panel.plot(x[kept], y[kept], color=BLUE, marker="o", ms=3, ls="none", mfc=fill)
+                panel.set_xticks(numbers, [f"{number:,}" for number in numbers], minor=False)
+                panel.minorticks_off()
+            bottom.axhline(1, color=BLACK, lw=0.5)
+            bottom.set(xlabel=label, yscale="log")
+        panels[0, 0].set_ylabel("denoising RMSE / Gaussian score's")
+        panels[1, 0].set_ylabel("worst of the prior test / allowed")
+    return figure
+
+
 def simulations_figure(kappa: np.ndarray, evidence: Table, pixel_arcmin: float, *, colormap: str, note: str) -> Figure:
     """A simulated map, and statistics of the maps beside theory and the published map.
 
@@ -167,6 +197,7 @@ def simulations_figure(kappa: np.ndarray, evidence: Table, pixel_arcmin: float, 
         for axis in panels[3:5]:
             axis.set_yscale("log")
         panels[1].legend()
+        panels[2].legend()
     return figure
 
 
@@ -202,5 +233,7 @@ def _with_scatter(axis, rows: Table) -> None:
     axis.fill_between(x, np.maximum(mean - scatter, 0), mean + scatter, color=BLUE, alpha=0.25, lw=0, label="scatter")
     error = np.nan_to_num(np.asarray(rows["error"]))
     axis.errorbar(x, mean, error, color=BLUE, marker="o", ms=2.5, label="mean of the maps")
+    if np.isfinite(rows["theory"]).any() and rows["statistic"][0] != "c_ell":
+        axis.plot(x, rows["theory"], color=BLACK, lw=0.8, ls="--", label="theory")
     if np.isfinite(rows["published"]).any():
         axis.plot(x, rows["published"], color=RED, marker="s", ms=2.5, ls="none", label="MassiveNuS, one map")

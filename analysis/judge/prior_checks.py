@@ -6,7 +6,7 @@ import numpy as np
 from astropy.table import Table
 
 from analysis.core.files import BorderError
-from analysis.flatsky.maps import MapSet, central_crops
+from analysis.flatsky.maps import MapSet, central_crops, crops
 from analysis.flatsky.peaks import peak_count_ratio, peak_heights
 from analysis.flatsky.power import binned_c_ell, centres
 from analysis.judge.metrics import QUANTILES, RUNAWAY, runaway, share_at_bound
@@ -22,12 +22,24 @@ POWER_OFF = 0.1  # largest allowed departure of a band power
 COUNTS_OFF, DEEPEST_OFF = 0.15, 0.15  # of counts of peaks and minima, and of the mean deepest pixel; 3 errors are added
 MINIMUM_EDGES = (0.005, 0.01, 0.015, 0.02, 0.03)
 BANDS = 8
+CROPS_PER_MAP = 4
 
 
 def sample_prior(prior: Prior, params: Params, *, rng: np.random.Generator) -> tuple[np.ndarray, list[Level]]:
     """Samples of the prior alone, (prior.samples, ny, nx), drawn without any data, and the levels of their chain."""
     blank = np.zeros((2, *prior.power.shape))
     return annealer(prior, params.sample)(blank, blank, params.prior.samples, rng=rng)
+
+
+def held_out_crops(maps: MapSet, side: int, *, rng: np.random.Generator) -> MapSet:
+    """Crops of held-out maps, `CROPS_PER_MAP` of each, with the boxes that they come from.
+
+    Parameters
+    ----------
+    side : of a crop, pixels
+    """
+    kappa, box = (np.repeat(values, CROPS_PER_MAP, axis=0) for values in (maps.kappa, maps.box))
+    return MapSet(crops(kappa, side, rng=rng), box)
 
 
 def prior_health(

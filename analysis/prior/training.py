@@ -14,9 +14,12 @@ from astropy.table import Table
 from analysis.core.files import atomic, sha256
 from analysis.core.progress import progress
 from analysis.flatsky.backend import compiled, device_use, fit_through_xla, hardware, share_devices
-from analysis.params import GridParams, Precision, TrainParams
+from analysis.flatsky.maps import central_crops, crops, load_maps
+from analysis.flatsky.power import load_power, prior_power
+from analysis.params import GridParams, Params, Precision, TrainParams, stage_rng
 from analysis.prior.batches import CropBatches, stack_sizes
 from analysis.prior.loss import ScoreMatching, denoising_error
+from analysis.prior.margin import gaussian_margin
 from analysis.prior.network import build_network
 from analysis.prior.optimizer import training_optimizer
 from analysis.prior.score import Prior, prior_score
@@ -24,6 +27,7 @@ from analysis.prior.score import Prior, prior_score
 log = logging.getLogger(__name__)
 
 VALIDATION_SIGMA = (0.001, 0.0025, 0.005, 0.01, 0.014, 0.02, 0.028, 0.04, 0.057, 0.08, 0.16, 0.32)
+HELD_OUT = 16  # maps
 WATCHED_SIGMA, WATCHED_MAPS = (0.01, 0.02, 0.04, 0.08), 8  # after each epoch: enough to see how a training goes
 
 
@@ -145,6 +149,28 @@ class Checkpoint(keras.callbacks.Callback):
     def _kept(self) -> list[Path]:
         """Complete checkpoints, oldest first."""
         return sorted(self.folder.glob("epoch_*.weights.h5"))
+
+
+def training_data(folder: Path, theory: Table, params: Params) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Training maps, held-out maps, and the spectra of the Gaussian score on the grid and on the smaller crops.
+
+    Parameters
+    ----------
+    folder : with the maps of `train` and `validation`, and the spectrum on the grid
+    theory : its columns `ell` and `c_ell` [sr]
+
+    Returns
+    -------
+    maps : (n, side, side)
+    held_out : (at most 16, ny, nx), of the grid's size, with the prior's margin
+    powers : (ny, nx) each
+    """
+    maps, power, train = load_maps(folder, "train").kappa, load_power(folder / "power.npy"), params.train
+    held_out = central_crops(load_maps(folder, "validation").kappa, params.grid.pixels)[:HELD_OUT]
+    held_out = gaussian_margin(power, train.margin)(held_out, stage_rng(train.seed, "train", "margin"))
+    cropped = crops(maps, train.crop_pixels, rng=stage_rng(train.seed, "train", "spectrum"))
+    known = (theory["ell"], theory["c_ell"], cropped, params.grid.pixel_arcmin, params.simulations.join_ell)
+    return maps, held_out, [power, prior_power(*known)]
 
 
 def train_prior(

@@ -79,6 +79,8 @@ def nbody_maps(
     seed: int,
     work: Path,
     compute: ComputeParams,
+    splits: Sequence[str] = SPLITS,
+    planes: Path | None = None,
 ) -> dict[str, MapSet]:
     """Maps of all N-body boxes, made by the workers; what is already in `work` is not made again.
 
@@ -88,6 +90,8 @@ def nbody_maps(
     Parameters
     ----------
     matter : k in h/Mpc and linear power at z = 0 in (Mpc/h)^3
+    splits : those to make
+    planes : folder of the boxes' density planes, if it is not `work`
 
     Raises
     ------
@@ -95,15 +99,16 @@ def nbody_maps(
         If most sources lie in front of the first plane, so that nothing lenses them.
     """
     check_sources(theory, params.nbody.box_mpc_h)
-    numbers = box_split(params)
-    boxes = [box for split in SPLITS for box in numbers[split]]
-    tasks = {_planes(work, box): (box, matter, theory, params, seed, compute.nbody) for box in boxes}
+    planes = planes or work
+    numbers = {split: boxes for split, boxes in box_split(params).items() if split in splits}
+    boxes = [box for numbered in numbers.values() for box in numbered]
+    tasks = {_planes(planes, box): (box, matter, theory, params, seed, compute.nbody) for box in boxes}
     scatter(_make_planes, tasks, compute, what="boxes")
-    through = {box: [*numbers["train"]] if split == "train" else [box] for split in SPLITS for box in numbers[split]}
     tasks = {
-        _finished(work, box): (box, split, [_planes(work, one) for one in through[box]], theory, params, grid, seed)
-        for split in SPLITS
-        for box in numbers[split]
+        _finished(work, box): (box, split, [_planes(planes, one) for one in through], theory, params, grid, seed)
+        for split, numbered in numbers.items()
+        for box in numbered
+        for through in [numbered if split == "train" else [box]]
     }
     scatter(_make_maps, tasks, compute, what="shares of the maps")
     return {

@@ -20,6 +20,7 @@ PEAK_EDGES = np.array([-0.02, 0.0, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.2
 MINIMUM_EDGES = np.array([-0.05, -0.03, -0.025, -0.02, -0.015, -0.01, -0.005, 0.0, 0.01])
 SMOOTHING_ARCMIN = np.array([1.0, 1.5, 2.0, 3.0, 5.0, 8.0])  # standard deviations of Gaussians
 HALO_MASSES = (1e14, 2e14, 4e14)  # Msun/h, 1,200 particles and more in the boxes of `quick`
+RESPONSE_K = 0.3  # h/Mpc, which is multipole 300 at half the distance of the sources
 PUBLISHED_PIXEL_ARCMIN = 0.41016  # of the one public map of MassiveNuS
 PUBLISHED = DATA / "released" / "massivenus.ecsv"  # statistics of that map
 
@@ -69,7 +70,14 @@ def expected_c_ell(theory: Table, shape: tuple[int, int], pixel_arcmin: float) -
 
 
 def evidence_table(
-    kappa: np.ndarray, held_out: MapSet, theory: Table, published: Table | None, pixel_arcmin: float, *, boxes: int
+    kappa: np.ndarray,
+    held_out: MapSet,
+    theory: Table,
+    skewness: Table,
+    published: Table | None,
+    pixel_arcmin: float,
+    *,
+    boxes: int,
 ) -> Table:
     """Table of every statistic of simulated maps, with theory and the published map.
 
@@ -81,6 +89,7 @@ def evidence_table(
     ----------
     kappa : (n, side, side), maps of the grid's size
     held_out : maps of the same size, each through one box
+    theory, skewness : C_ell [sr] by `ell`, and the skewness of `skewness.convergence_skewness`
     published : from `of_pixel_scale`
     boxes : number of boxes that `kappa` was made of
     """
@@ -90,7 +99,11 @@ def evidence_table(
     for name, (x, values) in map_statistics(kappa, pixel_arcmin).items():
         means = np.stack([of_held_out[name][1][held_out.box == box].mean(axis=0) for box in groups])
         error = means.std(axis=0, ddof=1) / np.sqrt(boxes) if len(groups) > 1 else np.full(len(x), np.nan)
-        theirs = expected_c_ell(theory, kappa.shape[1:], pixel_arcmin) if name == "c_ell" else np.full(len(x), np.nan)
+        theirs = np.full(len(x), np.nan)
+        if name == "c_ell":
+            theirs = expected_c_ell(theory, kappa.shape[1:], pixel_arcmin)
+        elif name == "skewness":
+            theirs = np.asarray(skewness["skewness"])
         columns = {
             "statistic": [name] * len(x),
             "x": x,
@@ -119,6 +132,7 @@ def summary(table: Table) -> dict:
     out = {
         "ell": np.round(np.asarray(rows["c_ell"]["x"])).tolist(),
         "c_ell_over_halofit": ratio.tolist(),
+        "skewness_over_theory": (rows["skewness"]["mean"] / rows["skewness"]["theory"]).tolist(),
         "skewness_at_1_arcmin": {"mean": first["mean"], "scatter": first["scatter"]},
     }
     if np.isfinite(first["published"]):
@@ -154,6 +168,27 @@ def halo_summary(halos: Table, matter: Table, boxes: int, box_mpc_h: float, omeg
         "halos_over_tinker_err": (expected**-0.5).tolist(),
         "core_mass_over_nfw": {"mean": cores.mean(axis=1).tolist(), "highest": cores.max(axis=1).tolist()},
     }
+
+
+def missing_mean(matter: Table, box_mpc_h: float, omega_m: float) -> dict:
+    """What periodic boxes lack: the rms of the mean density of such a volume, and that of the power it would change.
+
+    Each box has the mean density of the universe. In a volume of that size, linear theory has the mean vary by `rms` at
+    `lightcone.HALO_REDSHIFT`, and with it the power at `RESPONSE_K`, by (68/21 - 1/3 dln(k^3 P)/dln k) times that.
+
+    Parameters
+    ----------
+    matter : k in h/Mpc and linear power at z = 0 in (Mpc/h)^3
+
+    Source: Takada & Hu 2013, eq. 26; the volume is taken as a sphere.
+    """
+    k = np.asarray(matter["k"])
+    linear = np.asarray(matter["linear"]) * growth_factors(omega_m).first(-np.log1p(HALO_REDSHIFT)) ** 2
+    x = k * box_mpc_h * (3 / (4 * np.pi)) ** (1 / 3)
+    window = 3 * (np.sin(x) - x * np.cos(x)) / x**3
+    rms = np.trapezoid(k**3 * linear * window**2 / (2 * np.pi**2), np.log(k)) ** 0.5
+    slope = np.interp(RESPONSE_K, k, np.gradient(np.log(k**3 * linear), np.log(k)))
+    return {"missing_mean": {"rms": rms, "of_power": (68 / 21 - slope / 3) * rms}}
 
 
 def sample_of_maps(maps: MapSet, pixels: int, most: int) -> MapSet:

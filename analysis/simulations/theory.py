@@ -4,6 +4,7 @@ Distances and growth are for matter and a cosmological constant (radiation negle
 scale factors a as times, and H0 = 1, so that E = H/H0. The spectra are from CAMB, which includes radiation.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ Array = NDArray[np.floating]
 
 HUBBLE_DISTANCE_MPC_H = 2997.92458
 SPEED_OF_LIGHT_KM_S = 299792.458
+K_MAX = 1e4  # of the extrapolated matter power, 1/Mpc
 
 
 def expansion_rate(a: float | Array, omega_m: float) -> float | Array:
@@ -132,6 +134,40 @@ def camb_results(params: TheoryParams, redshifts: np.ndarray, k_max: float = 100
     return camb.get_results(cosmology)
 
 
+@dataclass(frozen=True)
+class LineOfSight:
+    """What lenses the sources, at Gauss-Legendre nodes of comoving distance, with lengths in Mpc.
+
+    `chi`, `weight` : distance of a node, and its share of the integral over distance; `redshift`; `q` : 3/2 omega_m
+    (H0/c)^2 chi / a g, the lensing kernel; `linear`, `nonlinear` : (z, k) -> matter power; `sigma8` : at each redshift
+    """
+
+    chi: Array
+    weight: Array
+    redshift: Array
+    q: Array
+    linear: Callable
+    nonlinear: Callable
+    sigma8: Array
+
+
+def line_of_sight(params: TheoryParams, *, points: int) -> LineOfSight:
+    """The line of sight to the sources of `params`, with halofit for the nonlinear power (Takahashi et al. 2012)."""
+    source_z, share = source_distribution(params.sources)
+    z_table = np.concatenate([np.arange(0.0, 1.0, 0.05), np.arange(1.0, source_z.max() + 0.2, 0.1)])
+    results = camb_results(params, z_table)
+    power = {"hubble_units": False, "k_hunit": False, "extrap_kmax": K_MAX}
+    linear, nonlinear = (results.get_matter_power_interpolator(nonlinear=one, **power).P for one in (False, True))
+    chi_source = results.comoving_radial_distance(source_z)
+    nodes, weights = np.polynomial.legendre.leggauss(points)
+    chi = 0.5 * chi_source.max() * (nodes + 1)
+    z = results.redshift_at_comoving_radial_distance(chi)
+    hubble = 100 * params.h / SPEED_OF_LIGHT_KM_S
+    q = 1.5 * params.omega_m * hubble**2 * chi * (1 + z) * lensing_efficiency(chi, chi_source, share)
+    sigma8 = np.interp(z, z_table, results.get_sigma8()[::-1])
+    return LineOfSight(chi, 0.5 * chi_source.max() * weights, z, q, linear, nonlinear, sigma8)
+
+
 def convergence_c_ell(params: TheoryParams, *, points: int = 200) -> tuple[np.ndarray, np.ndarray]:
     """Multipoles, and the angular power spectrum of the convergence in sr, (n_ell,) each.
 
@@ -145,24 +181,13 @@ def convergence_c_ell(params: TheoryParams, *, points: int = 200) -> tuple[np.nd
 
     Source: Kilbinger 2015, eqs. 29-31; Takahashi et al. 2012 for the matter power.
     """
-    source_z, share = source_distribution(params.sources)
-    z_table = np.concatenate([np.arange(0.0, 1.0, 0.05), np.arange(1.0, source_z.max() + 0.2, 0.1)])
-    results = camb_results(params, z_table)
-    matter = results.get_matter_power_interpolator(nonlinear=True, hubble_units=False, k_hunit=False, extrap_kmax=1e4)
-    chi_source = results.comoving_radial_distance(source_z)
-    nodes, weights = np.polynomial.legendre.leggauss(points)
-    chi = 0.5 * chi_source.max() * (nodes + 1)
-    dchi = 0.5 * chi_source.max() * weights
-    z = results.redshift_at_comoving_radial_distance(chi)
-    efficiency = lensing_efficiency(chi, chi_source, share)
-    hubble = 100 * params.h / SPEED_OF_LIGHT_KM_S
-    q = 1.5 * params.omega_m * hubble**2 * chi * (1 + z) * efficiency
-
+    sight = line_of_sight(params, points=points)
     ell = np.unique(np.round(np.geomspace(2, params.ell_max, 400)))
     c_ell = np.zeros_like(ell)
-    for chi_i, z_i, weight in zip(chi, z, dchi * q**2 / chi**2, strict=True):
-        k = (ell + 0.5) / chi_i
-        c_ell += np.where(k < 1e4, weight * matter.P(z_i, np.minimum(k, 1e4)), 0.0)
+    shares = sight.weight * sight.q**2 / sight.chi**2
+    for chi, z, share in zip(sight.chi, sight.redshift, shares, strict=True):
+        k = (ell + 0.5) / chi
+        c_ell += np.where(k < K_MAX, share * sight.nonlinear(z, np.minimum(k, K_MAX)), 0.0)
     return ell, c_ell
 
 

@@ -16,7 +16,7 @@ from analysis.params import load_params
 from analysis.posterior.diagnostics import Level
 from analysis.posterior.samples import load_chain, load_samples, save_samples
 from analysis.rivals.baselines import save_baselines
-from analysis.simulations.evidence import evidence_table
+from analysis.simulations.evidence import SMOOTHING_ARCMIN, evidence_table
 from analysis.sky import Grid, Observation, save_observation
 from analysis.survey.clusters import empty_clusters, massive_clusters, save_clusters, showcase
 
@@ -113,6 +113,28 @@ def test_a_figure_says_when_its_network_fails_the_prior_test(passed):
     assert ("FAILS the prior test" in note) is not passed
 
 
+LEARNT = Table(
+    rows=[
+        ("as it is", 8, 100, 40, 0.90, 0.8, True),
+        ("boxes", 2, 100, 40, 0.92, 1.2, False),
+        ("weights", 8, 25, 40, 0.93, 2.0, False),
+        ("steps", 8, 100, 160, 0.88, 0.5, True),
+    ],
+    names=["axis", "boxes", "parameters", "steps", "mean_error", "peak_count_excess", "passed"],
+)
+
+
+def test_a_learning_curve_shows_its_rows_and_marks_what_passed():
+    panels = np.reshape(figures.learning_figure(LEARNT, note="a note").axes, (2, 3))
+    expected = {2: 0.92, 8: 0.9}, {25: 0.93, 100: 0.9}, {40: 0.9, 160: 0.88}
+    for panel, points in zip(panels[0], expected, strict=True):
+        np.testing.assert_allclose(panel.lines[0].get_xydata(), list(points.items()))
+    passed, failed = panels[1, 0].lines[1:3]
+    np.testing.assert_allclose(passed.get_xydata(), [[8, 0.8]])
+    np.testing.assert_allclose(failed.get_xydata(), [[2, 1.2]])
+    assert passed.get_markerfacecolor() != failed.get_markerfacecolor()
+
+
 def drawn(project):
     """Every figure, of small maps."""
     result = load_result(project, "run", RUN)
@@ -122,7 +144,8 @@ def drawn(project):
     ell = np.geomspace(200, 4000, 6)
     theory = Table({"ell": np.geomspace(10, 1e4, 50), "c_ell": np.geomspace(1e-8, 1e-11, 50)})
     held_out = MapSet(result.samples, np.arange(len(result.samples)))
-    evidence = evidence_table(result.samples, held_out, theory, None, 2.0, boxes=2)
+    skewness = Table({"smoothing_arcmin": SMOOTHING_ARCMIN, "skewness": np.ones(len(SMOOTHING_ARCMIN))})
+    evidence = evidence_table(result.samples, held_out, theory, skewness, None, 2.0, boxes=2)
     power = np.geomspace(1e-9, 1e-10, 5)
     return {
         "mock": figures.mock_figure(result.wiener, result, **style),
@@ -148,6 +171,7 @@ def drawn(project):
         "clusters": figures.clusters_figure(
             clusters_seen(), {"quick": HALOS}, {"snr": (3.8,), "present": (0.8,)}, BLIND, threshold=0.06, note="a note"
         ),
+        "learning": figures.learning_figure(LEARNT, note="a note"),
         "training": figures.training_figure([1.0, 0.95], {0.01: [0.99, 0.95], 0.1: [1.0, 0.99]}, note="a note"),
     }
 
@@ -159,7 +183,7 @@ def test_figures_are_the_same_file_every_time(project):
         for name, figure in drawn(project).items():
             figures.save_figure(figure, project / run, name)
         copies.append({path.name: path.read_bytes() for path in sorted((project / run).iterdir())})
-    assert len(copies[0]) == 24
+    assert len(copies[0]) == 26
     assert copies[0] == copies[1]
     assert all(len(content) > 4000 for content in copies[0].values())
 

@@ -111,7 +111,7 @@ def test_a_box_tells_its_progress(tiny, tmp_path):
     params, _, matter, _ = tiny
     parts = []
     with within(parts.append):
-        _make_planes(tmp_path / "planes.npy", 0, matter, params.theory, params.simulations, 1)
+        _make_planes(tmp_path / "planes.npy", 0, matter, params.theory, params.simulations, 1, "numba")
     assert sum(parts) == pytest.approx(1)
     assert len(parts) >= params.simulations.nbody.steps
 

@@ -15,19 +15,24 @@ from analysis.simulations.evidence import (
     KAPPA_EDGES,
     PUBLISHED,
     PUBLISHED_PIXEL_ARCMIN,
+    SMOOTHING_ARCMIN,
     evidence_table,
     expected_c_ell,
     halo_summary,
     map_statistics,
+    missing_mean,
     multipoles,
     of_pixel_scale,
     summary,
 )
 from analysis.simulations.halos import mass_function
+from analysis.simulations.theory import growth_factors
 from analysis.tools import published
 
 PIXEL = 0.82
 THEORY = Table({"ell": np.geomspace(10, 3e4, 80), "c_ell": 3e-10 * (np.geomspace(10, 3e4, 80) / 1000) ** -1.2})
+
+SKEWNESS = Table({"smoothing_arcmin": SMOOTHING_ARCMIN, "skewness": np.linspace(2.0, 0.5, len(SMOOTHING_ARCMIN))})
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +80,7 @@ def test_minima_of_a_map_are_peaks_of_its_negative(gaussian):
 def test_table_holds_every_statistic_and_its_summary_the_decisive_numbers(gaussian):
     held_out = MapSet(gaussian, np.repeat([0, 1, 2], 20))
     bands = len(multipoles(PIXEL)) - 1
-    table = evidence_table(gaussian, held_out, THEORY, None, PIXEL, boxes=12)
+    table = evidence_table(gaussian, held_out, THEORY, SKEWNESS, None, PIXEL, boxes=12)
     values = map_statistics(gaussian, PIXEL)["skewness"][1].reshape(3, 20, -1).mean(axis=1)
     np.testing.assert_allclose(table["error"][table["statistic"] == "skewness"], values.std(axis=0, ddof=1) / 12**0.5)
     assert set(table["statistic"]) == {"c_ell", "skewness", "one_point", "peaks", "minima"}
@@ -106,6 +111,15 @@ def test_halos_are_counted_against_the_mass_function_of_their_redshift():
     np.testing.assert_allclose(summed["core_mass_over_nfw"]["highest"], [1.5, 2.5, 3.5])
 
 
+def test_the_missing_mean_of_a_box_is_that_of_its_volume():
+    """White density: its mean over a volume V has the variance P / V, and the power answers by 68/21 - 1."""
+    k = np.geomspace(1e-5, 1000, 400_000)
+    growth = growth_factors(0.3).first(-np.log(1.3))
+    found = missing_mean(Table({"k": k, "linear": np.full(len(k), 64.0 / growth**2)}), 8.0, 0.3)["missing_mean"]
+    assert found["rms"] == pytest.approx((64.0 / 8.0**3) ** 0.5, rel=1e-3)
+    assert found["of_power"] == pytest.approx((68 / 21 - 1) * found["rms"], rel=1e-3)
+
+
 def test_released_numbers_serve_the_profiles_pixels_and_no_others():
     table = load_table(PUBLISHED)
     for pixel_arcmin in (0.41016, 0.82, 4.1):
@@ -121,7 +135,7 @@ def test_summary_places_the_public_map_in_the_scatter():
     sky = gaussian_field(
         grid_power(np.asarray(THEORY["ell"]), np.asarray(THEORY["c_ell"]), (160, 160), PIXEL), 4, rng=rng
     )
-    short = summary(evidence_table(sky, MapSet(sky, np.arange(4)), THEORY, rows, PIXEL, boxes=4))[
+    short = summary(evidence_table(sky, MapSet(sky, np.arange(4)), THEORY, SKEWNESS, rows, PIXEL, boxes=4))[
         "skewness_at_1_arcmin"
     ]
     assert short["massivenus"] == rows["value"][rows["statistic"] == "skewness"][0]
