@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.core.files import BorderError
 from analysis.simulations.mesh import Array, deposit
 
 RADII = (0.1, 0.2, 0.4)  # Mpc/h
+LEAST_SIGMA, MOST_SIGMA, MOST_REDSHIFT = 0.4, 4.0, 2.5  # where Tinker et al. 2008 fitted their mass function
 RHO_CRITICAL = 2.775e11  # solar masses / h in a cubic Mpc/h
 
 
@@ -110,12 +112,23 @@ def mass_function(mass: Array, wavenumber: Array, power: Array, redshift: float,
     mass : (n,), increasing, Msun/h
     wavenumber, power : (k,), h/Mpc and (Mpc/h)^3, linear matter power at this redshift
 
+    Raises
+    ------
+    BorderError
+        If the smallest mass or the redshift is outside the range of the fit.
+
     Source: Tinker et al. 2008 (ApJ 688 709), eqs. 2-8 and table 2.
     """
     density = RHO_CRITICAL * omega_m
     x = wavenumber * np.cbrt(3 * mass / (4 * np.pi * density))[:, None]
     window = 3 * (np.sin(x) - x * np.cos(x)) / x**3
     sigma = np.sqrt(np.trapezoid(power * window**2 * wavenumber**3, np.log(wavenumber), axis=1) / (2 * np.pi**2))
+    if not (LEAST_SIGMA <= sigma[0] <= MOST_SIGMA and 0 <= redshift <= MOST_REDSHIFT):
+        raise BorderError(
+            f"halos of {mass[0]:.2g} Msun/h at redshift {redshift:g}, where the linear density has an rms of"
+            f" {sigma[0]:.2g}, are outside the range of the mass function (rms {LEAST_SIGMA} to {MOST_SIGMA}, redshift"
+            f" 0 to {MOST_REDSHIFT}); check theory.a_s and theory.omega_m"
+        )
     slope = np.abs(np.gradient(np.log(sigma), np.log(mass)))
     a, b = 1.47 * (1 + redshift) ** -0.06, 2.57 * (1 + redshift) ** -(10 ** -((0.75 / np.log10(200 / 75)) ** 1.2))
     shape = 0.186 * (1 + redshift) ** -0.14 * ((sigma / b) ** -a + 1) * np.exp(-1.19 / sigma**2)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from analysis.core.files import BorderError
 from analysis.simulations.halos import RHO_CRITICAL, core_ratios, largest_halos, mass_function, nfw_projected
 
 OMEGA_M = 0.3
@@ -51,3 +52,12 @@ def test_mass_function_of_a_power_law():
     shape = 0.186 * ((sigma / 2.57) ** -1.47 + 1) * np.exp(-1.19 / sigma**2)
     np.testing.assert_allclose(found[1:-1], (shape * density / mass / 6)[1:-1], rtol=3e-3)
     assert mass_function(mass, k, scale / k**2, 1.0, OMEGA_M)[10] < found[10]
+
+
+@pytest.mark.parametrize(("amplitude", "redshift"), [(1e-3, 0.0), (1e5, 0.0), (1.0, 9.0)])
+def test_a_mass_function_outside_its_range_is_told_in_a_sentence(amplitude, redshift):
+    mass, k = np.geomspace(1e14, 1e15, 20), np.geomspace(1e-4, 50, 400)
+    linear = 5e4 * k / 0.02 / (1 + (k / 0.02) ** 2) ** 1.3
+    assert mass_function(mass, k, linear, 0.3, OMEGA_M)[0] > 0
+    with pytest.raises(BorderError, match=r"outside the range of the mass function .* check theory\.a_s"):
+        mass_function(mass, k, amplitude * linear, redshift, OMEGA_M)
