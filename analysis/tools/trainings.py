@@ -156,12 +156,15 @@ def trained_rows(rows: Sequence[tuple[dict, Params]], *, minutes: float | None =
     work = ROOT / ".work" / "trainings"
     paths = [work / f"{digest(params, minutes)}.json" for _, params in rows]
     maps = {params.simulations.nbody.boxes.train: _training_maps(params, work) for _, params in rows}
-    tasks = {
-        path: (params, maps[params.simulations.nbody.boxes.train], minutes)
-        for path, (_, params) in zip(paths, rows, strict=True)
-    }
+    longest_first = sorted(zip(paths, (params for _, params in rows), strict=True), key=lambda task: -_cost(task[1]))
+    tasks = {path: (params, maps[params.simulations.nbody.boxes.train], minutes) for path, params in longest_first}
     scatter(train_row, tasks, rows[0][1].compute, what="trainings")
     return Table([about | read_json(path) for path, (about, _) in zip(paths, rows, strict=True)])
+
+
+def _cost(params: Params) -> int:
+    """Time of a training, but for a factor."""
+    return params.train.epochs * params.train.steps_per_epoch * sum(width**2 for width in params.train.network.widths)
 
 
 def digest(params: Params, minutes: float | None) -> str:
