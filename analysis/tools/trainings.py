@@ -2,7 +2,8 @@
 
 The ablation gives each variant of the network the same time on one core. The learning curve changes the number of
 N-body boxes, of weights and of steps one by one, to show which of them limits the network. Both start from params.yaml
-and the maps in `train.input`. Each training is a task with a file of its own, so that an interrupted run goes on.
+and the maps in `train.input`. Each training is a task with a file of its own, so that an interrupted run goes on; its
+table has the trainings that are done.
 """
 
 import dataclasses
@@ -81,7 +82,7 @@ def ablation(minutes: float) -> None:
     """Train each variant for `minutes` of one core, and write the table, the smallest mean error first."""
     params = checked(load_params())
     rows = [({"row": name}, changed(params, changes)) for name, changes in VARIANTS.items()]
-    table = trained_rows(rows, minutes=minutes)
+    table = trained_rows(rows, ABLATION, minutes=minutes)
     table.sort("mean_error")
     save_table(table, ABLATION)
     table.pprint_all()
@@ -95,9 +96,7 @@ def learning(seeds: int) -> None:
             f"simulations.source is {params.simulations.source}, but the learning curve changes the number of N-body"
             " boxes; set it to nbody"
         )
-    table = trained_rows(list(learning_rows(params, seeds)))
-    save_table(table, LEARNING)
-    table.pprint_all()
+    trained_rows(list(learning_rows(params, seeds)), LEARNING).pprint_all()
 
 
 def checked(params: Params) -> Params:
@@ -151,15 +150,20 @@ def learning_rows(params: Params, seeds: int) -> Iterator[tuple[dict, Params]]:
             yield {"axis": axis, "factor": factor, "seed": seed, "boxes": row.simulations.nbody.boxes.train}, row
 
 
-def trained_rows(rows: Sequence[tuple[dict, Params]], *, minutes: float | None = None) -> Table:
-    """A table of trainings: what each row is, then what it reached (`train_row`)."""
+def trained_rows(rows: Sequence[tuple[dict, Params]], target: Path, *, minutes: float | None = None) -> Table:
+    """A table of trainings, also written to `target`: what each row is, then what it reached (`train_row`)."""
     work = ROOT / ".work" / "trainings"
     paths = [work / f"{digest(params, minutes)}.json" for _, params in rows]
     maps = {params.simulations.nbody.boxes.train: _training_maps(params, work) for _, params in rows}
-    longest_first = sorted(zip(paths, (params for _, params in rows), strict=True), key=lambda task: -_cost(task[1]))
-    tasks = {path: (params, maps[params.simulations.nbody.boxes.train], minutes) for path, params in longest_first}
-    scatter(train_row, tasks, rows[0][1].compute, what="trainings")
-    return Table([about | read_json(path) for path, (about, _) in zip(paths, rows, strict=True)])
+    shortest_first = sorted(zip(paths, (params for _, params in rows), strict=True), key=lambda task: _cost(task[1]))
+    tasks = {path: (params, maps[params.simulations.nbody.boxes.train], minutes) for path, params in shortest_first}
+    try:
+        scatter(train_row, tasks, rows[0][1].compute, what="trainings")
+    finally:  # also if it is interrupted: a later run adds the rest
+        done = [about | read_json(path) for path, (about, _) in zip(paths, rows, strict=True) if path.is_file()]
+        if done:
+            save_table(Table(done), target)
+    return Table(done)
 
 
 def _cost(params: Params) -> int:
