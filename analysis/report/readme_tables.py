@@ -70,6 +70,16 @@ def simulations_table(metrics: Mapping) -> str:
         public = "simulations/skewness_at_1_arcmin/massivenus"
         off = f"{shown(metrics, public)}, {shown(metrics, f'{public}_in_sigma', digits='+.1f')} σ"
         rows.append(["the same of the public MassiveNuS map", off, "within 2 σ"])
+    rows.append(["skewness after 1' to 8' / theory", _row(maps["skewness_over_theory"]), ""])
+    if "halos_over_tinker" in maps:
+        masses = ", ".join(f"{mass:.0e}" for mass in maps["halo_mass"])
+        counted = zip(maps["halos_over_tinker"], maps["halos_over_tinker_err"], strict=True)
+        halos = ", ".join(f"{ratio:.2f} ± {error:.2f}" for ratio, error in counted)
+        rows.append([f"halos above {masses} Msun/h / mass function", halos, ""])
+        mean, highest = (_row(maps["core_mass_over_nfw"][name]) for name in ("mean", "highest"))
+        rows.append(["mass of their cores / NFW, mean (highest)", f"{mean} ({highest})", ""])
+        density, power = (shown(metrics, f"simulations/missing_mean/{name}") for name in ("rms", "of_power"))
+        rows.append(["density that every box lacks, and power with it (rms)", f"{density}, {power}", ""])
     for kind, name in (("wide", "shear of a wider light cone"), ("sky", "and reduced shear")):
         change = shown(metrics, f"mocks/{kind}/rmse_change", error=True)
         covered = f"{shown(metrics, f'mocks/{kind}/coverage68')} in 68 % intervals"
@@ -79,6 +89,11 @@ def simulations_table(metrics: Mapping) -> str:
     pixel = shown(metrics, "mocks/pixel/over_variance_of_a_galaxy")
     rows.append(["variance of shear inside a pixel / of one galaxy's shear estimate", pixel, "≪ 1"])
     return markdown(["check", "found", "asked"], rows)
+
+
+def _row(values: Sequence[float]) -> str:
+    """Numbers of two digits."""
+    return " ".join(f"{value:.2f}" for value in values)
 
 
 def halofit_range(simulations: Mapping) -> tuple[float, float]:
