@@ -162,7 +162,9 @@ def learning_figure(learning: Table, *, note: str) -> Figure:
                 panel.set_xticks(numbers, [f"{number:,}" for number in numbers], minor=False)
                 panel.minorticks_off()
             bottom.axhline(1, color=BLACK, lw=0.5)
-            bottom.set(xlabel=label, ylim=(0, None))
+            bottom.set(xlabel=label)
+            bottom.margins(x=0.2)
+        panels[1, 0].set_ylim(0, 1.1 * max(1.0, worst.max()))
         panels[0, 0].set_ylabel("error / Gaussian score's")
         panels[1, 0].set_ylabel("prior test: worst / allowed")
     return figure
