@@ -231,6 +231,7 @@ def strike(fault, run, case, seconds):
         fill(struck)
     else:
         kill(struck)
+        psutil.wait_procs(struck, GRACE_S)  # the dying take a moment, during which nobody types the next command
     return members
 
 

@@ -105,7 +105,9 @@ def _left_behind(temporary: Path, name: str) -> bool:
     if parts["host"] != HOST:
         return time.time() - written > DAY_S
     try:
-        return psutil.Process(int(parts["process"])).create_time() > written + 1  # another process with the same number
+        process = psutil.Process(int(parts["process"]))
+        another = process.create_time() > written + 1  # with the same number
+        return another or process.status() == psutil.STATUS_ZOMBIE  # ended, and nobody has asked how
     except psutil.NoSuchProcess:
         return True
 

@@ -70,12 +70,13 @@ def test_what_a_killed_process_left_is_removed_by_the_next_that_writes(tmp_path)
         temporary.write_text("whole")
     assert len(list(tmp_path.iterdir())) == 2, "the file of a process that is alive was removed"
     writer.send_signal(signal.SIGKILL)
-    writer.wait()
-    writer.stdout.close()
+    os.waitid(os.P_PID, writer.pid, os.WEXITED | os.WNOWAIT)  # ended, but not yet waited for
     assert len(list(tmp_path.iterdir())) == 2
     with atomic(path) as temporary:
         temporary.write_text("whole again")
     assert list(tmp_path.iterdir()) == [path]
+    writer.wait()
+    writer.stdout.close()
 
 
 @pytest.mark.parametrize(
