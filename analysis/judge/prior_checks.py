@@ -14,7 +14,7 @@ from analysis.judge.ranks import bootstrap_error
 from analysis.params import Params
 from analysis.posterior.diagnostics import Level
 from analysis.posterior.sampler import annealer
-from analysis.posterior.samples import stein_error
+from analysis.posterior.samples import chain_table, stein_error
 from analysis.prior.score import Prior
 
 PEAK_EDGES = (0.02, 0.04, 0.06, 0.08, 0.12, 0.2, 0.4, np.inf)
@@ -23,6 +23,25 @@ COUNTS_OFF, DEEPEST_OFF = 0.15, 0.15  # of counts of peaks and minima, and of th
 MINIMUM_EDGES = (0.005, 0.01, 0.015, 0.02, 0.03)
 BANDS = 8
 CROPS_PER_MAP = 4
+
+
+def prior_test(
+    prior: Prior, validation: MapSet, params: Params, *, rng: np.random.Generator
+) -> tuple[np.ndarray, list[Level], MapSet, dict]:
+    """Draw samples of the prior alone, and compare them with crops of held-out maps (`prior_health`).
+
+    Returns
+    -------
+    samples : (prior.samples, ny, nx)
+    levels : of their chain
+    held_out : the crops, of the samples' size
+    health : metrics, with whether the prior passed
+    """
+    samples, levels = sample_prior(prior, params, rng=rng)
+    held_out = held_out_crops(validation, samples.shape[-1], rng=rng)
+    chain = chain_table(levels)
+    health = prior_health(samples, chain, held_out, prior.highest, prior.pixel_arcmin, rng=rng, margin=prior.margin)
+    return samples, levels, held_out, health
 
 
 def sample_prior(prior: Prior, params: Params, *, rng: np.random.Generator) -> tuple[np.ndarray, list[Level]]:

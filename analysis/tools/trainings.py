@@ -22,9 +22,8 @@ from analysis.core.paths import DATA, ROOT
 from analysis.core.tables import load_table, save_table
 from analysis.core.workers import scatter
 from analysis.flatsky.maps import load_maps
-from analysis.judge.prior_checks import held_out_crops, prior_health, sample_prior
+from analysis.judge.prior_checks import prior_test
 from analysis.params import Params, load_params, stage_rng
-from analysis.posterior.samples import chain_table
 from analysis.prior.training import level_errors, train_prior, training_data, untrained
 from analysis.simulations.boxes import nbody_maps
 
@@ -82,10 +81,7 @@ def ablation(minutes: float) -> None:
     """Train each variant for `minutes` of one core, and write the table, the smallest mean error first."""
     params = checked(load_params())
     rows = [({"row": name}, changed(params, changes)) for name, changes in VARIANTS.items()]
-    table = trained_rows(rows, ABLATION, minutes=minutes)
-    table.sort("mean_error")
-    save_table(table, ABLATION)
-    table.pprint_all()
+    trained_rows(rows, ABLATION, minutes=minutes, order="mean_error").pprint_all()
 
 
 def learning(seeds: int) -> None:
@@ -147,11 +143,20 @@ def learning_rows(params: Params, seeds: int) -> Iterator[tuple[dict, Params]]:
     for seed in range(train.seed, train.seed + seeds):
         for axis, factor, change in changes:
             row = changed(params, {**change, "train.seed": seed})
-            yield {"axis": axis, "factor": factor, "seed": seed, "boxes": row.simulations.nbody.boxes.train}, row
+            told = {"profile": params.profile, "axis": axis, "factor": factor, "seed": seed}
+            yield {**told, "boxes": row.simulations.nbody.boxes.train}, row
 
 
-def trained_rows(rows: Sequence[tuple[dict, Params]], target: Path, *, minutes: float | None = None) -> Table:
-    """A table of trainings, also written to `target`: what each row is, then what it reached (`train_row`)."""
+def trained_rows(
+    rows: Sequence[tuple[dict, Params]], target: Path, *, minutes: float | None = None, order: str | None = None
+) -> Table:
+    """A table of trainings, also written to `target`: what each row is, then what it reached (`train_row`).
+
+    Parameters
+    ----------
+    minutes : of each training on one core; None for the steps of its parameters
+    order : column to sort by
+    """
     work = ROOT / ".work" / "trainings"
     paths = [work / f"{digest(params, minutes)}.json" for _, params in rows]
     maps = {params.simulations.nbody.boxes.train: _training_maps(params, work) for _, params in rows}
@@ -161,9 +166,12 @@ def trained_rows(rows: Sequence[tuple[dict, Params]], target: Path, *, minutes: 
         scatter(train_row, tasks, rows[0][1].compute, what="trainings")
     finally:  # also if it is interrupted: a later run adds the rest
         done = [about | read_json(path) for path, (about, _) in zip(paths, rows, strict=True) if path.is_file()]
+        table = Table(done)
         if done:
-            save_table(Table(done), target)
-    return Table(done)
+            if order:
+                table.sort(order)
+            save_table(table, target)
+    return table
 
 
 def _cost(params: Params) -> int:
@@ -212,12 +220,7 @@ def train_row(path: Path, params: Params, other_maps: Path | None, minutes: floa
     prior, _, seconds = train_prior(maps, held_out, powers, params.grid, train, log_folder=path.with_suffix(""), **how)
     errors = level_errors(prior, held_out, LEVELS, seed=train.seed)
     crop = dataclasses.replace(prior, power=powers[1].astype("float32"))
-    rng = stage_rng(params.seed, "prior")
-    samples, levels = sample_prior(crop, params, rng=rng)
-    validation = held_out_crops(load_maps(folder, "validation"), train.crop_pixels, rng=rng)
-    health = prior_health(
-        samples, chain_table(levels), validation, prior.highest, prior.pixel_arcmin, rng=rng, margin=prior.margin
-    )
+    *_, health = prior_test(crop, load_maps(folder, "validation"), params, rng=stage_rng(params.seed, "prior"))
     reached = {"steps": train.epochs * train.steps_per_epoch, "parameters": prior.network.count_params()}
     reached |= {"minutes": seconds / 60, "mean_error": float(np.mean(errors))}
     reached |= {f"error_{level:g}": error for level, error in zip(LEVELS, errors, strict=True)}
