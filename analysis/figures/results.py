@@ -102,15 +102,20 @@ def calibration_figure(calibration: Mapping) -> Figure:
 
     Parameters
     ----------
-    calibration : `tables` of mocks by kind, `own` and `sky`, a rank by statistic and `tarp`; `metrics` of
-        `calibration.calibration_summary`, those of `sky` under that name; `note`
+    calibration : `tables` of mocks by kind (`own`, `sky`, and `self` if it was run), a rank by statistic and `tarp`;
+        `metrics` of `calibration.calibration_summary`, those of the other kinds under their names; `note`
     """
     tables, metrics, note = (calibration[key] for key in ("tables", "metrics", "note"))
     statistics = [name for name in tables["own"].colnames if name in metrics["coverage68_by_statistic"]]
     n = metrics["n_samples"]
-    kinds = {"own": (BLUE, "o", "own shear"), "sky": (ORANGE, "s", "sky's shear")}
-    with page(0.62 * PAGE, f"ranks of truths among {n} samples; grey: 99 % of flat histograms | {note}") as figure:
-        grid = figure.add_gridspec(3, 6)
+    kinds = {
+        "own": (BLUE, "o", "own shear"),
+        "sky": (ORANGE, "s", "sky's shear"),
+        "self": (GREEN, "^", "truths of the prior"),
+    }
+    kinds = {kind: style for kind, style in kinds.items() if kind in tables}
+    with page(0.8 * PAGE, f"ranks of truths among {n} samples; grey: 99 % of flat histograms | {note}") as figure:
+        grid = figure.add_gridspec(4, 6)
         low, high = binom.ppf((0.005, 0.995), len(tables["own"]), 1 / (n + 1))
         for number, name in enumerate(statistics):
             axis = figure.add_subplot(grid[divmod(number, 4)])
@@ -127,9 +132,9 @@ def calibration_figure(calibration: Mapping) -> Figure:
         tarp.axhline(0, color=BLACK, lw=0.5)
         tarp.set(xlabel="level", ylabel="expected coverage - level", title="TARP; 95 % band in grey")
         tarp.legend()
-        covered = figure.add_subplot(grid[2, 4:])
+        covered = figure.add_subplot(grid[2:, 4:])
         covered.axhspan(0.65, 0.71, color="0.9", lw=0)
-        for shift, (kind, (color, marker, _)) in zip((-0.15, 0.15), kinds.items(), strict=True):
+        for shift, (kind, (color, marker, _)) in zip((-0.2, 0.0, 0.2), kinds.items(), strict=False):
             of = metrics if kind == "own" else metrics[kind]
             shares, errors = ([of[key][name] for name in statistics] for key in COVERAGE)
             covered.errorbar(

@@ -2,7 +2,8 @@
 
 A mock is a cut-out of a simulated map with the noise of a piece of a real field, its margin unobserved. `own` mocks get
 their shear from the sampler's own periodic operator, and their margin is drawn anew like that of the training maps, so
-that they test prior and sampler only. `sky` mocks have the reduced shear of a wider map, as on the sky.
+that they test prior and sampler only. `sky` mocks have the reduced shear of a wider map, as on the sky. The truths of
+`self` mocks are draws of the network's own prior, so that they test the sampler alone.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from astropy.table import Table
 
 from analysis.flatsky.lensing import reduced_shear, shear_from_convergence
 from analysis.flatsky.maps import MapSet, central_crops
-from analysis.flatsky.peaks import aperture_mass
+from analysis.flatsky.peaks import aperture_mass, peak_heights
 from analysis.flatsky.power import binned_c_ell
 from analysis.flatsky.statistics import holm
 from analysis.judge import ranks
@@ -23,14 +24,16 @@ from analysis.posterior.wiener import gaussian_posterior_draws
 from analysis.prior.score import Prior
 from analysis.rivals.baselines import wiener_filter
 
-KINDS = ("own", "sky")
 BANDS = 6
 APERTURE_PIXELS = 5.0
 SKY_EDGE = 32  # pixels at the edge of a map, whose shear is wrong because the map is not periodic
 NOISE_CLASSES = ("deep", "middle", "shallow")
+MINIMA = 10
 STATISTICS = (
     *(f"band_{i}" for i in range(BANDS)),
     "highest_peak",
+    "deepest_pixel",
+    "deepest_minima",
     *(f"pixel_{name}" for name in NOISE_CLASSES),
     "aperture_random",
     "aperture_peak",
@@ -65,7 +68,7 @@ def cut_out(
     weight : (2, ny, nx), inverse variance of a real field
     side : of the mock, pixels
     margin : outer pixels left unobserved
-    kind : one of `KINDS`
+    kind : `own` or `sky`
     redrawn : (maps (n, side, side), rng) -> the same with another margin (`prior.margin.gaussian_margin`), for `own`:
         opposite edges of a cut-out do not match, unlike in the prior's maps; None leaves the margin
     """
@@ -77,14 +80,36 @@ def cut_out(
     window = np.s_[..., y : y + side, x : x + side]
     truth = kappa[window]
     if kind == "own":
-        truth = truth if redrawn is None else redrawn(truth[None], rng)[0]
-        shear = np.asarray(shear_from_convergence(truth[None]))[0]
+        truth, shear = truth if redrawn is None else redrawn(truth[None], rng)[0], None
     else:
         shear = reduced_shear(np.asarray(shear_from_convergence(kappa[None]))[0], kappa)[window]
-    piece = piece_of_field(weight, side, margin, rng=rng)
+    return under_field(truth, weight, margin, box=int(box), rng=rng, shear=shear)
+
+
+def under_field(
+    truth: np.ndarray,
+    weight: np.ndarray,
+    margin: int,
+    *,
+    box: int,
+    rng: np.random.Generator,
+    shear: np.ndarray | None = None,
+) -> CutOut:
+    """A mock of a truth under a random piece of the noise of a field.
+
+    Parameters
+    ----------
+    truth : (side, side)
+    weight : (2, ny, nx), inverse variance of a real field
+    margin : outer pixels left unobserved
+    shear : (2, side, side), without noise; None for that of the sampler's own periodic operator
+    """
+    if shear is None:
+        shear = np.asarray(shear_from_convergence(truth[None]))[0]
+    piece = piece_of_field(weight, len(truth), margin, rng=rng)
     sigma = np.where(piece > 0, piece, np.inf) ** -0.5
     gamma = np.where(piece > 0, shear + sigma * rng.standard_normal(shear.shape), 0.0)
-    return CutOut(truth, gamma.astype("float32"), piece.astype("float32"), int(box))
+    return CutOut(truth, gamma.astype("float32"), piece.astype("float32"), box)
 
 
 def piece_of_field(weight: np.ndarray, side: int, margin: int, *, rng: np.random.Generator) -> np.ndarray:
@@ -122,12 +147,38 @@ def summaries(mock: CutOut, wiener: np.ndarray, margin: int, pixel_arcmin: float
         bands = np.nan_to_num(binned_c_ell(middle, pixel_arcmin, edges))  # 0 in a band without modes, on tiny grids
         return (
             {f"band_{i}": bands[..., i] for i in range(BANDS)}
-            | {"highest_peak": middle.max(axis=(-2, -1))}
+            | {"highest_peak": middle.max(axis=(-2, -1)), "deepest_pixel": middle.min(axis=(-2, -1))}
+            | {"deepest_minima": deepest_minima(middle)}
             | {f"pixel_{name}": maps[..., y, x] for name, (y, x) in zip(NOISE_CLASSES, pixels, strict=True)}
             | {f"aperture_{name}": aperture_mass(maps, x, y, APERTURE_PIXELS) for name, (y, x) in places.items()}
         )
 
     return measure
+
+
+def deepest_minima(maps: np.ndarray) -> np.ndarray:
+    """Mean convergence of the `MINIMA` deepest minima of each map, (...); with the deepest pixel if there are fewer.
+
+    Parameters
+    ----------
+    maps : (..., ny, nx)
+    """
+    stack = maps.reshape(-1, *maps.shape[-2:])
+    depths = [np.append(np.sort(-peak_heights(-one[None])), one.min())[:MINIMA] for one in stack]
+    return np.reshape([found.mean() for found in depths], maps.shape[:-2])
+
+
+def statistics_moved(mock: CutOut, moved: np.ndarray, prior: Prior, *, rng: np.random.Generator) -> dict[str, float]:
+    """Mean change of each statistic from the truth to chains that began there.
+
+    Parameters
+    ----------
+    moved : (chains, side, side), after some transitions
+    """
+    wiener = wiener_filter(mock.gamma, mock.weight, prior.power)
+    measure = summaries(mock, wiener, prior.margin, prior.pixel_arcmin, rng=rng)
+    truth, after = measure(mock.truth), measure(np.asarray(moved, float))
+    return {name: float(f"{np.mean(after[name] - truth[name]):.5g}") for name in STATISTICS}
 
 
 def calibrate_mock(mock: CutOut, samples: np.ndarray, prior: Prior, *, rng: np.random.Generator) -> dict[str, float]:
@@ -203,6 +254,7 @@ def calibration_summary(table: Table, n: int, *, seed: int) -> dict:
         "sbc_p_holm": p_values,
         "tilt_or_width_min_p_holm": min(sharper.values()),
         "tilt_or_width_p_holm": sharper,
+        "pooled_band_z": ranks.pooled_z(np.stack([by_statistic[f"band_{i}"] for i in range(BANDS)]), n),
         "mean_rank_by_statistic": {name: float(np.mean(v + 0.5) / (n + 1)) for name, v in by_statistic.items()},
         "truth_over_samples_by_band": {
             f"band_{i}": float(np.mean(table[f"band_{i}_truth"]) / np.mean(table[f"band_{i}_mean"]))
@@ -225,4 +277,23 @@ def calibration_summary(table: Table, n: int, *, seed: int) -> dict:
         "n_mocks": len(table),
         "n_boxes": len(np.unique(boxes)),
         "n_samples": n,
+    }
+
+
+def moved_summary(table: Table) -> dict:
+    """How far chains that began at their truths have drifted: an exact sampler keeps the mean of each statistic.
+
+    Returns
+    -------
+    dict
+        `moved_z`, mean change over its error by statistic; `moved_band_ratio`, mean power after over before, and its
+        error
+    """
+    change = {name: np.asarray(table[f"{name}_moved"]) for name in STATISTICS}
+    error = {name: values.std(ddof=1) / len(table) ** 0.5 for name, values in change.items()}
+    bands = {name: np.mean(table[f"{name}_truth"]) for name in STATISTICS if name.startswith("band_")}
+    return {
+        "moved_z": {name: float(values.mean() / max(error[name], 1e-30)) for name, values in change.items()},
+        "moved_band_ratio": [float(1 + change[name].mean() / truth) for name, truth in bands.items() if truth],
+        "moved_band_ratio_err": [float(error[name] / truth) for name, truth in bands.items() if truth],
     }

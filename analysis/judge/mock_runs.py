@@ -12,13 +12,16 @@ from analysis.core.files import atomic, read_json, write_json
 from analysis.core.paths import DATA
 from analysis.core.workers import scatter
 from analysis.flatsky.maps import load_maps
-from analysis.judge.calibration import CutOut, calibrate_mock, cut_out
+from analysis.judge.calibration import CutOut, calibrate_mock, cut_out, statistics_moved, under_field
 from analysis.params import Params, load_params, stage_rng
-from analysis.posterior.sampler import annealer
+from analysis.posterior.diffusion import prior_draws, reverse_diffusion
+from analysis.posterior.sampler import annealed, field_sampler, transitions
 from analysis.prior.margin import gaussian_margin
 from analysis.prior.score import Prior, load_prior
 from analysis.simulations.mocks import Mock
 from analysis.sky import load_observation
+
+TRANSITIONS = 4  # from the truth, of chains that should keep its posterior
 
 
 def calibrated_mocks(params: Params, kinds: Mapping[str, int], work: Path) -> dict[str, Table]:
@@ -58,7 +61,9 @@ def mock_rng(params: Params, kind: str, number: int) -> np.random.Generator:
 
 
 def small_mocks(params: Params, prior: Prior, data: Path) -> Callable:
-    """A function (kind, rng) that cuts a mock from held-out maps, with the noise of a piece of the field.
+    """A function (kind, rng) that makes a mock with the noise of a piece of the field.
+
+    Its truth is cut from a held-out map; for the kind `self` it is a draw of the prior.
 
     Parameters
     ----------
@@ -67,8 +72,15 @@ def small_mocks(params: Params, prior: Prior, data: Path) -> Callable:
     """
     held_out = load_maps(data / "simulations", "test")
     weight = load_observation(data / "observation" / f"{params.mocks.field}.fits").weight
-    redrawn, side = gaussian_margin(prior.power, prior.margin), params.train.crop_pixels
-    return lambda kind, rng: cut_out(held_out, weight, side, prior.margin, kind, rng=rng, redrawn=redrawn)
+    redrawn, side, fall = gaussian_margin(prior.power, prior.margin), params.train.crop_pixels, reverse_diffusion(prior)
+
+    def mock(kind: str, rng: np.random.Generator) -> CutOut:
+        if kind == "self":
+            truth = prior_draws(prior, fall, 1, rng=rng)[0]
+            return under_field(truth, weight, prior.margin, box=int(rng.integers(2**31)), rng=rng)
+        return cut_out(held_out, weight, side, prior.margin, kind, rng=rng, redrawn=redrawn)
+
+    return mock
 
 
 def calibrated(mock: CutOut, params: Params, prior: Prior, anneal: Callable, rng: np.random.Generator) -> dict:
@@ -82,7 +94,13 @@ def _calibrate(path: Path, kind: str, number: int) -> None:
     params, prior, anneal = run_setting(path.parent.name, small=True)
     rng = mock_rng(params, kind, number)
     mock = run_small_mocks(path.parent.name)(kind, rng)
-    write_json(path, calibrated(mock, params, prior, anneal, rng))
+    row = calibrated(mock, params, prior, anneal, rng)
+    if kind == "self":
+        start = np.repeat(mock.truth[None], params.calibrate.samples, axis=0)
+        on_field = run_sampler(path.parent.name, small=True)[2]
+        moved = transitions(on_field, mock.gamma, mock.weight, start, TRANSITIONS, rng=rng)
+        row |= {f"{name}_moved": value for name, value in statistics_moved(mock, moved, prior, rng=rng).items()}
+    write_json(path, row)
 
 
 def _sample(path: Path, mock: Mock) -> None:
@@ -101,10 +119,17 @@ def run_setting(run: str, small: bool):
 
     Workers may outlive a run. The next run has another name: the folder of its code, parameters and data.
     """
+    params, prior, on_field = run_sampler(run, small)
+    return params, prior, annealed(on_field)
+
+
+@lru_cache(maxsize=1)
+def run_sampler(run: str, small: bool):
+    """Parameters, prior and `field_sampler` of a run, made once a process."""
     params = load_params()
     side = params.train.crop_pixels if small else None
     prior = load_prior(DATA / "score", side=side, precision=params.compute.precision)
-    return params, prior, annealer(prior, params.sample)
+    return params, prior, field_sampler(prior, params.sample)
 
 
 @lru_cache(maxsize=1)

@@ -56,6 +56,20 @@ def tilt_or_width(ranks: np.ndarray, n: int) -> float:
     return float(min(1.0, 2 * min(p_values)))
 
 
+def pooled_z(ranks: np.ndarray, n: int) -> float:
+    """Departure of the mean rank from the middle over its error, of several statistics of each mock together.
+
+    The error is that of the mocks' mean ranks, since statistics of one mock depend on each other.
+
+    Parameters
+    ----------
+    ranks : (statistics, mocks), 0 to n
+    """
+    values = np.mean((ranks + 0.5) / (n + 1), axis=0)
+    spread = max(values.std(ddof=1), 0.1 / (n + 1))  # a few mocks may have the same
+    return float((values.mean() - 0.5) / (spread / len(values) ** 0.5))
+
+
 def coverage(ranks: np.ndarray, n: int, level: float) -> float:
     """Share of truths in the central interval of probability `level`.
 

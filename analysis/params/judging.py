@@ -83,6 +83,8 @@ class CalibrateParams:
     """number of small mocks with the shear of the sampler's own operator"""
     sky: Several
     """number of small mocks with shear as on the sky"""
+    prior: Several
+    """number of small mocks whose truths are drawn from the network's own prior"""
     samples: Several
     """posterior samples of each mock, among which the truth is ranked"""
 

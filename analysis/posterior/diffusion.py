@@ -14,7 +14,10 @@ import numpy as np
 from keras import ops
 
 from analysis.flatsky.backend import compiled, filtered
+from analysis.flatsky.power import gaussian_field
 from analysis.prior.score import Prior, shifted_mean
+
+FINE = 0.014  # convergence^(1/3), half of the samplers' spacing
 
 
 def descent(start: float, end: float, spacing: float) -> np.ndarray:
@@ -92,6 +95,21 @@ def reverse_diffusion(prior: Prior) -> Callable:
         return descend(counted_mean, draw, kappa, sigmas, end=end)
 
     return fall
+
+
+def prior_draws(prior: Prior, fall: Callable, n: int, *, rng: np.random.Generator, spacing: float = FINE) -> np.ndarray:
+    """Maps from the prior itself, (n, ny, nx): no data, no sampler, and steps finer than a sampler's.
+
+    They start at the largest noise level of the training, where the prior is Gaussian, and end at the smallest.
+
+    Parameters
+    ----------
+    fall : of `reverse_diffusion`
+    spacing : of the cube roots of the noise levels
+    """
+    low, high = prior.noise_range
+    start = gaussian_field(prior.power + high**2, n, rng=rng).astype("float32")
+    return np.asarray(fall(start, descent(high, low, spacing), end=0.0, rng=rng, advance=lambda: None))
 
 
 def bridge(kappa, mean, high, low, power, noise):

@@ -87,6 +87,9 @@ def gibbs_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
             kappa = cycle(state["kappa"], gamma, len(rhos) - 1, rng, advance)[0]
             return {"kappa": kappa}, kappa
 
-        return Sampler(init, step, samples, further, evaluations[-1], len(ladders[-1]))
+        def around(kappa: np.ndarray, rng: np.random.Generator) -> dict:
+            return {"kappa": kappa}
+
+        return Sampler(init, step, samples, further, around, evaluations[-1], len(ladders[-1]))
 
     return on_field

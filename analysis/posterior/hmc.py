@@ -246,8 +246,12 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
             kappa = move(state["kappa"], forces, lowest, gamma + state["noise"], capped, rng, advance)[0]
             return state | {"kappa": kappa}, fall(kappa, ending, end=0.0, rng=rng, advance=advance)
 
+        def around(kappa: np.ndarray, rng: np.random.Generator) -> dict:
+            noisy = noisy_draws(kappa, lowest, gamma, capped_weight(weight, lowest), rng)
+            return {"kappa": noisy, "noise": np.zeros((chains, *gamma.shape), "float32")}
+
         total = evaluations[-1] + len(ending)
-        return Sampler(init, step, samples, further, total, 1 + a_trajectory + len(ending))
+        return Sampler(init, step, samples, further, around, total, 1 + a_trajectory + len(ending))
 
     return on_field
 

@@ -124,7 +124,11 @@ def remy2020_sampler(prior: Prior, params: SampleParams, *, steps: int = STEPS) 
             kappa, _ = move(state["kappa"], float(state["sigma"]), rng, advance)
             return state | {"kappa": kappa}, kappa
 
-        return Sampler(init, step, samples, further, steps * EVALUATIONS_A_STEP, EVALUATIONS_A_STEP)
+        def around(kappa: np.ndarray, rng: np.random.Generator) -> dict:
+            noise = params.sigma_final * rng.standard_normal(kappa.shape, "float32")
+            return {"kappa": kappa + noise, "sigma": params.sigma_final, "done": steps}
+
+        return Sampler(init, step, samples, further, around, steps * EVALUATIONS_A_STEP, EVALUATIONS_A_STEP)
 
     return on_field
 

@@ -30,6 +30,7 @@ class Sampler:
         health there; None after the last level
     samples : (state, rng, advance) -> (chains, ny, nx), the clean maps in which the chains end
     further : (state, rng, advance) -> (state, maps), one more transition at the last level, and its maps for `watch`
+    around : (maps, rng) -> state, chains at the last level whose clean maps (chains, ny, nx) are given
     evaluations : of the network for one sample, as `advance` counts them
     evaluations_further : of the network for one more transition
     """
@@ -38,6 +39,7 @@ class Sampler:
     step: Callable
     samples: Callable
     further: Callable
+    around: Callable
     evaluations: float
     evaluations_further: float
 

@@ -8,14 +8,24 @@ from analysis.params import SampleParams
 from analysis.posterior.gibbs import gibbs_sampler
 from analysis.posterior.hmc import hmc_sampler
 from analysis.posterior.remy2020 import remy2020_sampler
-from analysis.posterior.runner import run_chains
+from analysis.posterior.runner import Sampler, run_chains
 from analysis.prior.score import Prior
 
 SAMPLERS = {"gibbs": gibbs_sampler, "hmc": hmc_sampler, "remy2020": remy2020_sampler}
 
 
+def field_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
+    """The sampler that `params.preset` names, compiled once for all fields: (gamma, weight, chains) -> Sampler."""
+    on_field = SAMPLERS[params.preset](prior, params)
+
+    def single(gamma, weight, chains: int) -> Sampler:
+        return on_field(np.asarray(gamma, "float32"), np.asarray(weight, "float32"), chains)
+
+    return single
+
+
 def annealer(prior: Prior, params: SampleParams) -> Callable:
-    """The sampler that `params.preset` names, compiled once for all fields.
+    """The chains of `field_sampler` from their start to their samples.
 
     Returns
     -------
@@ -27,10 +37,30 @@ def annealer(prior: Prior, params: SampleParams) -> Callable:
         samples : (chains, ny, nx), float32
         levels : one record a noise level
     """
-    on_field = SAMPLERS[params.preset](prior, params)
+    return annealed(field_sampler(prior, params))
+
+
+def annealed(on_field: Callable[..., Sampler]) -> Callable:
+    """`annealer` of a sampler that was made before."""
 
     def anneal(gamma, weight, chains: int, **settings) -> tuple:
-        sampler = on_field(np.asarray(gamma, "float32"), np.asarray(weight, "float32"), chains)
-        return run_chains(sampler, **settings)
+        return run_chains(on_field(gamma, weight, chains), **settings)
 
     return anneal
+
+
+def transitions(on_field: Callable[..., Sampler], gamma, weight, kappa, number: int, *, rng: np.random.Generator):
+    """Maps after transitions at the last noise level, from chains whose clean maps are given; (chains, ny, nx).
+
+    An exact transition keeps the posterior: maps that start as draws of it remain such draws.
+
+    Parameters
+    ----------
+    kappa : (chains, ny, nx)
+    number : of transitions
+    """
+    sampler = on_field(gamma, weight, len(kappa))
+    state = sampler.around(np.asarray(kappa, "float32"), rng)
+    for _ in range(number):
+        state, kappa = sampler.further(state, rng, lambda: None)
+    return np.asarray(kappa)

@@ -16,9 +16,13 @@ from analysis.judge.calibration import (
     calibrate_mock,
     calibration_summary,
     cut_out,
+    deepest_minima,
+    moved_summary,
     piece_of_field,
+    statistics_moved,
     strays,
     summaries,
+    under_field,
 )
 from analysis.posterior.wiener import gaussian_posterior_draws
 from analysis.prior.margin import gaussian_margin
@@ -132,6 +136,43 @@ def test_every_statistic_is_measured():
 def measured_weight(mock, value):
     """Weight of the pixel that has a value of the truth."""
     return mock.weight[0][mock.truth == value].item()
+
+
+def test_deepest_minima_are_those_of_the_map():
+    y, x = np.mgrid[:24, :24]
+    field = np.stack([0.0 * y, 0.1 * y + 0.01 * x])  # the second has no minimum but the one below
+    for number in range(12):
+        field[0, 6 * (number // 4) + 3, 5 * (number % 4) + 3] = -number - 1.0
+    field[1, 12, 12] = -5.0
+    deepest = deepest_minima(field)
+    assert deepest[0] == pytest.approx(-np.mean(np.arange(3, 13)))
+    assert deepest[1] == pytest.approx(-5.0)  # one minimum, and the deepest pixel
+
+
+def test_chains_that_keep_their_truth_have_not_moved_and_others_have():
+    rng, rows = np.random.default_rng(9), []
+    for number in range(60):
+        truth = gaussian_field(POWER, 1, rng=rng)[0]
+        mock = under_field(truth, field_weight(), MARGIN, box=number, rng=rng)
+        shear = np.asarray(shear_from_convergence(truth[None]))[0]
+        assert np.std(((mock.gamma - shear) * np.sqrt(mock.weight))[mock.weight > 0]) == pytest.approx(1, abs=0.15)
+        prior = Prior(POWER, PIXEL, margin=MARGIN)
+        exact = gaussian_posterior_draws(mock.gamma, mock.weight, POWER, 8, rng=rng)
+        row = {f"{name}_truth": value for name, value in truth_statistics(mock, rng).items()}
+        for kind, moved in (("exact", exact), ("wide", 1.1 * exact)):
+            found = statistics_moved(mock, moved, prior, rng=rng)
+            rows.append({"kind": kind} | row | {f"{name}_moved": value for name, value in found.items()})
+    table = Table(rows)
+    exact, wide = (moved_summary(table[table["kind"] == kind]) for kind in ("exact", "wide"))
+    assert max(map(abs, exact["moved_z"].values())) < 3.5
+    assert max(wide["moved_z"][f"band_{i}"] for i in range(BANDS)) > 5
+    departure = np.abs(np.array(exact["moved_band_ratio"]) - 1)
+    assert (departure < 3.5 * np.array(exact["moved_band_ratio_err"])).all()
+    np.testing.assert_allclose(np.divide(wide["moved_band_ratio"], exact["moved_band_ratio"]), 1.21, rtol=1e-3)
+
+
+def truth_statistics(mock, rng):
+    return summaries(mock, np.zeros((SIDE, SIDE)), MARGIN, PIXEL, rng=rng)(mock.truth)
 
 
 @pytest.mark.parametrize(("spread", "calibrated"), [(1.0, True), (0.8, False)])

@@ -100,3 +100,14 @@ def test_tilt_or_width_is_a_probability():
     found = [ranks.tilt_or_width(rng.integers(0, N + 1, size=400), N) for _ in range(2000)]
     for level in (0.01, 0.05, 0.2):
         assert np.mean(np.array(found) < level) == pytest.approx(level, abs=3.5 * np.sqrt(level / 2000) + 0.1 * level)
+
+
+def test_pooled_ranks_of_dependent_statistics_have_the_error_of_the_mocks():
+    rng, n, z = np.random.default_rng(8), 19, []
+    for _ in range(300):
+        common = rng.integers(n + 1, size=(1, 60))
+        own = rng.integers(n + 1, size=(6, 60))
+        z.append(ranks.pooled_z(np.where(rng.random((6, 60)) < 0.7, common, own), n))
+    assert np.std(z) == pytest.approx(1, abs=0.15)
+    assert abs(np.mean(z)) < 4 / 300**0.5
+    assert ranks.pooled_z(np.minimum(rng.integers(n + 1, size=(6, 400)) + 2, n), n) > 5

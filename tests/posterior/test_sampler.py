@@ -14,12 +14,12 @@ from analysis.flatsky.power import ell_grid, gaussian_field
 from analysis.params import load_params
 from analysis.posterior import runner
 from analysis.posterior.diagnostics import noisy_power
-from analysis.posterior.diffusion import descent
+from analysis.posterior.diffusion import descent, prior_draws, reverse_diffusion
 from analysis.posterior.hmc import from_precision, gaussian_mean, leap, path_work
 from analysis.posterior.likelihood import SHARE, added_variance, capped_weight, less_noise, renoised
 from analysis.posterior.remy2020 import remy2020_sampler
 from analysis.posterior.runner import run_chains
-from analysis.posterior.sampler import annealer
+from analysis.posterior.sampler import annealer, field_sampler, transitions
 from analysis.posterior.wiener import gaussian_posterior_draws, gaussian_posterior_solve
 from analysis.prior.score import Prior, denoised, gate, gaussian_score
 
@@ -257,6 +257,31 @@ def test_chains_sample_the_exact_gaussian_posterior_under_any_mask(field, preset
         assert min(level.acceptance for level in levels) > 0.999
         # the ratio is of a sum over modes that some ten long waves dominate: 3 sqrt(2 / 10 / 256), of two such sums
         assert max(abs(level.stein - 1) for level in levels) < 0.12
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_transitions_keep_exact_draws_of_the_posterior(field, preset):
+    """Chains that begin as constrained realisations stay such, and forget where they began."""
+    power, gamma, weight = field
+    exact = gaussian_posterior_draws(gamma, weight, power, 512, rng=np.random.default_rng(6)).astype("float32")
+    on_field = field_sampler(Prior(power, 0.82), PRESETS[preset])
+    moved = transitions(on_field, gamma, weight, exact[:256], 3, rng=np.random.default_rng(7))
+    wiener = np.asarray(gaussian_posterior_solve(convergence_from_shear(weight * gamma)[None], weight, power))[0]
+    assert_same_mean(band_powers(moved, wiener), band_powers(exact[256:], wiener))
+    chi_squared = np.mean((moved.mean(axis=0) - wiener) ** 2 / (exact.var(axis=0) / 256))
+    assert abs(chi_squared - 1) < 0.25
+    before, after = (maps.reshape(256, -1) - wiener.ravel() for maps in (exact[:256], moved))
+    assert np.mean(before * after) < 0.9 * np.mean(before**2)
+
+
+def test_draws_of_a_gaussian_prior_have_its_power(field):
+    power = field[0]
+    prior = Prior(power, 0.82, noise_range=(0.0025, 0.5))
+    draws = prior_draws(prior, reverse_diffusion(prior), 400, rng=np.random.default_rng(9))
+    modes = np.abs(np.fft.fft2(draws, norm="ortho")) ** 2
+    ratio = modes / power
+    assert abs(ratio.mean() - 1) < 4 * (2 / ratio.size) ** 0.5
+    assert ratio.mean(axis=0).std() == pytest.approx((1 / 400) ** 0.5, rel=0.5)  # no mode stands out
 
 
 def test_the_descent_alone_brings_chains_to_the_wiener_map(field):
