@@ -4,7 +4,7 @@ Read `style` first, the house style of all figures. `maps` draws on the sky, `re
 `method` simulations, training, score and one chain.
 """
 
-from analysis.figures.maps import data_figure, field_figure, mock_figure, std_figure
+from analysis.figures.maps import agreement_figure, data_figure, field_figure, mock_figure, std_figure
 from analysis.figures.method import (
     annealing_figure,
     denoiser_figure,
@@ -18,6 +18,7 @@ from analysis.figures.results import calibration_figure, clusters_figure, inform
 from analysis.figures.style import preview, provenance, save_figure
 
 __all__ = [
+    "agreement_figure",
     "annealing_figure",
     "calibration_figure",
     "clusters_figure",

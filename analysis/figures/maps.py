@@ -9,7 +9,8 @@ from astropy.wcs import WCS
 from matplotlib.figure import Figure
 from scipy.ndimage import binary_closing, binary_fill_holes
 
-from analysis.figures.style import BLUE, KAPPA, ORANGE, PAGE, colour_limits, page
+from analysis.figures.style import BLACK, BLUE, KAPPA, ORANGE, PAGE, colour_limits, multipoles, page
+from analysis.judge.agreement import DENSITY_BINS, densities, mean_difference
 from analysis.judge.results import Result
 from analysis.sky import Grid, Observation
 
@@ -127,6 +128,52 @@ def data_figure(
             lens.stairs(counts / counts.max(), edges, color=ORANGE, label="X-ray clusters, number")
         lens.set(xlabel="redshift", ylabel="efficiency; number over its highest", ylim=(0, 1.25), xlim=(0, 1.6))
         lens.legend()
+    return figure
+
+
+def agreement_figure(
+    first: Result, second: Result, labels: tuple[str, str], found: Mapping, *, colormap: str, note: str
+) -> Figure:
+    """A field sampled by two samplers: both means and their difference; band powers, peaks and one-point distribution.
+
+    Parameters
+    ----------
+    first, second : of the same observation
+    labels : of the two samplers
+    found : of `agreement.field_agreement`
+    """
+    mask, grid = first.observation.mask, first.observation.grid
+    means = {label: one.samples.mean(axis=0) for label, one in zip(labels, (first, second), strict=True)}
+    limits = colour_limits(np.stack(list(means.values())))
+    difference = np.where(mask, mean_difference(first.samples, second.samples), np.nan)
+    with page(0.62 * PAGE, note) as figure:
+        layout = figure.add_gridspec(2, 3, height_ratios=(1.35, 1))
+        axes = [_sky_axes(figure, layout[0, i], grid.wcs, left=i == 0) for i in range(3)]
+        for axis, (label, kappa) in zip(axes, means.items(), strict=False):
+            image = _map(axis, kappa, f"mean, {label}", limits, colormap, mask)
+        _bar(figure, image, axes[:2])
+        title = f"difference over its error, rms {found['mean_difference_rms']:.2f}"
+        _bar(figure, _map(axes[2], difference, title, (-4, 4), "RdBu_r", mask), axes[2:], label="standard errors")
+        for axis in axes:
+            _zoom(axis, mask)
+        power, peaks, pixels = (figure.add_subplot(layout[1, i]) for i in range(3))
+        power.axhspan(0.98, 1.02, color="0.9", lw=0)
+        power.axhline(1, color=BLACK, lw=0.5)
+        power.errorbar(found["ell"], found["band_ratio"], found["band_ratio_err"], color=BLUE, marker="o", ms=3)
+        power.set(xscale="log", xlabel=r"multipole $\ell$", ylabel=f"power, {labels[0]} / {labels[1]}")
+        power.set_title("2 % band in grey")
+        multipoles(power, np.asarray(found["ell"]))
+        styles = ((BLUE, "o", 0.98), (ORANGE, "s", 1.02))
+        counted = zip(labels, (first, second), found["peaks"], found["peaks_err"], styles, strict=True)
+        for label, one, counts, errors, (color, marker, shift) in counted:
+            heights = shift * np.asarray(found["height"])
+            peaks.errorbar(heights, counts, errors, color=color, marker=marker, ms=3, label=label)
+            pixels.stairs(densities(one.samples, mask), DENSITY_BINS, color=color, label=label)
+        peaks.set(xscale="log", yscale="log", xlabel="peak height, from", ylabel="peaks in a sample")
+        peaks.set_xticks(found["height"], [f"{height:g}" for height in found["height"]])
+        peaks.minorticks_off()
+        pixels.set(yscale="log", xlabel=KAPPA, ylabel="probability density", title="observed pixels of samples")
+        peaks.legend()
     return figure
 
 

@@ -20,6 +20,7 @@ from analysis.flatsky.statistics import mean_and_error
 from analysis.judge.calibration import CutOut
 from analysis.judge.mock_runs import run_setting, run_small_mocks
 from analysis.params import ClustersParams, Params, TheoryParams, stage_rng
+from analysis.posterior.sampler import annealed
 from analysis.prior.score import Prior
 from analysis.simulations.theory import efficiency_at
 from analysis.survey.clusters import random_places
@@ -54,10 +55,10 @@ def injected_mocks(params: Params, work: Path) -> Table:
 
 def _inject(path: Path, mass: float, number: int) -> None:
     """Sample one mock with a halo and write its `injection_row`."""
-    params, prior, anneal = run_setting(path.parent.name, small=True)
+    params, prior, on_field = run_setting(path.parent.name, True, False)
     rng = injection_rng(params, number)
     mock = run_small_mocks(path.parent.name)("own", rng)
-    write_json(path, sampled_halo(mock, mass, params, prior, anneal, rng))
+    write_json(path, sampled_halo(mock, mass, params, prior, annealed(on_field), rng))
 
 
 def injection_rng(params: Params, number: int) -> np.random.Generator:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from analysis.flatsky.maps import load_maps
 from analysis.judge.calibration import CutOut, calibrate_mock, cut_out, statistics_moved, under_field
 from analysis.params import Params, load_params, stage_rng
 from analysis.posterior.diffusion import prior_draws, reverse_diffusion
-from analysis.posterior.sampler import annealed, field_sampler, transitions
+from analysis.posterior.sampler import CHECK, annealed, field_sampler, transitions
 from analysis.prior.margin import gaussian_margin
 from analysis.prior.score import Prior, load_prior
 from analysis.simulations.mocks import Mock
@@ -76,7 +77,7 @@ def small_mocks(params: Params, prior: Prior, data: Path) -> Callable:
 
     def mock(kind: str, rng: np.random.Generator) -> CutOut:
         if kind == "self":
-            truth = prior_draws(prior, fall, 1, rng=rng)[0]
+            truth = prior_draws(prior, fall, 1, rng=rng)[0][0]
             return under_field(truth, weight, prior.margin, box=int(rng.integers(2**31)), rng=rng)
         return cut_out(held_out, weight, side, prior.margin, kind, rng=rng, redrawn=redrawn)
 
@@ -90,14 +91,18 @@ def calibrated(mock: CutOut, params: Params, prior: Prior, anneal: Callable, rng
 
 
 def _calibrate(path: Path, kind: str, number: int) -> None:
-    """Sample one small mock and write its ranks."""
-    params, prior, anneal = run_setting(path.parent.name, small=True)
-    rng = mock_rng(params, kind, number)
-    mock = run_small_mocks(path.parent.name)(kind, rng)
-    row = calibrated(mock, params, prior, anneal, rng)
+    """Sample one small mock and write its ranks.
+
+    Mocks of the kind `second` are those of the kind `own`, sampled by the other exact sampler.
+    """
+    run = path.parent.name
+    params, prior, on_field = run_setting(run, True, kind == "second")
+    of = "own" if kind == "second" else kind
+    rng = mock_rng(params, of, number)
+    mock = run_small_mocks(run)(of, rng)
+    row = calibrated(mock, params, prior, annealed(on_field), rng)
     if kind == "self":
         start = np.repeat(mock.truth[None], params.calibrate.samples, axis=0)
-        on_field = run_sampler(path.parent.name, small=True)[2]
         moved = transitions(on_field, mock.gamma, mock.weight, start, TRANSITIONS, rng=rng)
         row |= {f"{name}_moved": value for name, value in statistics_moved(mock, moved, prior, rng=rng).items()}
     write_json(path, row)
@@ -105,35 +110,35 @@ def _calibrate(path: Path, kind: str, number: int) -> None:
 
 def _sample(path: Path, mock: Mock) -> None:
     """Sample one full-field mock and write the samples."""
-    params, _, anneal = run_setting(path.parent.name, small=False)
-    rng, start = stage_rng(params.seed, "validate", mock.name), time.perf_counter()
-    samples = np.asarray(anneal(mock.observation.gamma, mock.observation.weight, params.validate.chains, rng=rng)[0])
+    params, _, on_field = run_setting(path.parent.name, False, False)
+    rng, start, seen = stage_rng(params.seed, "validate", mock.name), time.perf_counter(), mock.observation
+    samples = np.asarray(annealed(on_field)(seen.gamma, seen.weight, params.validate.chains, rng=rng)[0])
     write_json(path.with_suffix(".json"), {"seconds": time.perf_counter() - start})
     with atomic(path) as temporary:
         np.save(temporary, samples, allow_pickle=False)
 
 
-@lru_cache(maxsize=1)
-def run_setting(run: str, small: bool):
-    """Parameters, prior and compiled sampler of a run, made once a process.
+@lru_cache(maxsize=2)
+def run_setting(run: str, small: bool, second: bool):
+    """Parameters, prior and sampler (`field_sampler`) of a run, made once a process.
 
     Workers may outlive a run. The next run has another name: the folder of its code, parameters and data.
+
+    Parameters
+    ----------
+    run : name of the folder of the run
+    small : whether for small mocks or for the whole field
+    second : whether the sampler is the one that checks that of the parameters
     """
-    params, prior, on_field = run_sampler(run, small)
-    return params, prior, annealed(on_field)
-
-
-@lru_cache(maxsize=1)
-def run_sampler(run: str, small: bool):
-    """Parameters, prior and `field_sampler` of a run, made once a process."""
     params = load_params()
     side = params.train.crop_pixels if small else None
     prior = load_prior(DATA / "score", side=side, precision=params.compute.precision)
-    return params, prior, field_sampler(prior, params.sample)
+    sample = replace(params.sample, preset=CHECK[params.sample.preset]) if second else params.sample
+    return params, prior, field_sampler(prior, sample)
 
 
 @lru_cache(maxsize=1)
 def run_small_mocks(run: str) -> Callable:
     """`small_mocks` of a run, made once a process."""
-    params, prior, _ = run_setting(run, small=True)
+    params, prior, _ = run_setting(run, True, False)
     return small_mocks(params, prior, DATA)

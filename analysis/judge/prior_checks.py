@@ -13,7 +13,7 @@ from analysis.judge.metrics import QUANTILES, RUNAWAY, runaway, share_at_bound
 from analysis.judge.ranks import bootstrap_error
 from analysis.params import Params
 from analysis.posterior.diagnostics import Level
-from analysis.posterior.sampler import annealer
+from analysis.posterior.diffusion import prior_draws, reverse_diffusion
 from analysis.posterior.samples import chain_table, stein_error
 from analysis.prior.score import Prior
 
@@ -28,26 +28,20 @@ CROPS_PER_MAP = 4
 def prior_test(
     prior: Prior, validation: MapSet, params: Params, *, rng: np.random.Generator
 ) -> tuple[np.ndarray, list[Level], MapSet, dict]:
-    """Draw samples of the prior alone, and compare them with crops of held-out maps (`prior_health`).
+    """Draw samples of the prior alone, without data or sampler, and compare them with crops of held-out maps.
 
     Returns
     -------
     samples : (prior.samples, ny, nx)
-    levels : of their chain
+    levels : their health on the way down (`diffusion.prior_draws`)
     held_out : the crops, of the samples' size
-    health : metrics, with whether the prior passed
+    health : metrics, with whether the prior passed (`prior_health`)
     """
-    samples, levels = sample_prior(prior, params, rng=rng)
+    samples, levels = prior_draws(prior, reverse_diffusion(prior), params.prior.samples, rng=rng)
     held_out = held_out_crops(validation, samples.shape[-1], rng=rng)
     chain = chain_table(levels)
     health = prior_health(samples, chain, held_out, prior.highest, prior.pixel_arcmin, rng=rng, margin=prior.margin)
     return samples, levels, held_out, health
-
-
-def sample_prior(prior: Prior, params: Params, *, rng: np.random.Generator) -> tuple[np.ndarray, list[Level]]:
-    """Samples of the prior alone, (prior.samples, ny, nx), drawn without any data, and the levels of their chain."""
-    blank = np.zeros((2, *prior.power.shape))
-    return annealer(prior, params.sample)(blank, blank, params.prior.samples, rng=rng)
 
 
 def held_out_crops(maps: MapSet, side: int, *, rng: np.random.Generator) -> MapSet:

@@ -1,5 +1,6 @@
 """Sections about sampling the posterior and the prior."""
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -19,6 +20,8 @@ class RunParams:
     """rotation of every ellipticity [deg]; 45 is the B-mode control"""
     prior: Literal["network", "gaussian"] = "network"
     """the prior: theory and network, or theory alone"""
+    preset: Literal["gibbs", "hmc", "remy2020"] | None = None
+    """the sampler of this run; null for that of all runs"""
 
 
 @record
@@ -26,11 +29,9 @@ class GibbsParams:
     """Split Gibbs: cycles of falling noise, those at the last noise `renoise`, and the steps that denoise in each."""
 
     cycles: Annotated[int, Field(ge=2)]
-    """cycles of falling noise"""
+    """cycles of noise that falls from `sigma_start` to `renoise`"""
     last_cycles: Annotated[int, Field(ge=0)]
     """further cycles at the last noise, so that long waves follow the data"""
-    start: Positive
-    """noise of the first split [convergence], large enough that the prior is nearly Gaussian there"""
     renoise: Positive
     """last noise of the split [convergence]; the data may ask for less"""
     sigma_end: Positive
@@ -76,7 +77,7 @@ class SampleParams:
     tile_pixels: Count | None
     """side of the largest map that the network is given at once, which bounds its memory; null for any"""
     sigma_start: Positive
-    """noise level at which chains start [convergence]"""
+    """noise level at which chains start [convergence], large enough that the prior is nearly Gaussian there"""
     sigma_final: Positive
     """noise level at which chains of remy2020 end [convergence]"""
     further: Annotated[int, Field(ge=4)]
@@ -89,18 +90,17 @@ class SampleParams:
     @model_validator(mode="after")
     def downward(self) -> "SampleParams":
         """Noise levels fall, whichever sampler walks down them."""
-        if not self.sigma_final < self.sigma_start:
-            raise ValueError(
-                f"noise levels must fall, but sigma_start, sigma_final are {self.sigma_start}, {self.sigma_final}"
-            )
-        for name, sampler, start in (("gibbs", self.gibbs, self.gibbs.start), ("hmc", self.hmc, self.sigma_start)):
-            if not self.sigma_final <= sampler.sigma_end < sampler.renoise < start <= self.sigma_start:
+        for name, sampler in (("gibbs", self.gibbs), ("hmc", self.hmc)):
+            if not self.sigma_final <= sampler.sigma_end < sampler.renoise < self.sigma_start:
                 raise ValueError(
-                    f"noise levels must fall, but sigma_start, {name}'s start, {name}.renoise, {name}.sigma_end,"
-                    f" sigma_final are {self.sigma_start}, {start}, {sampler.renoise}, {sampler.sigma_end},"
-                    f" {self.sigma_final}"
+                    f"noise levels must fall, but sigma_start, {name}.renoise, {name}.sigma_end, sigma_final are"
+                    f" {self.sigma_start}, {sampler.renoise}, {sampler.sigma_end}, {self.sigma_final}"
                 )
         return self
+
+    def of_run(self, name: str) -> "SampleParams":
+        """The parameters of one run: with its own sampler, where it names one."""
+        return replace(self, preset=self.fields[name].preset or self.preset)
 
 
 @record

@@ -85,8 +85,17 @@ class CalibrateParams:
     """number of small mocks with shear as on the sky"""
     prior: Several
     """number of small mocks whose truths are drawn from the network's own prior"""
+    second: Several
+    """number of the `own` mocks that the other exact sampler samples too"""
     samples: Several
     """posterior samples of each mock, among which the truth is ranked"""
+
+    @model_validator(mode="after")
+    def second_of_own(self) -> "CalibrateParams":
+        """The second sampler repeats mocks of `own`."""
+        if self.second > self.own:
+            raise ValueError(f"second is {self.second}, above own, {self.own}: the second sampler repeats those mocks")
+        return self
 
 
 @record

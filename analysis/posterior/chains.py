@@ -96,4 +96,4 @@ def _setting(run: str, name: str):
     """Parameters, setting and compiled sampler of a run, once a process."""
     params = load_params()
     setting = field_setting(params, name)
-    return params, setting, annealer(setting.prior, params.sample)
+    return params, setting, annealer(setting.prior, params.sample.of_run(name))

@@ -15,7 +15,8 @@ from keras import ops
 
 from analysis.flatsky.backend import compiled, filtered
 from analysis.flatsky.power import gaussian_field
-from analysis.prior.score import Prior, shifted_mean
+from analysis.posterior.diagnostics import Level, noisy_power, report, stein_ratio
+from analysis.prior.score import Prior, gaussian_score, shifted_mean
 
 FINE = 0.014  # convergence^(1/3), half of the samplers' spacing
 
@@ -97,8 +98,10 @@ def reverse_diffusion(prior: Prior) -> Callable:
     return fall
 
 
-def prior_draws(prior: Prior, fall: Callable, n: int, *, rng: np.random.Generator, spacing: float = FINE) -> np.ndarray:
-    """Maps from the prior itself, (n, ny, nx): no data, no sampler, and steps finer than a sampler's.
+def prior_draws(
+    prior: Prior, fall: Callable, n: int, *, rng: np.random.Generator, spacing: float = FINE
+) -> tuple[np.ndarray, list[Level]]:
+    """Maps from the prior itself: no data, no sampler, and steps finer than a sampler's.
 
     They start at the largest noise level of the training, where the prior is Gaussian, and end at the smallest.
 
@@ -106,10 +109,25 @@ def prior_draws(prior: Prior, fall: Callable, n: int, *, rng: np.random.Generato
     ----------
     fall : of `reverse_diffusion`
     spacing : of the cube roots of the noise levels
+
+    Returns
+    -------
+    maps : (n, ny, nx), float32
+    levels : their health at each noise level
     """
     low, high = prior.noise_range
+    power, levels = prior.power.astype("float32"), []
+
+    def watch(kappa, sigma, mean):
+        score = np.asarray(gaussian_score(kappa - mean, np.full(n, sigma), power))
+        stein = stein_ratio(kappa, score) if n > 1 else np.nan
+        highest = float(np.max(kappa + sigma**2 * score))  # of the denoised maps
+        level = Level(float(sigma), 0.0, 1.0, stein, highest, len(levels) + 1, noisy_power(kappa, float(sigma), power))
+        levels.append(report(level, len(levels)))
+
     start = gaussian_field(prior.power + high**2, n, rng=rng).astype("float32")
-    return np.asarray(fall(start, descent(high, low, spacing), end=0.0, rng=rng, advance=lambda: None))
+    sigmas = descent(high, low, spacing)
+    return np.asarray(fall(start, sigmas, end=0.0, rng=rng, advance=lambda: None, watch=watch)), levels
 
 
 def bridge(kappa, mean, high, low, power, noise):

@@ -29,7 +29,7 @@ from analysis.prior.score import Prior, gaussian_score
 def gibbs_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
     """The split Gibbs sampler of a prior, compiled once for all fields.
 
-    Chains start as exact samples of the Gaussian posterior. Noise of the split falls from `start` to `renoise` in
+    Chains start as exact samples of the Gaussian posterior. Noise of the split falls from `sigma_start` to `renoise` in
     `cycles` cycles (lower if the data are more precise), and stays there for `last_cycles`. Each cycle denoises down to
     `sigma_end` in steps of `spacing`, and from there to none.
 
@@ -42,7 +42,7 @@ def gibbs_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
 
     def on_field(gamma: np.ndarray, weight: np.ndarray, chains: int) -> Sampler:
         lowest = lowest_split(weight, settings.renoise)
-        rhos = np.geomspace(settings.start, lowest, settings.cycles)
+        rhos = np.geomspace(params.sigma_start, lowest, settings.cycles)
         rhos = np.append(rhos, np.repeat(lowest, settings.last_cycles))
         ladders = [descent(rho, min(settings.sigma_end, rho / 2), settings.spacing) for rho in rhos]
         evaluations = np.cumsum([len(ladder) for ladder in ladders])

@@ -12,6 +12,8 @@ from analysis.posterior.runner import Sampler, run_chains
 from analysis.prior.score import Prior
 
 SAMPLERS = {"gibbs": gibbs_sampler, "hmc": hmc_sampler, "remy2020": remy2020_sampler}
+NAMES = {"gibbs": "split Gibbs", "hmc": "annealed HMC", "remy2020": "the original's schedule"}
+CHECK = {"gibbs": "hmc", "hmc": "gibbs", "remy2020": "hmc"}  # the exact sampler that checks each
 
 
 def field_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:

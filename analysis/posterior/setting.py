@@ -15,6 +15,7 @@ from analysis.sky import Observation, load_observation, rotate_shear, training_c
 
 log = logging.getLogger(__name__)
 
+LARGEST_NOISE = 0.5  # convergence a pixel; above it the data say nothing of a map
 THEORY_TOLERANCE = 0.02  # of C_ell: codes of theory differ by less, cosmologies that matter by more
 
 
@@ -76,10 +77,10 @@ def check_run(prior: Prior, observation: Observation, params: SampleParams, *, n
             f"{observation.title} has no observed pixel; check that its galaxies lie on the grid and have weights"
         )
     noise = observation.weight.max() ** -0.5
-    if noise > params.sigma_start:
+    if noise > LARGEST_NOISE:
         raise BorderError(
-            f"the least noise of {observation.title} is {noise:.3g} a pixel, above sample.sigma_start"
-            f" ({params.sigma_start:g}): it says nothing of the map; check the unit of its weights or use larger pixels"
+            f"the least noise of {observation.title} is {noise:.3g} a pixel, above {LARGEST_NOISE:g}: it"
+            f" says nothing of the map; check the unit of its weights or use larger pixels"
         )
     low, high = prior.noise_range
     if prior.network is not None and not (low <= params.sigma_final and params.sigma_start <= high):

@@ -181,7 +181,7 @@ def _cost(params: Params) -> int:
 
 def digest(params: Params, minutes: float | None) -> str:
     """Name of a training: a digest of all that decides its result but the code."""
-    content = [params.train, params.simulations, params.prior, params.sample.gibbs, params.seed, minutes]
+    content = [params.train, params.simulations, params.prior, params.seed, minutes]
     return hashlib.sha256(json.dumps(content, default=dataclasses.asdict).encode()).hexdigest()[:16]
 
 

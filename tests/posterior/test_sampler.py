@@ -277,11 +277,14 @@ def test_transitions_keep_exact_draws_of_the_posterior(field, preset):
 def test_draws_of_a_gaussian_prior_have_its_power(field):
     power = field[0]
     prior = Prior(power, 0.82, noise_range=(0.0025, 0.5))
-    draws = prior_draws(prior, reverse_diffusion(prior), 400, rng=np.random.default_rng(9))
+    draws, levels = prior_draws(prior, reverse_diffusion(prior), 400, rng=np.random.default_rng(9))
     modes = np.abs(np.fft.fft2(draws, norm="ortho")) ** 2
     ratio = modes / power
     assert abs(ratio.mean() - 1) < 4 * (2 / ratio.size) ** 0.5
     assert ratio.mean(axis=0).std() == pytest.approx((1 / 400) ** 0.5, rel=0.5)  # no mode stands out
+    assert [level.sigma for level in levels[:: len(levels) - 1]] == pytest.approx([0.5, 0.0025])
+    assert max(abs(level.stein - 1) for level in levels) < 4 * (2 / ratio.size) ** 0.5
+    np.testing.assert_allclose([level.power for level in levels], 1, atol=4 * (2 / 400 / 4) ** 0.5)
 
 
 def test_the_descent_alone_brings_chains_to_the_wiener_map(field):

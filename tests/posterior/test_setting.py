@@ -39,7 +39,7 @@ def test_a_field_that_can_be_sampled_passes():
     [
         ({"pixel_arcmin": 0.41}, {}, "0.41 arcmin, the observation has 32x32 of 0.82"),
         ({}, {"weight": 0.0}, "a field has no observed pixel"),
-        ({}, {"weight": 1.0}, "least noise of a field is 1 a pixel, above sample.sigma_start"),
+        ({}, {"weight": 1.0}, "least noise of a field is 1 a pixel, above 0.5"),
         ({"noise_range": (0.002, 0.1)}, {}, "trained from 0.002 to 0.1"),
         ({"noise_range": (0.005, 1.0)}, {}, "trained from 0.005 to 1"),
     ],
@@ -59,7 +59,7 @@ def test_a_network_of_another_universe_is_told():
     ("prior", "settings"),
     [
         ({"pixel_arcmin": 0.41}, ""),
-        ({"noise_range": (0.005, 0.4)}, " -S train.sigma_min=0.003 -S train.sigma_max=0.5"),
+        ({"noise_range": (0.005, 0.2)}, " -S train.sigma_min=0.003 -S train.sigma_max=0.25"),
     ],
 )
 def test_the_refusal_names_the_command_that_trains_a_network_that_fits(prior, settings):
