@@ -42,12 +42,16 @@ STATISTICS = (
 
 @dataclass(frozen=True, eq=False)
 class CutOut:
-    """A small mock: truth (side, side), shear and weight (2, side, side), and the box of the map it was cut from."""
+    """A small mock: truth (side, side), shear and weight (2, side, side), and the box of the map it was cut from.
+
+    `reduced` : whether the shear is reduced, as on the sky
+    """
 
     truth: np.ndarray
     gamma: np.ndarray
     weight: np.ndarray
     box: int
+    reduced: bool = False
 
 
 def cut_out(
@@ -83,7 +87,7 @@ def cut_out(
         truth, shear = truth if redrawn is None else redrawn(truth[None], rng)[0], None
     else:
         shear = reduced_shear(np.asarray(shear_from_convergence(kappa[None]))[0], kappa)[window]
-    return under_field(truth, weight, margin, box=int(box), rng=rng, shear=shear)
+    return under_field(truth, weight, margin, box=int(box), rng=rng, shear=shear, reduced=kind == "sky")
 
 
 def under_field(
@@ -94,6 +98,7 @@ def under_field(
     box: int,
     rng: np.random.Generator,
     shear: np.ndarray | None = None,
+    reduced: bool = False,
 ) -> CutOut:
     """A mock of a truth under a random piece of the noise of a field.
 
@@ -103,13 +108,14 @@ def under_field(
     weight : (2, ny, nx), inverse variance of a real field
     margin : outer pixels left unobserved
     shear : (2, side, side), without noise; None for that of the sampler's own periodic operator
+    reduced : whether that is the reduced shear
     """
     if shear is None:
         shear = np.asarray(shear_from_convergence(truth[None]))[0]
     piece = piece_of_field(weight, len(truth), margin, rng=rng)
     sigma = np.where(piece > 0, piece, np.inf) ** -0.5
     gamma = np.where(piece > 0, shear + sigma * rng.standard_normal(shear.shape), 0.0)
-    return CutOut(truth, gamma.astype("float32"), piece.astype("float32"), box)
+    return CutOut(truth, gamma.astype("float32"), piece.astype("float32"), box, reduced=reduced)
 
 
 def piece_of_field(weight: np.ndarray, side: int, margin: int, *, rng: np.random.Generator) -> np.ndarray:

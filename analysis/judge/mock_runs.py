@@ -86,7 +86,8 @@ def small_mocks(params: Params, prior: Prior, data: Path) -> Callable:
 
 def calibrated(mock: CutOut, params: Params, prior: Prior, anneal: Callable, rng: np.random.Generator) -> dict:
     """Ranks of a mock's truth among its samples (`calibrate_mock`)."""
-    samples = np.asarray(anneal(mock.gamma, mock.weight, params.calibrate.samples, rng=rng)[0], float)
+    n = params.calibrate.samples
+    samples = np.asarray(anneal(mock.gamma, mock.weight, n, reduced=mock.reduced, rng=rng)[0], float)
     return calibrate_mock(mock, samples, prior, rng=rng)
 
 
@@ -112,7 +113,8 @@ def _sample(path: Path, mock: Mock) -> None:
     """Sample one full-field mock and write the samples."""
     params, _, on_field = run_setting(path.parent.name, False, False)
     rng, start, seen = stage_rng(params.seed, "validate", mock.name), time.perf_counter(), mock.observation
-    samples = np.asarray(annealed(on_field)(seen.gamma, seen.weight, params.validate.chains, rng=rng)[0])
+    settings = {"reduced": seen.reduced, "rng": rng}
+    samples = np.asarray(annealed(on_field)(seen.gamma, seen.weight, params.validate.chains, **settings)[0])
     write_json(path.with_suffix(".json"), {"seconds": time.perf_counter() - start})
     with atomic(path) as temporary:
         np.save(temporary, samples, allow_pickle=False)

@@ -80,6 +80,8 @@ class SampleParams:
     """noise level at which chains start [convergence], large enough that the prior is nearly Gaussian there"""
     sigma_final: Positive
     """noise level at which chains of remy2020 end [convergence]"""
+    reduced_shear: bool
+    """whether galaxies show gamma / (1 - kappa), and each chain corrects its data by its own map"""
     further: Annotated[int, Field(ge=4)]
     """further transitions a chain, for R-hat and effective numbers alone"""
     gibbs: GibbsParams

@@ -168,6 +168,8 @@ class GriddedShear:
     """standard deviation of the shear of a pixel, for each component, inside `mask`"""
     weight: UserPath | None = None
     """image of inverse variances, 0 where nothing is observed"""
+    reduced: bool = True
+    """whether it is what galaxies show, gamma / (1 - kappa); false for the shear of a simulation"""
 
     @model_validator(mode="after")
     def one_noise(self) -> "GriddedShear":

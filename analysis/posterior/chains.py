@@ -82,7 +82,14 @@ def _sample_group(path: Path, name: str, number: int, chains: int) -> None:
     draws, watch = watched(observation.mask, observation.grid.pixel_arcmin)
     rng = stage_rng(params.seed, "sample", name, str(number))
     samples, levels = anneal(
-        setting.gamma, setting.weight, chains, rng=rng, further=params.sample.further, watch=watch, resume=under_way
+        setting.gamma,
+        setting.weight,
+        chains,
+        reduced=observation.reduced,
+        rng=rng,
+        further=params.sample.further,
+        watch=watch,
+        resume=under_way,
     )
     statistics = {key: np.stack([draw[key] for draw in draws]) for key in draws[0]}
     side = observation.grid.pixels

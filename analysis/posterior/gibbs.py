@@ -20,7 +20,7 @@ from analysis.flatsky.backend import compiled
 from analysis.params import SampleParams
 from analysis.posterior.diagnostics import Level, noisy_power, stein_ratio
 from analysis.posterior.diffusion import descent, reverse_diffusion
-from analysis.posterior.likelihood import added_variance, capped_weight, less_noise, lowest_split, renoised
+from analysis.posterior.likelihood import added_variance, capped_weight, corrected, less_noise, lowest_split, renoised
 from analysis.posterior.runner import Sampler
 from analysis.posterior.wiener import gaussian_posterior_draws
 from analysis.prior.score import Prior, gaussian_score
@@ -35,12 +35,12 @@ def gibbs_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
 
     Returns
     -------
-    (gamma, weight, chains) -> Sampler
+    (gamma, weight, chains, *, reduced=False) -> Sampler
     """
     power, settings = prior.power.astype("float32"), params.gibbs
     fall, split = reverse_diffusion(prior), compiled(renoised)
 
-    def on_field(gamma: np.ndarray, weight: np.ndarray, chains: int) -> Sampler:
+    def on_field(gamma: np.ndarray, weight: np.ndarray, chains: int, *, reduced: bool = False) -> Sampler:
         lowest = lowest_split(weight, settings.renoise)
         rhos = np.geomspace(params.sigma_start, lowest, settings.cycles)
         rhos = np.append(rhos, np.repeat(lowest, settings.last_cycles))
@@ -75,7 +75,8 @@ def gibbs_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
                 return None
             before, after = (added_variance(weight, rho) for rho in (rhos[max(number - 1, 0)], rhos[number]))
             noise = less_noise(state["noise"], before, after, white(rng, chains, 2))
-            kappa, stein, found = cycle(state["kappa"], gamma + noise, number, rng, advance)
+            data = corrected(gamma, state["kappa"], reduced=reduced) + noise
+            kappa, stein, found = cycle(state["kappa"], data, number, rng, advance)
             highest = float(np.max(kappa))
             level = Level(float(rhos[number]), 0.0, 1.0, stein, highest, int(evaluations[number]), found)
             return {"kappa": kappa, "noise": noise}, level
@@ -84,7 +85,8 @@ def gibbs_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
             return state["kappa"]
 
         def further(state: dict, rng: np.random.Generator, advance: Callable):
-            kappa = cycle(state["kappa"], gamma, len(rhos) - 1, rng, advance)[0]
+            data = corrected(gamma, state["kappa"], reduced=reduced)
+            kappa = cycle(state["kappa"], data, len(rhos) - 1, rng, advance)[0]
             return {"kappa": kappa}, kappa
 
         def around(kappa: np.ndarray, rng: np.random.Generator) -> dict:

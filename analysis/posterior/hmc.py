@@ -17,7 +17,8 @@ one solve by conjugate gradients a kick. A velocity is a draw of the Gaussian po
 rho falls from level to level. The prior's reverse diffusion carries z down: it leads exactly from p_rho f to the same
 at the lower rho. Where rho is too large for the data, noise is added to them (`likelihood.added_variance`). As rho
 falls it is taken away, and z moves with mu to the better data. That step is exact for the Gaussian prior only, and HMC
-has to correct it. From the last level the reverse diffusion leads to clean maps.
+has to correct it. From the last level the reverse diffusion leads to clean maps. Reduced shear is corrected by the
+denoised map of each chain, before every level (`likelihood.corrected`).
 
 No proposal is rejected: a network is not a gradient, and the error of the energy grows with the number of pixels. The
 Metropolis ratio is a diagnostic of the length of a step, whose error falls as its square.
@@ -38,7 +39,7 @@ from analysis.flatsky.lensing import convergence_from_shear
 from analysis.params import SampleParams
 from analysis.posterior.diagnostics import Level, noisy_power
 from analysis.posterior.diffusion import descent, reverse_diffusion
-from analysis.posterior.likelihood import added_variance, capped_weight, less_noise, lowest_split, renoised
+from analysis.posterior.likelihood import added_variance, capped_weight, corrected, less_noise, lowest_split, renoised
 from analysis.posterior.runner import Sampler
 from analysis.posterior.wiener import data_precision, gaussian_posterior_draws, gaussian_posterior_solve
 from analysis.prior.score import Prior, shifted_mean
@@ -150,7 +151,7 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
 
     Returns
     -------
-    (gamma, weight, chains) -> Sampler
+    (gamma, weight, chains, *, reduced=False) -> Sampler
     """
     power, settings = prior.power.astype("float32"), params.hmc
 
@@ -159,15 +160,18 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
         force = filtered(mean, 1.0 / (power + rho**2))
         return force, from_precision(force, rho, weight, power)
 
+    def denoise_at(kappa, force, rho):
+        return kappa + rho**2 * (force - filtered(kappa, 1.0 / (power + rho**2)))
+
     def leap_at(kappa, velocity, force, kick, centre, angle, rho, weight):
         return leap(lambda x: kick_at(x, rho, weight), kappa, velocity, force, kick, centre, angle)
 
-    kicked, leapt = compiled(kick_at), compiled(leap_at)
+    kicked, leapt, denoised = compiled(kick_at), compiled(leap_at), compiled(denoise_at)
     fall, split = reverse_diffusion(prior), compiled(renoised)
     drawn = compiled(lambda data_noise, prior_noise, weight: gaussian_draw(data_noise, prior_noise, weight, power))
     centre_of = compiled(lambda gamma, rho, weight: gaussian_mean(gamma, rho, weight, power))
 
-    def on_field(gamma: np.ndarray, weight: np.ndarray, chains: int) -> Sampler:
+    def on_field(gamma: np.ndarray, weight: np.ndarray, chains: int, *, reduced: bool = False) -> Sampler:
         lowest = lowest_split(weight, settings.renoise)
         rhos = np.cbrt([params.sigma_start, lowest])
         rhos = np.linspace(*rhos, settings.levels) ** 3
@@ -200,10 +204,14 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
             ratio = path_work(np.stack(points), np.stack(along)) - gained
             return kappa, forces, ratio, _stein(kappa, centre, forces[1], first)
 
-        def level_at(number: int, kappa, data, rng: np.random.Generator, advance: Callable):
+        def data_at(kappa, noise):
+            return corrected(gamma, kappa, reduced=reduced) + noise
+
+        def level_at(number: int, kappa, noise, rng: np.random.Generator, advance: Callable):
             rho, capped = rhos[number], capped_weight(weight, rhos[number])
             forces, ratios = kicked(kappa, np.float32(rho), capped), []
             advance()
+            data = data_at(denoised(kappa, forces[0], np.float32(rho)), noise)
             for _ in range(trajectories[number]):
                 kappa, forces, ratio, stein = move(kappa, forces, rho, data, capped, rng, advance)
                 ratios.append(np.exp(np.minimum(ratio, 0)))
@@ -212,14 +220,14 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
                 float(rho), settings.step, float(np.mean(ratios)), stein, float(np.max(kappa)),
                 int(evaluations[number]), found,
             )  # fmt: skip
-            return kappa, level
+            return kappa, denoised(kappa, forces[0], np.float32(rho)), level
 
         def init(rng: np.random.Generator, advance: Callable) -> dict:
             noise = np.sqrt(added_variance(weight, rhos[0])) * white(rng, chains, 2)
             data, capped = gamma + noise, capped_weight(weight, rhos[0])
             with within(advance, 0):
                 clean = gaussian_posterior_draws(data, capped, prior.power, chains, rng=rng).astype("float32")
-            return {"kappa": noisy_draws(clean, rhos[0], data, capped, rng), "noise": noise}
+            return {"kappa": noisy_draws(clean, rhos[0], data, capped, rng), "noise": noise, "clean": clean}
 
         def step(state: dict, number: int, rng: np.random.Generator, advance: Callable):
             if number == len(rhos):
@@ -231,10 +239,11 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
                 less = added_variance(weight, before), added_variance(weight, rho)
                 noise = less_noise(noise, *less, white(rng, chains, 2))
                 seen = ((state["noise"], before), (noise, rho))
-                old, new = (centre_of(gamma + n, np.float32(rho), capped_weight(weight, level)) for n, level in seen)
+                data = ((data_at(state["clean"], n), capped_weight(weight, level)) for n, level in seen)
+                old, new = (centre_of(shear, np.float32(rho), capped) for shear, capped in data)
                 kappa = kappa + new - old
-            kappa, level = level_at(number, kappa, gamma + noise, rng, advance)
-            return {"kappa": kappa, "noise": noise}, level
+            kappa, clean, level = level_at(number, kappa, noise, rng, advance)
+            return {"kappa": kappa, "noise": noise, "clean": clean}, level
 
         def samples(state: dict, rng: np.random.Generator, advance: Callable):
             return fall(state["kappa"], ending, end=0.0, rng=rng, advance=advance)
@@ -243,12 +252,14 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
             capped = capped_weight(weight, lowest)
             forces = kicked(state["kappa"], np.float32(lowest), capped)
             advance()
-            kappa = move(state["kappa"], forces, lowest, gamma + state["noise"], capped, rng, advance)[0]
+            data = data_at(denoised(state["kappa"], forces[0], np.float32(lowest)), state["noise"])
+            kappa = move(state["kappa"], forces, lowest, data, capped, rng, advance)[0]
             return state | {"kappa": kappa}, fall(kappa, ending, end=0.0, rng=rng, advance=advance)
 
         def around(kappa: np.ndarray, rng: np.random.Generator) -> dict:
-            noisy = noisy_draws(kappa, lowest, gamma, capped_weight(weight, lowest), rng)
-            return {"kappa": noisy, "noise": np.zeros((chains, *gamma.shape), "float32")}
+            noise = np.zeros((chains, *gamma.shape), "float32")
+            noisy = noisy_draws(kappa, lowest, data_at(kappa, noise), capped_weight(weight, lowest), rng)
+            return {"kappa": noisy, "noise": noise, "clean": kappa}
 
         total = evaluations[-1] + len(ending)
         return Sampler(init, step, samples, further, around, total, 1 + a_trajectory + len(ending))

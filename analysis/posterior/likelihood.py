@@ -26,6 +26,20 @@ from analysis.flatsky.lensing import convergence_from_shear, shear_from_converge
 SHARE = 0.9  # largest rho^2 w; the split exists below 1
 
 
+def corrected(gamma: np.ndarray, kappa: np.ndarray, *, reduced: bool) -> np.ndarray:
+    """The shear of each chain's data, (2, ny, nx) or (n, 2, ny, nx): gamma = g (1 - kappa) where galaxies show g.
+
+    First order in kappa: the map is the chain's own, from before the step that uses the data.
+
+    Parameters
+    ----------
+    gamma : (2, ny, nx), as observed
+    kappa : (n, ny, nx), clean maps of the chains
+    reduced : whether `gamma` is the reduced shear g; else it is returned as it is
+    """
+    return gamma * (1 - np.asarray(kappa)[:, None]) if reduced else gamma
+
+
 def lowest_split(weight: np.ndarray, wanted: float) -> float:
     """Noise of the last split: `wanted`, or less where the data are more precise than that."""
     return min(wanted, (SHARE / max(weight.max(), 1e-9)) ** 0.5)

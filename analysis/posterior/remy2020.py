@@ -77,7 +77,8 @@ def remy2020_sampler(prior: Prior, params: SampleParams, *, steps: int = STEPS) 
 
     Returns
     -------
-    (gamma, weight, chains) -> Sampler
+    (gamma, weight, chains, *, reduced=False) -> Sampler
+        `reduced` changes nothing: the original takes galaxies to show the shear itself
     """
 
     def score(kappa, sigma, gamma, weight):
@@ -86,7 +87,7 @@ def remy2020_sampler(prior: Prior, params: SampleParams, *, steps: int = STEPS) 
 
     score_of, transition = compiled(score), compiled(_transition(score))
 
-    def on_field(gamma: np.ndarray, weight: np.ndarray, chains: int) -> Sampler:
+    def on_field(gamma: np.ndarray, weight: np.ndarray, chains: int, *, reduced: bool = False) -> Sampler:
         def move(kappa, sigma: float, rng: np.random.Generator, advance: Callable):
             step = np.float32(STEP * (sigma / SIGMA_START) ** 0.5)
             white, uniform = rng.standard_normal(kappa.shape, "float32"), rng.random(chains, "float32")

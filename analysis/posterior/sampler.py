@@ -17,11 +17,18 @@ CHECK = {"gibbs": "hmc", "hmc": "gibbs", "remy2020": "hmc"}  # the exact sampler
 
 
 def field_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
-    """The sampler that `params.preset` names, compiled once for all fields: (gamma, weight, chains) -> Sampler."""
+    """The sampler that `params.preset` names, compiled once for all fields.
+
+    Returns
+    -------
+    (gamma, weight, chains, *, reduced=False) -> Sampler
+        reduced : whether `gamma` is reduced shear; with `params.reduced_shear` each chain corrects it by its own map
+    """
     on_field = SAMPLERS[params.preset](prior, params)
 
-    def single(gamma, weight, chains: int) -> Sampler:
-        return on_field(np.asarray(gamma, "float32"), np.asarray(weight, "float32"), chains)
+    def single(gamma, weight, chains: int, *, reduced: bool = False) -> Sampler:
+        single_precision = np.asarray(gamma, "float32"), np.asarray(weight, "float32")
+        return on_field(*single_precision, chains, reduced=reduced and params.reduced_shear)
 
     return single
 
@@ -31,10 +38,11 @@ def annealer(prior: Prior, params: SampleParams) -> Callable:
 
     Returns
     -------
-    anneal(gamma, weight, chains, *, rng, further=0, watch=None, resume=None) -> (samples, levels)
+    anneal(gamma, weight, chains, *, rng, reduced=False, further=0, watch=None, resume=None) -> (samples, levels)
         gamma, weight : (2, ny, nx), shear and its inverse variance; weights of zero sample the prior
         chains : number of samples, one a chain
         rng : decides every number drawn
+        reduced : as in `field_sampler`
         further, watch, resume : as in `runner.run_chains`
         samples : (chains, ny, nx), float32
         levels : one record a noise level
@@ -45,8 +53,8 @@ def annealer(prior: Prior, params: SampleParams) -> Callable:
 def annealed(on_field: Callable[..., Sampler]) -> Callable:
     """`annealer` of a sampler that was made before."""
 
-    def anneal(gamma, weight, chains: int, **settings) -> tuple:
-        return run_chains(on_field(gamma, weight, chains), **settings)
+    def anneal(gamma, weight, chains: int, *, reduced: bool = False, **settings) -> tuple:
+        return run_chains(on_field(gamma, weight, chains, reduced=reduced), **settings)
 
     return anneal
 

@@ -108,7 +108,11 @@ def benchmark_table(metrics: Mapping) -> str:
     """Cost of a sample with each sampler on one posterior, and its growth with the map; a sentence if not measured."""
     if not metrics:
         return UNMEASURED
-    names = {"gibbs": "split Gibbs", "hmc": "annealed HMC, with a softened likelihood", "remy2020": "the original's schedule"}
+    names = {
+        "gibbs": "split Gibbs",
+        "hmc": "annealed HMC, with a softened likelihood",
+        "remy2020": "the original's schedule",
+    }
     rows = [
         [
             names[preset],

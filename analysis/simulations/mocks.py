@@ -52,8 +52,7 @@ def mock_observation(
     observed = observation.weight > 0
     sigma = np.where(observed, observation.weight, np.inf) ** -0.5
     gamma = np.where(observed, shear + sigma * rng.standard_normal(shear.shape), 0.0)
-    mock = Observation(gamma, observation.weight, observation.count, observation.grid, f"mock of {observation.title}")
-    return truth, mock
+    return truth, replace(observation, gamma=gamma, title=f"mock of {observation.title}", reduced=reduced)
 
 
 def own_mock(mock: Mock, *, seed: int) -> Mock:

@@ -124,7 +124,7 @@ def save_observation(
     ]
     if truth is not None:
         hdus.append(image_hdu(truth, grid, "TRUTH"))
-    write_fits(path, hdus, {**cards, "OBJECT": observation.title})
+    write_fits(path, hdus, {**cards, "OBJECT": observation.title, "REDUCED": observation.reduced})
 
 
 def load_observation(path: Path | str) -> Observation:
@@ -137,8 +137,9 @@ def load_observation(path: Path | str) -> Observation:
     """
     gamma, header = read_image(path, "SHEAR")
     weight, count = (read_image(path, name)[0] for name in ("WEIGHT", "COUNT"))
-    title = str(fits.getheader(path).get("OBJECT", ""))
-    return Observation(gamma, weight, count.astype(np.int64), grid_from_header(header), title)
+    about = fits.getheader(path)
+    title, reduced = str(about.get("OBJECT", "")), bool(about.get("REDUCED", False))
+    return Observation(gamma, weight, count.astype(np.int64), grid_from_header(header), title, reduced)
 
 
 def load_truth(path: Path | str) -> np.ndarray:

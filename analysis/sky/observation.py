@@ -16,6 +16,7 @@ class Observation:
     gamma : (2, ny, nx), dimensionless, mean shear of each pixel in the frame of the grid; 0 where unobserved
     weight : (2, ny, nx), dimensionless, inverse variance of `gamma`; 0 = unobserved
     count : (ny, nx), number of galaxies
+    reduced : whether `gamma` is what galaxies show, the reduced shear gamma / (1 - kappa)
     """
 
     gamma: np.ndarray
@@ -23,6 +24,7 @@ class Observation:
     count: np.ndarray
     grid: Grid
     title: str = ""
+    reduced: bool = False
 
     @property
     def mask(self) -> np.ndarray:
@@ -93,7 +95,7 @@ class PixelSums:
         for a, sigma_e in enumerate(self.sigma_e()):
             gamma[a][seen] = ellipticity[a][seen] / total[seen]
             inverse_variance[a][seen] = total[seen] ** 2 / ((sigma_e / calibration[a]) ** 2 * square[seen])
-        return Observation(gamma, inverse_variance, count.astype(np.int64), self.grid, title)
+        return Observation(gamma, inverse_variance, count.astype(np.int64), self.grid, title, reduced=True)
 
 
 def bin_catalogue(
@@ -148,7 +150,7 @@ def turned_to_grid(
 def rotate_shear(observation: Observation, degrees: float) -> Observation:
     """The observation with every shear turned: gamma exp(2 i angle).
 
-    At 45 degrees E-modes become B-modes, which lensing does not make: a control.
+    At 45 degrees E-modes become B-modes, which lensing does not make: a control. Turned shear is reduced by no map.
 
     Parameters
     ----------
@@ -161,4 +163,5 @@ def rotate_shear(observation: Observation, degrees: float) -> Observation:
     variance1, variance2 = 1 / np.where(seen, observation.weight, 1)
     variance = np.stack([cosine**2 * variance1 + sine**2 * variance2, sine**2 * variance1 + cosine**2 * variance2])
     kind = observation.gamma.dtype
-    return replace(observation, gamma=gamma.astype(kind), weight=np.where(seen, 1 / variance, 0).astype(kind))
+    weight = np.where(seen, 1 / variance, 0).astype(kind)
+    return replace(observation, gamma=gamma.astype(kind), weight=weight, reduced=observation.reduced and degrees == 0)

@@ -61,7 +61,8 @@ def load_gridded(field: FieldParams, fetch: Callable[[str], Path], grid: Grid) -
         seen = (weight > 0).all(axis=0)
         weight = np.broadcast_to(np.where(seen, weight, 0), shear.shape)
     truth = None if source.truth is None else image(source.truth, components=False)[0]
-    return Observation(np.where(seen, shear, 0), weight.copy(), seen.astype(np.int64), grid, field.title), truth
+    shown = (np.where(seen, shear, 0), weight.copy(), seen.astype(np.int64))
+    return Observation(*shown, grid, field.title, source.reduced), truth
 
 
 def _checked(values: np.ndarray, name: str, grid: Grid, components: bool) -> np.ndarray:

@@ -124,7 +124,8 @@ def recheck_validation(folder: Path, params: Params) -> list[tuple]:
     mock = load_mocks(folder / "mocks", "test")[0]
     rng = stage_rng(params.seed, "validate", mock.name)
     chains = params.validate.chains
-    samples = annealer(prior, params.sample)(mock.observation.gamma, mock.observation.weight, chains, rng=rng)[0]
+    seen = mock.observation
+    samples = annealer(prior, params.sample)(seen.gamma, seen.weight, chains, reduced=seen.reduced, rng=rng)[0]
     now = accuracy_table([mock], {"posterior_mean": samples.mean(axis=0)[None]}, samples[None])[0]
     table = load_table(kept)
     before = table[(table["mock"] == mock.name) & (table["method"] == "posterior_mean")][0]
@@ -154,6 +155,12 @@ def _load(path: Path) -> tuple[CutOut, np.random.Generator]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             rng = np.random.default_rng()
             rng.bit_generator.state = json.loads(str(stored["rng"]))
-            return CutOut(stored["truth"], stored["gamma"], stored["weight"], int(stored["box"])), rng
+            return CutOut(
+                stored["truth"],
+                stored["gamma"],
+                stored["weight"],
+                int(stored["box"]),
+                reduced=path.name.startswith("sky"),
+            ), rng
     except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise BorderError(f"{path} cannot be read ({error}); `dvc pull {path.parent}.dvc` brings it") from None

@@ -9,7 +9,7 @@ from scipy.stats import ks_2samp
 
 from analysis.core.files import BorderError
 from analysis.flatsky.backend import filtered
-from analysis.flatsky.lensing import convergence_from_shear, shear_from_convergence
+from analysis.flatsky.lensing import convergence_from_shear, reduced_shear, shear_from_convergence
 from analysis.flatsky.power import ell_grid, gaussian_field
 from analysis.params import load_params
 from analysis.posterior import runner
@@ -272,6 +272,25 @@ def test_transitions_keep_exact_draws_of_the_posterior(field, preset):
     assert abs(chi_squared - 1) < 0.25
     before, after = (maps.reshape(256, -1) - wiener.ravel() for maps in (exact[:256], moved))
     assert np.mean(before * after) < 0.9 * np.mean(before**2)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_reduced_shear_leaves_the_same_map_as_the_shear_itself(preset):
+    """Taken for the shear, g = gamma / (1 - kappa) makes high places too high: an error that grows as kappa squared."""
+    noise, powers = 0.03, 0.2 * (np.maximum(ell_grid((32, 32), 0.82), 500) / 500) ** -1.5
+    weight, anneal, errors = np.full((2, 32, 32), noise**-2), annealer(Prior(powers, 0.82), PRESETS[preset]), []
+    for seed in range(3):
+        rng = np.random.default_rng([21, seed])
+        kappa = gaussian_field(powers, 1, rng=rng)[0]
+        shear = np.asarray(shear_from_convergence(kappa[None]))[0]
+        scatter, square = noise * rng.standard_normal(shear.shape), kappa**2 - np.mean(kappa**2)
+        data = ((shear, False), (reduced_shear(shear, kappa), False), (reduced_shear(shear, kappa), True))
+        runs = [anneal(d + scatter, weight, 16, reduced=r, rng=np.random.default_rng(3))[0] for d, r in data]
+        slopes = [np.sum((maps.mean(axis=0) - kappa) * square) / np.sum(square**2) for maps in runs]
+        errors.append(np.subtract(slopes[1:], slopes[0]))  # same noise, same random numbers: only the shear differs
+    ignored, corrected = np.mean(errors, axis=0)
+    assert ignored > 0.15
+    assert abs(corrected) < 0.05
 
 
 def test_draws_of_a_gaussian_prior_have_its_power(field):
