@@ -280,7 +280,12 @@ def stage_metrics(data: Path, fields: Sequence[str]) -> dict:
     stages = ("theory", "simulations", "mocks", "train", "prior", "rivals", "calibration")
     folders = {stage: data / ("score" if stage == "train" else stage) for stage in stages}
     gathered = {stage: read_json(folder / "metrics.json") for stage, folder in folders.items()}
-    return {"observation": observation} | gathered | read_json(data / "clusters" / "metrics.json")
+    predictive = {name: read_json(data / "predictive" / f"{name}_metrics.json") for name in fields}
+    return (
+        {"observation": observation, "predictive": predictive}
+        | gathered
+        | read_json(data / "clusters" / "metrics.json")
+    )
 
 
 def _with_errors(quantities: Mapping[str, tuple]) -> dict:

@@ -19,6 +19,7 @@ from analysis.params.sky import (
     GriddedShear,
     GridParams,
     NullsParams,
+    PredictiveParams,
     SkyUnits,
     TableColumns,
 )

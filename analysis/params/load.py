@@ -24,7 +24,7 @@ from analysis.params.judging import (
     ValidateParams,
 )
 from analysis.params.learning import ComputeParams, TrainParams
-from analysis.params.sky import CatalogueParams, FieldParams, GridParams, MocksParams, NullsParams
+from analysis.params.sky import CatalogueParams, FieldParams, GridParams, MocksParams, NullsParams, PredictiveParams
 from analysis.params.types import ByName, Title, record
 from analysis.params.universe import SimulationsParams, TheoryParams
 
@@ -57,6 +57,8 @@ class Params:
     """stage: null tests of a field"""
     mocks: MocksParams
     """stage: true maps and mock observations of them"""
+    predictive: PredictiveParams
+    """stage: whether a field looks like the simulated universe"""
     train: TrainParams
     """stage: the score network"""
     prior: PriorParams

@@ -237,6 +237,20 @@ class NullsParams:
 
 
 @record
+class PredictiveParams:
+    """Prior-predictive checks: a field beside mocks of simulated maps under its noise."""
+
+    mocks: Annotated[int, Field(ge=19)]
+    """mocks of held-out maps, from which p-values are computed"""
+    smoothing_arcmin: Positive
+    """standard deviation of the Gaussian that smooths the maps for peaks and skewness [arcmin]"""
+    bands: Several
+    """number of multipole bands of the spectra"""
+    distances_arcmin: Increasing
+    """edges of the bins of distance of the shear correlation [arcmin]"""
+
+
+@record
 class MocksParams:
     """Mock observations of simulated maps with the mask and noise of a field."""
 
