@@ -20,6 +20,8 @@ class RunParams:
     """rotation of every ellipticity [deg]; 45 is the B-mode control"""
     prior: Literal["network", "gaussian"] = "network"
     """the prior: theory and network, or theory alone"""
+    amplitude: Positive = 1.0
+    """amplitude of the prior's maps, in units of the simulations'; `predictive` estimates it from the field"""
     preset: Literal["gibbs", "hmc", "remy2020"] | None = None
     """the sampler of this run; null for that of all runs"""
 

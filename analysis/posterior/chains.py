@@ -1,7 +1,7 @@
 """Posterior samples of a field: chains run in groups; each group is a task for a worker and resumes if interrupted."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -85,16 +85,18 @@ def _sample_group(path: Path, name: str, number: int, chains: int) -> None:
         setting.gamma,
         setting.weight,
         chains,
-        reduced=observation.reduced,
+        reduced=setting.amplitude * observation.reduced,
         rng=rng,
         further=params.sample.further,
         watch=watch,
         resume=under_way,
     )
     statistics = {key: np.stack([draw[key] for draw in draws]) for key in draws[0]}
-    side = observation.grid.pixels
     trail = load_state(under_way, np.random.default_rng())[1].get("trail", samples[:0])
-    save_state(path, rng, levels, samples=central_crops(samples, side), trail=central_crops(trail, side), **statistics)
+    unit, side = setting.amplitude, observation.grid.pixels
+    maps = {name: unit * central_crops(stack, side) for name, stack in (("samples", samples), ("trail", trail))}
+    levels = [replace(level, sigma=level.sigma * unit, highest=level.highest * unit) for level in levels]
+    save_state(path, rng, levels, **maps, **statistics)
     under_way.unlink(missing_ok=True)
 
 

@@ -35,12 +35,12 @@ def gibbs_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
 
     Returns
     -------
-    (gamma, weight, chains, *, reduced=False) -> Sampler
+    (gamma, weight, chains, *, reduced=0.0) -> Sampler
     """
     power, settings = prior.power.astype("float32"), params.gibbs
     fall, split = reverse_diffusion(prior), compiled(renoised)
 
-    def on_field(gamma: np.ndarray, weight: np.ndarray, chains: int, *, reduced: bool = False) -> Sampler:
+    def on_field(gamma: np.ndarray, weight: np.ndarray, chains: int, *, reduced: float = 0.0) -> Sampler:
         lowest = lowest_split(weight, settings.renoise)
         rhos = np.geomspace(params.sigma_start, lowest, settings.cycles)
         rhos = np.append(rhos, np.repeat(lowest, settings.last_cycles))

@@ -151,7 +151,7 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
 
     Returns
     -------
-    (gamma, weight, chains, *, reduced=False) -> Sampler
+    (gamma, weight, chains, *, reduced=0.0) -> Sampler
     """
     power, settings = prior.power.astype("float32"), params.hmc
 
@@ -171,7 +171,7 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
     drawn = compiled(lambda data_noise, prior_noise, weight: gaussian_draw(data_noise, prior_noise, weight, power))
     centre_of = compiled(lambda gamma, rho, weight: gaussian_mean(gamma, rho, weight, power))
 
-    def on_field(gamma: np.ndarray, weight: np.ndarray, chains: int, *, reduced: bool = False) -> Sampler:
+    def on_field(gamma: np.ndarray, weight: np.ndarray, chains: int, *, reduced: float = 0.0) -> Sampler:
         lowest = lowest_split(weight, settings.renoise)
         rhos = np.cbrt([params.sigma_start, lowest])
         rhos = np.linspace(*rhos, settings.levels) ** 3

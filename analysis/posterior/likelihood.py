@@ -26,7 +26,7 @@ from analysis.flatsky.lensing import convergence_from_shear, shear_from_converge
 SHARE = 0.9  # largest rho^2 w; the split exists below 1
 
 
-def corrected(gamma: np.ndarray, kappa: np.ndarray, *, reduced: bool) -> np.ndarray:
+def corrected(gamma: np.ndarray, kappa: np.ndarray, *, reduced: float) -> np.ndarray:
     """The shear of each chain's data, (2, ny, nx) or (n, 2, ny, nx): gamma = g (1 - kappa) where galaxies show g.
 
     First order in kappa: the map is the chain's own, from before the step that uses the data.
@@ -35,9 +35,10 @@ def corrected(gamma: np.ndarray, kappa: np.ndarray, *, reduced: bool) -> np.ndar
     ----------
     gamma : (2, ny, nx), as observed
     kappa : (n, ny, nx), clean maps of the chains
-    reduced : whether `gamma` is the reduced shear g; else it is returned as it is
+    reduced : convergence of a map of 1 (the amplitude of the prior) where `gamma` is the reduced shear; 0 where it is
+        the shear itself
     """
-    return gamma * (1 - np.asarray(kappa)[:, None]) if reduced else gamma
+    return gamma * (1 - np.float32(reduced) * np.asarray(kappa)[:, None]) if reduced else gamma
 
 
 def lowest_split(weight: np.ndarray, wanted: float) -> float:

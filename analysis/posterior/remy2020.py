@@ -77,7 +77,7 @@ def remy2020_sampler(prior: Prior, params: SampleParams, *, steps: int = STEPS) 
 
     Returns
     -------
-    (gamma, weight, chains, *, reduced=False) -> Sampler
+    (gamma, weight, chains, *, reduced=0.0) -> Sampler
         `reduced` changes nothing: the original takes galaxies to show the shear itself
     """
 
@@ -87,7 +87,7 @@ def remy2020_sampler(prior: Prior, params: SampleParams, *, steps: int = STEPS) 
 
     score_of, transition = compiled(score), compiled(_transition(score))
 
-    def on_field(gamma: np.ndarray, weight: np.ndarray, chains: int, *, reduced: bool = False) -> Sampler:
+    def on_field(gamma: np.ndarray, weight: np.ndarray, chains: int, *, reduced: float = 0.0) -> Sampler:
         def move(kappa, sigma: float, rng: np.random.Generator, advance: Callable):
             step = np.float32(STEP * (sigma / SIGMA_START) ** 0.5)
             white, uniform = rng.standard_normal(kappa.shape, "float32"), rng.random(chains, "float32")

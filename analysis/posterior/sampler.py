@@ -21,14 +21,14 @@ def field_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
 
     Returns
     -------
-    (gamma, weight, chains, *, reduced=False) -> Sampler
-        reduced : whether `gamma` is reduced shear; with `params.reduced_shear` each chain corrects it by its own map
+    (gamma, weight, chains, *, reduced=0.0) -> Sampler
+        reduced : as in `likelihood.corrected`; taken for 0 without `params.reduced_shear`
     """
     on_field = SAMPLERS[params.preset](prior, params)
 
-    def single(gamma, weight, chains: int, *, reduced: bool = False) -> Sampler:
+    def single(gamma, weight, chains: int, *, reduced: float = 0.0) -> Sampler:
         single_precision = np.asarray(gamma, "float32"), np.asarray(weight, "float32")
-        return on_field(*single_precision, chains, reduced=reduced and params.reduced_shear)
+        return on_field(*single_precision, chains, reduced=float(reduced) if params.reduced_shear else 0.0)
 
     return single
 
@@ -38,7 +38,7 @@ def annealer(prior: Prior, params: SampleParams) -> Callable:
 
     Returns
     -------
-    anneal(gamma, weight, chains, *, rng, reduced=False, further=0, watch=None, resume=None) -> (samples, levels)
+    anneal(gamma, weight, chains, *, rng, reduced=0.0, further=0, watch=None, resume=None) -> (samples, levels)
         gamma, weight : (2, ny, nx), shear and its inverse variance; weights of zero sample the prior
         chains : number of samples, one a chain
         rng : decides every number drawn
@@ -53,7 +53,7 @@ def annealer(prior: Prior, params: SampleParams) -> Callable:
 def annealed(on_field: Callable[..., Sampler]) -> Callable:
     """`annealer` of a sampler that was made before."""
 
-    def anneal(gamma, weight, chains: int, *, reduced: bool = False, **settings) -> tuple:
+    def anneal(gamma, weight, chains: int, *, reduced: float = 0.0, **settings) -> tuple:
         return run_chains(on_field(gamma, weight, chains, reduced=reduced), **settings)
 
     return anneal

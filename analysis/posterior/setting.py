@@ -10,6 +10,7 @@ from analysis.core.paths import DATA, ROOT
 from analysis.core.tables import load_table
 from analysis.flatsky.power import larger_power, resampled_power
 from analysis.params import NetworkParams, Params, SampleParams
+from analysis.posterior.likelihood import lowest_split
 from analysis.prior.score import Prior, check_grid, load_prior
 from analysis.sky import Observation, load_observation, rotate_shear, training_command
 
@@ -23,8 +24,11 @@ THEORY_TOLERANCE = 0.02  # of C_ell: codes of theory differ by less, cosmologies
 class Setting:
     """A run of `sample.fields`: observation, and prior and data on a grid that is padded if the field needs it.
 
-    `gamma`, `weight` : (2, side, side), on the grid of the prior; `added` : pixels
+    `gamma`, `weight` : (2, side, side), on the grid of the prior, for maps in units of `amplitude`; `added` : pixels
     added to each side of the field's grid
+
+    With the prior of amplitude a, kappa = a kappa', and kappa' has the prior of the network. Shear and its noise are
+    divided by a, and samples multiplied by it, so that one network serves every amplitude.
     """
 
     observation: Observation
@@ -32,6 +36,7 @@ class Setting:
     gamma: np.ndarray
     weight: np.ndarray
     added: int
+    amplitude: float
 
 
 def field_setting(params: Params, name: str) -> Setting:
@@ -51,11 +56,14 @@ def field_setting(params: Params, name: str) -> Setting:
     theory = load_table(DATA / "theory" / "c_ell.ecsv")
     check_theory(prior, theory["ell"], theory["c_ell"], name=name)
     prior = on_field(prior, observation, theory["ell"], theory["c_ell"], multiple=multiple)
-    check_run(prior, observation, params.sample, name=name)
-    return Setting(observation, *with_room(prior, observation, multiple=multiple))
+    check_run(prior, observation, params.sample.of_run(name), name=name, amplitude=run.amplitude)
+    prior, gamma, weight, added = with_room(prior, observation, multiple=multiple)
+    return Setting(observation, prior, gamma / run.amplitude, weight * run.amplitude**2, added, run.amplitude)
 
 
-def check_run(prior: Prior, observation: Observation, params: SampleParams, *, name: str) -> None:
+def check_run(
+    prior: Prior, observation: Observation, params: SampleParams, *, name: str, amplitude: float = 1.0
+) -> None:
     """Make sure that an observation can be sampled with a prior and these noise levels.
 
     Parameters
@@ -63,11 +71,13 @@ def check_run(prior: Prior, observation: Observation, params: SampleParams, *, n
     name : str
         Of the run, in `sample.fields`: for the command that trains a network which fits.
 
+    amplitude : of the prior's maps
+
     Raises
     ------
     BorderError
-        If the grids differ, nothing is observed, the observation is noisier than the first noise level, or a noise
-        level is outside the range that the network was trained on.
+        If the grids differ, nothing is observed, the observation says nothing of a map, or a noise level is outside the
+        range that the network was trained on.
     """
     grid = observation.grid
     command = f"train one for this grid with `{training_command(grid.pixels, grid.pixel_arcmin, name)}`"
@@ -92,6 +102,17 @@ def check_run(prior: Prior, observation: Observation, params: SampleParams, *, n
             f"sample.sigma_final and sigma_start are {params.sigma_final:g} and {params.sigma_start:g}, but the network"
             f" was trained from {low:g} to {high:g}; stay within, or train one on a wider range with"
             f" `{training_command(grid.pixels, grid.pixel_arcmin, name, *wider)}`"
+        )
+    settings = {"gibbs": params.gibbs, "hmc": params.hmc}.get(params.preset)
+    if prior.network is None or settings is None:
+        return
+    needed = min(settings.sigma_end, lowest_split(amplitude**2 * observation.weight, settings.renoise) / 2)
+    if needed < low:
+        command = training_command(grid.pixels, grid.pixel_arcmin, name, f"train.sigma_min={needed:.2g}")
+        raise BorderError(
+            f"the noise of {observation.title} is {noise:.3g} a pixel, which asks for noise levels down to"
+            f" {needed:.2g} at amplitude {amplitude:g}, but the network was trained from {low:g}; use smaller pixels or"
+            f" a smaller amplitude, or train one with `{command}`"
         )
 
 

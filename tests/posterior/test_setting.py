@@ -49,6 +49,16 @@ def test_what_cannot_be_sampled_is_told(prior, field, sentence):
         check_run(dataclasses.replace(PRIOR, **prior), observation(**field), SAMPLE, name="mine")
 
 
+@pytest.mark.parametrize(("weight", "amplitude"), [(400.0, 30.0), (4e4, 3.0), (4e5, 1.0)])
+def test_data_that_ask_for_levels_below_the_training_are_told(weight, amplitude):
+    with pytest.raises(
+        BorderError, match=f"at amplitude {amplitude:g}, but the network was trained from 0.002"
+    ) as caught:
+        check_run(PRIOR, observation(weight), SAMPLE, name="mine", amplitude=amplitude)
+    assert "-S train.sigma_min=0.00" in str(caught.value)
+    check_run(PRIOR, observation(weight), SAMPLE, name="mine", amplitude=min(1.0, 8 / weight**0.5))
+
+
 def test_a_network_of_another_universe_is_told():
     trained = dataclasses.replace(PRIOR, theory=theory_points(ELL, ELL**-1.5))
     with pytest.raises(BorderError, match="C_ell of the parameters is 10 % off"):
