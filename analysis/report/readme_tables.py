@@ -18,7 +18,7 @@ FIGURE_OF = {
     "validate": "power_spectra",
     "figures": "figure1_mock",
 }
-UNMEASURED = "Not measured at this commit: `dvc repro data/benchmark/dvc.yaml` does it."
+UNMEASURED = "Not measured at this commit; `dvc repro`, or `dvc repro data/benchmark/dvc.yaml` for costs, does it."
 EVIDENCE_ELL = (300, 3000)  # multipoles between which the simulated maps are compared with halofit
 SURVEY_DEG2, SURVEY_SAMPLES = 14000, 100  # Euclid's wide survey
 SURVEY_EDGE = 2  # edge cut from every patch, in margins: the margin, and the strip where neighbouring data are missing
@@ -102,6 +102,27 @@ def halofit_range(simulations: Mapping) -> tuple[float, float]:
     pairs = zip(simulations["ell"], simulations["c_ell_over_halofit"], strict=True)
     compared = [ratio for ell, ratio in pairs if low < ell < high]
     return min(compared), max(compared)
+
+
+def predictive_table(metrics: Mapping) -> str:
+    """Each field beside mocks of the simulated universe under its noise: statistics, and the amplitude it asks for."""
+    names = {
+        "e_minus_b": "E- less B-mode power",
+        "correlation": "shear correlation",
+        "peaks": "peaks",
+        "skewness": "skewness",
+    }
+    fields = metrics.get("predictive", {})
+    if not fields:
+        return UNMEASURED
+    rows = [
+        [about, *(f"{found['ratio'][name]:.2f} ({found['p_value'][name]:.2f})" for found in fields.values())]
+        for name, about in names.items()
+    ]
+    amplitudes = [f"{found['amplitude']:.2f} ± {found['amplitude_err']:.2f}" for found in fields.values()]
+    ranks = [f"{100 * found['amplitude_rank']:.0f} %" for found in fields.values()]
+    rows += [["amplitude of the convergence", *amplitudes], ["mocks of a smaller amplitude", *ranks]]
+    return markdown(["field / mocks, in the mean (p-value)", *(f"`{name}`" for name in fields)], rows)
 
 
 def benchmark_table(metrics: Mapping) -> str:

@@ -293,6 +293,21 @@ def test_reduced_shear_leaves_the_same_map_as_the_shear_itself(preset):
     assert abs(corrected) < 0.05
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_one_network_serves_a_prior_of_any_amplitude(field, preset):
+    """As `setting.Setting` has it: data and noise over the amplitude, samples times it."""
+    power, gamma, weight = field
+    amplitude, chains = 0.6, 256
+    anneal = annealer(Prior(power, 0.82), PRESETS[preset])
+    samples, _ = anneal(gamma / amplitude, amplitude**2 * weight, chains, rng=np.random.default_rng(5))
+    weaker = amplitude**2 * power
+    exact = gaussian_posterior_draws(gamma, weight, weaker, 1500, rng=np.random.default_rng(6))
+    wiener = np.asarray(gaussian_posterior_solve(convergence_from_shear(weight * gamma)[None], weight, weaker))[0]
+    assert_same_mean(band_powers(amplitude * samples, wiener), band_powers(exact, wiener))
+    chi_squared = np.mean((amplitude * samples.mean(axis=0) - wiener) ** 2 / (exact.var(axis=0) / chains))
+    assert abs(chi_squared - 1) < 0.25
+
+
 def test_draws_of_a_gaussian_prior_have_its_power(field):
     power = field[0]
     prior = Prior(power, 0.82, noise_range=(0.0025, 0.5))
