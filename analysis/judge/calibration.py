@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scoringrules
 from astropy.table import Table
 
 from analysis.flatsky.lensing import reduced_shear, shear_from_convergence
@@ -196,7 +197,8 @@ def calibrate_mock(mock: CutOut, samples: np.ndarray, prior: Prior, *, rng: np.r
     -------
     dict
         rank by statistic and `tarp`, `mse_one`, `mse_mean`, `box`, `strays`; by statistic also `<name>_truth`,
-        `<name>_mean` and `<name>_std` over samples
+        `<name>_mean` and `<name>_std` over samples; `proper_scores` of the samples, and of as many draws of the
+        Gaussian posterior as `<name>_gaussian`
     """
     gaussian = gaussian_posterior_draws(mock.gamma, mock.weight, prior.power, 1, rng=rng)[0]
     wiener = wiener_filter(mock.gamma, mock.weight, prior.power)
@@ -212,6 +214,9 @@ def calibrate_mock(mock: CutOut, samples: np.ndarray, prior: Prior, *, rng: np.r
             f"{name}_mean": float(f"{drawn[name].mean():.5g}"),
             f"{name}_std": float(f"{drawn[name].std(ddof=1):.5g}"),
         }
+    rival = gaussian_posterior_draws(mock.gamma, mock.weight, prior.power, len(samples), rng=rng)
+    found |= proper_scores(mock.truth[seen], samples[:, seen])
+    found |= {f"{name}_gaussian": v for name, v in proper_scores(mock.truth[seen], rival[:, seen]).items()}
     return found | {
         "tarp": ranks.tarp_rank(mock.truth[seen], samples[:, seen], gaussian[seen]),
         "mse_one": float(one),
@@ -219,6 +224,20 @@ def calibrate_mock(mock: CutOut, samples: np.ndarray, prior: Prior, *, rng: np.r
         "strays": strays(samples, mock.truth, prior.highest),
         "box": mock.box,
     }
+
+
+def proper_scores(truth: np.ndarray, samples: np.ndarray) -> dict[str, float]:
+    """CRPS, averaged over pixels, and energy score of samples; small is good, and only the true posterior is best.
+
+    Parameters
+    ----------
+    truth : (pixels,)
+    samples : (n, pixels)
+
+    Source: Gneiting & Raftery 2007; unbiased for few samples (`fair`).
+    """
+    crps = scoringrules.crps_ensemble(truth, samples.T, estimator="fair").mean()
+    return {"crps": float(crps), "energy": float(scoringrules.es_ensemble(truth, samples, estimator="fair"))}
 
 
 def strays(samples: np.ndarray, truth: np.ndarray, highest: float | None) -> int:
@@ -251,6 +270,10 @@ def calibration_summary(table: Table, n: int, *, seed: int) -> dict:
     def covered(level: float) -> Callable:
         return lambda chosen: np.mean([ranks.coverage(v[chosen], n, level) for v in by_statistic.values()])
 
+    def score_ratio(name: str) -> Callable:
+        ours, gaussian = (np.asarray(table[column]) for column in (name, f"{name}_gaussian"))
+        return lambda chosen: float(ours[chosen].sum() / gaussian[chosen].sum())
+
     def mse_ratio(chosen: np.ndarray) -> float:
         return float(one[chosen].sum() / mean[chosen].sum() * (n + 1) / (2 * n))
 
@@ -279,6 +302,10 @@ def calibration_summary(table: Table, n: int, *, seed: int) -> dict:
         },
         "mse_ratio_over_ideal": mse_ratio(everything),
         "mse_ratio_over_ideal_err": error(mse_ratio),
+        "crps_over_gaussian": score_ratio("crps")(everything),
+        "crps_over_gaussian_err": error(score_ratio("crps")),
+        "energy_over_gaussian": score_ratio("energy")(everything),
+        "energy_over_gaussian_err": error(score_ratio("energy")),
         "stray_share": float(np.mean(known)) / n if len(known) else None,
         "n_mocks": len(table),
         "n_boxes": len(np.unique(boxes)),

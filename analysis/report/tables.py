@@ -133,7 +133,8 @@ def calibration_table(released: Mapping, current: Mapping, render: Callable = ma
         "samples that stray up to the bound of the prior": (lambda m: _rank_test(m, "stray_share"), ""),
         "N-body boxes of the truths": (lambda m: _rank_test(m, "n_boxes"), "≥ 16"),
         "smallest p of flat ranks, after Holm": (lambda m: _p_value(m, "sbc"), "≥ 0.01"),
-        "the same of their mean or spread, a sharper test": (lambda m: _p_value(m, "tilt_or_width"), ""),
+        "the same of their mean or spread, a sharper test": (lambda m: _p_value(m, "tilt_or_width"), "≥ 0.01"),
+        "pooled rank of all bands: departure over its error": (lambda m: _rank_test(m, "pooled_band_z"), "below 2.5"),
         "mean rank of the truth, six bands of power from long waves": (_mean_ranks, "0.5"),
         "TARP: largest departure (95 % band)": (
             lambda m: f"{_rank_test(m, 'tarp_max_deviation')} ({_rank_test(m, 'tarp_band95')})",
@@ -142,6 +143,10 @@ def calibration_table(released: Mapping, current: Mapping, render: Callable = ma
         "truths in 68 % intervals": (lambda m: _rank_test(m, "coverage68", error=True), "65 to 71 %"),
         "truths in 95 % intervals": (lambda m: _rank_test(m, "coverage95", error=True), ""),
         "MSE ratio / ideal": (lambda m: _rank_test(m, "mse_ratio_over_ideal", error=True), "0.97 to 1.03"),
+        "CRPS / that of exact draws under the Gaussian prior": (
+            lambda m: _rank_test(m, "crps_over_gaussian", error=True),
+            "below 1",
+        ),
     }
     rows = [[check, *map(tell, runs.values()), asked] for check, (tell, asked) in checks.items()]
     table = render(["check", *runs, "asked"], rows)
@@ -149,8 +154,12 @@ def calibration_table(released: Mapping, current: Mapping, render: Callable = ma
 
 
 def _rank_test(calibration: Mapping, name: str, **options) -> str:
-    """A metric of the stage calibrate as text."""
-    return shown({"calibration": calibration}, f"calibration/{name}", **options)
+    """A metric of the stage calibrate as text; a dash where an older release has none."""
+    return (
+        "-"
+        if name.partition("/")[0] not in calibration
+        else shown({"calibration": calibration}, f"calibration/{name}", **options)
+    )
 
 
 def _mean_ranks(calibration: Mapping) -> str:

@@ -193,6 +193,9 @@ def test_exact_samples_pass_and_narrow_ones_fail(spread, calibrated):
     assert (abs(summary["coverage68"] - 0.68) < 3.3 * summary["coverage68_err"]) == calibrated
     assert (abs(summary["mse_ratio_over_ideal"] - 1) < 3.3 * summary["mse_ratio_over_ideal_err"]) == calibrated
     assert (summary["tarp_max_deviation"] < summary["tarp_band95"]) == calibrated
+    for score in ("crps", "energy"):  # the samples are draws of the Gaussian posterior, or narrower ones
+        excess = summary[f"{score}_over_gaussian"] - 1
+        assert (excess < 3.3 * summary[f"{score}_over_gaussian_err"]) == calibrated
     if calibrated:
         assert summary["sbc_min_p_holm"] > 1e-3
 
