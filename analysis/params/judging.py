@@ -40,6 +40,8 @@ class DeepMassParams:
     """rounds that share the steps, each with new mocks; the best one is used"""
     batch: Count
     """mocks in a batch"""
+    seeds: Count
+    """networks that differ in their seed; their maps are averaged"""
     learning_rate: Positive
     """highest learning rate of Adam"""
     network: NetworkParams

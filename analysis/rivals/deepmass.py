@@ -89,6 +89,19 @@ def deepmass_maps(deepmass: DeepMass, gamma: np.ndarray, *, batch: int = 8) -> n
     return maps
 
 
+def averaged_maps(networks: Sequence[DeepMass], gamma: np.ndarray) -> np.ndarray:
+    """Mean of the maps of networks that differ in their seed, (n, ny, nx).
+
+    With e_1 the mean square error of one network's map and e_2 that of the mean of two, e_1 - e_2 is half of what one
+    network is above the mean of many: it says how far both are from the least error of their kind.
+
+    Parameters
+    ----------
+    gamma : (n, 2, ny, nx)
+    """
+    return np.mean([deepmass_maps(network, gamma) for network in networks], axis=0)
+
+
 def mock_shears(
     maps: np.ndarray, observation: Observation, n: int, *, rng: np.random.Generator, reduced: bool
 ) -> tuple[np.ndarray, np.ndarray]:

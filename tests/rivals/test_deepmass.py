@@ -10,6 +10,7 @@ from analysis.flatsky.power import ell_grid, gaussian_field
 from analysis.params import load_params
 from analysis.rivals.baselines import mean_square_error, wiener_filter
 from analysis.rivals.deepmass import (
+    averaged_maps,
     deepmass_maps,
     mock_shears,
     observed_box,
@@ -80,6 +81,16 @@ def test_the_box_holds_every_observed_pixel_and_can_be_halved():
         assert all((part.stop - part.start) % multiple == 0 for part in box)
         assert all(part.stop - part.start < 160 for part in box)
     assert observed_box(np.ones((32, 48), bool), 8) == (slice(0, 32), slice(0, 48))
+
+
+def test_maps_of_networks_of_several_seeds_are_averaged(observation, mocks):
+    networks = [
+        train_deepmass(skewed(8, 4), observation, POWER, mocks, PARAMS, reduced=False, seed=s)[0] for s in (1, 2)
+    ]
+    gamma = mocks[0].observation.gamma[None]
+    each = [deepmass_maps(network, gamma) for network in networks]
+    assert np.abs(each[0] - each[1]).max() > 1e-4
+    np.testing.assert_allclose(averaged_maps(networks, gamma), 0.5 * (each[0] + each[1]))
 
 
 def test_before_training_the_map_is_the_wiener_map(observation, mocks):
