@@ -47,7 +47,7 @@ from analysis.prior.score import Prior, shifted_mean
 # Work of a path through three points x_0, x_1, x_2 with forces s_0, s_1, s_2, both interpolated by parabolas:
 # sum_ij A_ij s_i . x_j
 PAIR_WORK = np.array([[-1 / 2, 2 / 3, -1 / 6], [-2 / 3, 0, 2 / 3], [1 / 6, -2 / 3, 1 / 2]])
-SOLVER = {"iterations": 100, "tolerance": 1e-4}  # of the conjugate gradients of a kick
+SOLVER = {"iterations": 100, "tolerance": 1e-3}  # of the conjugate gradients of a kick, far below the network's error
 
 
 def from_precision(force, rho, weight, power):
