@@ -146,14 +146,14 @@ def agreement_figure(
     means = {label: one.samples.mean(axis=0) for label, one in zip(labels, (first, second), strict=True)}
     limits = colour_limits(np.stack(list(means.values())))
     difference = np.where(mask, mean_difference(first.samples, second.samples), np.nan)
-    with page(0.62 * PAGE, note) as figure:
-        layout = figure.add_gridspec(2, 3, height_ratios=(1.35, 1))
+    with page(0.68 * PAGE, note) as figure:
+        layout = figure.add_gridspec(2, 3, height_ratios=(1.6, 1))
         axes = [_sky_axes(figure, layout[0, i], grid.wcs, left=i == 0) for i in range(3)]
         for axis, (label, kappa) in zip(axes, means.items(), strict=False):
             image = _map(axis, kappa, f"mean, {label}", limits, colormap, mask)
-        _bar(figure, image, axes[:2])
+        _bar(figure, image, axes[:2], location="bottom")
         title = f"difference over its error, rms {found['mean_difference_rms']:.2f}"
-        _bar(figure, _map(axes[2], difference, title, (-4, 4), "RdBu_r", mask), axes[2:], label="standard errors")
+        _bar(figure, _map(axes[2], difference, title, (-4, 4), "RdBu_r", mask), axes[2:], label="standard errors", location="bottom")
         for axis in axes:
             _zoom(axis, mask)
         power, peaks, pixels = (figure.add_subplot(layout[1, i]) for i in range(3))
@@ -170,7 +170,7 @@ def agreement_figure(
             peaks.errorbar(heights, counts, errors, color=color, marker=marker, ms=3, label=label)
             pixels.stairs(densities(one.samples, mask), DENSITY_BINS, color=color, label=label)
         peaks.set(xscale="log", yscale="log", xlabel="peak height, from", ylabel="peaks in a sample")
-        peaks.set_xticks(found["height"], [f"{height:g}" for height in found["height"]])
+        peaks.set_xticks(found["height"][::2], [f"{height:g}" for height in found["height"][::2]])
         peaks.minorticks_off()
         pixels.set(yscale="log", xlabel=KAPPA, ylabel="probability density", title="observed pixels of samples")
         peaks.legend()
@@ -251,6 +251,6 @@ def _clusters(axes, clusters: Table, *, labels: bool) -> None:
         axes.annotate(f"{z:.2f}", (x[i], y[i]), xytext=place, textcoords="offset points", color="white", fontsize=5)
 
 
-def _bar(figure: Figure, image, axes, label: str = KAPPA) -> None:
+def _bar(figure: Figure, image, axes, label: str = KAPPA, location: str = "right") -> None:
     """Draw a colour bar for several axes."""
-    figure.colorbar(image, ax=axes, label=label, shrink=0.8, pad=0.01, aspect=30)
+    figure.colorbar(image, ax=axes, label=label, shrink=0.8, pad=0.01, aspect=30, location=location)
