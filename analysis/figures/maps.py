@@ -153,7 +153,8 @@ def agreement_figure(
             image = _map(axis, kappa, f"mean, {label}", limits, colormap, mask)
         _bar(figure, image, axes[:2], location="bottom")
         title = f"difference over its error, rms {found['mean_difference_rms']:.2f}"
-        _bar(figure, _map(axes[2], difference, title, (-4, 4), "RdBu_r", mask), axes[2:], label="standard errors", location="bottom")
+        image = _map(axes[2], difference, title, (-4, 4), "RdBu_r", mask)
+        _bar(figure, image, axes[2:], label="standard errors", location="bottom")
         for axis in axes:
             _zoom(axis, mask)
         power, peaks, pixels = (figure.add_subplot(layout[1, i]) for i in range(3))

@@ -98,7 +98,7 @@ def small_mock_rows(params: Params) -> Iterator[Row]:
     edges = np.geomspace(max(300, 0.99 * 2 * nyquist / inner), nyquist / 2, BANDS + 1)
     for cycles in sorted({3, params.sample.gibbs.last_cycles, 8}):
         gibbs = dataclasses.replace(params.sample.gibbs, last_cycles=cycles)
-        anneal = annealer(prior, dataclasses.replace(params.sample, gibbs=gibbs))
+        anneal = annealer(prior, dataclasses.replace(params.sample, preset="gibbs", gibbs=gibbs))
         rng, found = stage_rng(params.seed, "bench", "small mocks"), []
         for _ in range(SAMPLES):
             truth = gaussian_field(power, 1, rng=rng).astype("float32")
@@ -172,7 +172,7 @@ def part_rows(prior: Prior, params: SampleParams) -> Iterator[Row]:
     (predictor and corrector) with one draw of noise; the data enter once a cycle.
     """
     parts, settings = sample_parts(prior), params.gibbs
-    rhos = np.geomspace(settings.start, settings.renoise, settings.cycles)
+    rhos = np.geomspace(params.sigma_start, settings.renoise, settings.cycles)
     rhos = np.append(rhos, np.repeat(settings.renoise, settings.last_cycles))
     levels = sum(len(descent(rho, min(settings.sigma_end, rho / 2), settings.spacing)) for rho in rhos)
     calls = {

@@ -342,7 +342,7 @@ def test_the_descent_alone_brings_chains_to_the_wiener_map(field):
 def test_split_of_two_denoising_steps_is_exact_for_a_gaussian_prior(field):
     power, gamma, weight = field
     crude = dataclasses.replace(SAMPLE.gibbs, cycles=16, spacing=10.0)
-    anneal = annealer(Prior(power, 0.82), dataclasses.replace(SAMPLE, gibbs=crude))
+    anneal = annealer(Prior(power, 0.82), dataclasses.replace(SAMPLE, preset="gibbs", gibbs=crude))
     samples, levels = anneal(gamma, weight, 1500, rng=np.random.default_rng(7))
     assert levels[-1].evaluations == 2 * len(levels)
     exact = gaussian_posterior_draws(gamma, weight, power, 1500, rng=np.random.default_rng(8))

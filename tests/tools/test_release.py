@@ -128,7 +128,7 @@ def test_what_other_code_or_parameters_made_is_not_released(project):
     with pytest.raises(BorderError, match=r"calibration was made by other code or parameters, .*; run `dvc repro cal"):
         keep(project)
     path = project / "params.yaml"
-    path.write_text(path.read_text().replace("own: 400", "own: 40"))
+    path.write_text(path.read_text().replace("own: 400", "own: 240"))
     with pytest.raises(BorderError, match="departs from the profile reference in calibrate"):
         keep(project)
 
@@ -181,7 +181,7 @@ def test_other_files_of_a_profile_stay(project):
     ("name", "before", "after"),
     [
         ("analysis/posterior/likelihood.py", "SHARE = 0.9", "SHARE = 0.8"),
-        ("conf/profile/reference.yaml", "own: 400", "own: 40"),
+        ("conf/profile/reference.yaml", "own: 400", "own: 240"),
         ("conf/config.yaml", "renoise: 0.03", "renoise: 0.02"),
     ],
 )
