@@ -418,8 +418,15 @@ def closed_form_prior(power, denoise):
     return Prior(power, 0.82, ClosedForm(power, denoise), gate_sigma=OPEN)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_a_bimodal_cluster_has_its_exact_odds(preset):
+HALVED = dataclasses.replace(SAMPLE.hmc, step=SAMPLE.hmc.step / 2, leapfrog_steps=2 * SAMPLE.hmc.leapfrog_steps)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [*PRESETS.values(), dataclasses.replace(PRESETS["hmc"], hmc=HALVED)],
+    ids=[*PRESETS, "hmc with half the step"],
+)
+def test_a_bimodal_cluster_has_its_exact_odds(settings):
     """One cluster, two, or none: the prior is a mixture of Gaussian fields about each, the odds are integrals."""
     pixels, noise, rng = 16, 0.15, np.random.default_rng(3)
     shape = (pixels, pixels)
@@ -455,7 +462,7 @@ def test_a_bimodal_cluster_has_its_exact_odds(preset):
     assert exact.max() < 0.8  # the data leave it open
 
     n = 800
-    anneal = annealer(closed_form_prior(power, denoise), PRESETS[preset])
+    anneal = annealer(closed_form_prior(power, denoise), settings)
     samples, _ = anneal(gamma, weight, n, rng=np.random.default_rng(5))
     share = np.asarray(ops.softmax(log_odds(samples, power.astype("float32")), axis=-1)).mean(axis=0)
     assert (np.abs(share - exact) < 0.01 + 3.3 * np.sqrt(exact * (1 - exact) / n)).all(), (share, exact)
