@@ -58,7 +58,9 @@ def test_a_run_in_a_process_of_its_own(tmp_path):
     maps = MapSet(0.02 * np.random.default_rng(4).standard_normal((2, 48, 48)).astype("float32"), np.arange(2))
     mock = benchmark_mock(maps, np.full((2, 64, 64), 400.0), 48, 8, rng=np.random.default_rng(5))
     sample = load_params().sample
-    short = dataclasses.replace(sample, gibbs=dataclasses.replace(sample.gibbs, cycles=2, last_cycles=0, spacing=0.2))
+    short = dataclasses.replace(
+        sample, preset="gibbs", gibbs=dataclasses.replace(sample.gibbs, cycles=2, last_cycles=0, spacing=0.2)
+    )
     cost = run_alone(tmp_path, mock, short, 3, seed=1)
     assert cost.evaluations == 3 + 2  # from .25 and from .03 to .003, in steps of .2 of the cube root
     assert cost.bands.shape[0] == 3
