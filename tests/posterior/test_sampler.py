@@ -418,6 +418,26 @@ def closed_form_prior(power, denoise):
     return Prior(power, 0.82, ClosedForm(power, denoise), gate_sigma=OPEN)
 
 
+def test_draws_of_a_mixture_have_its_odds():
+    """A map is there in three of ten: without the network no draw would have it."""
+    power = 4e-4 * (np.maximum(ell_grid((16, 16), 0.82), 500) / 500) ** -1.5
+    bump = 0.15 * np.exp(-np.sum((np.mgrid[:16, :16] - 8) ** 2, axis=0) / 2 / 1.2**2).astype("float32")
+    means, odds, p = np.stack([0 * bump, bump]), np.array([0.7, 0.3], "float32"), power.astype("float32")
+
+    def share_of(kappa, variance):
+        squares = [ops.sum((kappa - m) * filtered(kappa - m, 1 / variance), axis=(-2, -1)) for m in means]
+        return ops.softmax(-0.5 * ops.stack(squares, axis=-1) + np.log(odds), axis=-1)
+
+    def denoise(kappa, sigma):
+        mean = ops.einsum("nk,kyx->nyx", share_of(kappa, p + sigma**2), means)
+        return mean + filtered(kappa - mean, p / (p + sigma**2))
+
+    prior = dataclasses.replace(closed_form_prior(power, denoise), noise_range=(0.0025, 0.5))
+    draws = prior_draws(prior, reverse_diffusion(prior), 800, rng=np.random.default_rng(9))[0]
+    there = np.asarray(share_of(draws, p))[:, 1].mean()
+    assert abs(there - 0.3) < 0.01 + 3.3 * (0.3 * 0.7 / 800) ** 0.5
+
+
 HALVED = dataclasses.replace(SAMPLE.hmc, step=SAMPLE.hmc.step / 2, leapfrog_steps=2 * SAMPLE.hmc.leapfrog_steps)
 
 
