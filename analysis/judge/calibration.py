@@ -30,6 +30,7 @@ APERTURE_PIXELS = 5.0
 SKY_EDGE = 32  # pixels at the edge of a map, whose shear is wrong because the map is not periodic
 NOISE_CLASSES = ("deep", "middle", "shallow")
 MINIMA = 10
+TILT = 0.05  # of the power in a band: what the tests should see
 STATISTICS = (
     *(f"band_{i}" for i in range(BANDS)),
     "highest_peak",
@@ -284,6 +285,7 @@ def calibration_summary(table: Table, n: int, *, seed: int) -> dict:
         "tilt_or_width_min_p_holm": min(sharper.values()),
         "tilt_or_width_p_holm": sharper,
         "pooled_band_z": ranks.pooled_z(np.stack([by_statistic[f"band_{i}"] for i in range(BANDS)]), n),
+        "power_against_tilt": ranks.powers(_tilts(table), n, tests=len(STATISTICS)),
         "mean_rank_by_statistic": {name: float(np.mean(v + 0.5) / (n + 1)) for name, v in by_statistic.items()},
         "truth_over_samples_by_band": {
             f"band_{i}": float(np.mean(table[f"band_{i}_truth"]) / np.mean(table[f"band_{i}_mean"]))
@@ -311,6 +313,12 @@ def calibration_summary(table: Table, n: int, *, seed: int) -> dict:
         "n_boxes": len(np.unique(boxes)),
         "n_samples": n,
     }
+
+
+def _tilts(table: Table) -> np.ndarray:
+    """Shifts of truths by a `TILT` of the power, in standard deviations of the samples; (bands, mocks)."""
+    bands = [f"band_{i}" for i in range(BANDS) if np.all(table[f"band_{i}_std"] > 0)]
+    return np.array([TILT * table[f"{name}_mean"] / table[f"{name}_std"] for name in bands])
 
 
 def moved_summary(table: Table) -> dict:

@@ -55,7 +55,7 @@ def injected_mocks(params: Params, work: Path) -> Table:
 
 def _inject(path: Path, mass: float, number: int) -> None:
     """Sample one mock with a halo and write its `injection_row`."""
-    params, prior, on_field = run_setting(path.parent.name, True, False)
+    params, prior, on_field = run_setting(path.parent.name, small=True)
     rng = injection_rng(params, number)
     mock = run_small_mocks(path.parent.name)("own", rng)
     write_json(path, sampled_halo(mock, mass, params, prior, annealed(on_field), rng))

@@ -97,7 +97,7 @@ def _calibrate(path: Path, kind: str, number: int) -> None:
     Mocks of the kind `second` are those of the kind `own`, sampled by the other exact sampler.
     """
     run = path.parent.name
-    params, prior, on_field = run_setting(run, True, kind == "second")
+    params, prior, on_field = run_setting(run, small=True, second=kind == "second")
     of = "own" if kind == "second" else kind
     rng = mock_rng(params, of, number)
     mock = run_small_mocks(run)(of, rng)
@@ -111,7 +111,7 @@ def _calibrate(path: Path, kind: str, number: int) -> None:
 
 def _sample(path: Path, mock: Mock) -> None:
     """Sample one full-field mock and write the samples."""
-    params, _, on_field = run_setting(path.parent.name, False, False)
+    params, _, on_field = run_setting(path.parent.name, small=False)
     rng, start, seen = stage_rng(params.seed, "validate", mock.name), time.perf_counter(), mock.observation
     settings = {"reduced": seen.reduced, "rng": rng}
     samples = np.asarray(annealed(on_field)(seen.gamma, seen.weight, params.validate.chains, **settings)[0])
@@ -121,7 +121,7 @@ def _sample(path: Path, mock: Mock) -> None:
 
 
 @lru_cache(maxsize=2)
-def run_setting(run: str, small: bool, second: bool):
+def run_setting(run: str, *, small: bool, second: bool = False):
     """Parameters, prior and sampler (`field_sampler`) of a run, made once a process.
 
     Workers may outlive a run. The next run has another name: the folder of its code, parameters and data.
@@ -142,5 +142,5 @@ def run_setting(run: str, small: bool, second: bool):
 @lru_cache(maxsize=1)
 def run_small_mocks(run: str) -> Callable:
     """`small_mocks` of a run, made once a process."""
-    params, prior, _ = run_setting(run, True, False)
+    params, prior, _ = run_setting(run, small=True)
     return small_mocks(params, prior, DATA)

@@ -17,11 +17,11 @@ from astropy.table import Table
 from analysis.core.progress import followed
 from analysis.flatsky.kernel import e_and_b_modes
 from analysis.flatsky.peaks import peak_heights
-from analysis.flatsky.power import ARCMIN, binned_modes, ell_grid
+from analysis.flatsky.power import binned_modes, ell_grid
 from analysis.params import PredictiveParams
 from analysis.simulations.mocks import mock_observation
 from analysis.sky import Observation
-from analysis.survey.nulls import mode_noise, ranked
+from analysis.survey.nulls import mode_measure, ranked
 
 STATISTICS = {
     "e_minus_b": "E-mode power less B-mode power in bands, from long waves to short",
@@ -80,24 +80,20 @@ def field_statistics(
     weight : (2, ny, nx), inverse variance of each
     """
     weight = np.asarray(weight, float)
-    mask, relative = (weight > 0).all(axis=0), weight / weight[weight > 0].mean()
-    multipoles = ell_grid(mask.shape, pixel_arcmin)
-    edges = np.geomspace(0.99, 0.5 * mask.shape[1], params.bands + 1) * multipoles[0, 1]
-    smoothing = np.exp(-0.5 * (multipoles * params.smoothing_arcmin * ARCMIN) ** 2)
-    spread = np.where(mask, mode_noise(weight, relative, smoothing)[0], np.inf)
-    area = (pixel_arcmin * ARCMIN) ** 2 / np.mean(relative**2)
+    measure = mode_measure(weight, pixel_arcmin, smoothing_arcmin=params.smoothing_arcmin, bands=params.bands)
+    mask, edges = measure.mask, measure.edges
     correlation = correlation_of(weight.mean(axis=0), params.distances_arcmin, pixel_arcmin)
     found = {name: [] for name in STATISTICS}
     for gamma in shears:
-        modes = e_and_b_modes(relative * gamma)
-        power = area * binned_modes(np.abs(modes) ** 2, pixel_arcmin, edges)
-        snr = np.fft.ifft2(smoothing * modes[0], norm="ortho").real / spread
+        modes = e_and_b_modes(measure.relative * gamma)
+        power = measure.area * binned_modes(np.abs(modes) ** 2, pixel_arcmin, edges)
+        snr = np.fft.ifft2(measure.smoothing * modes[0], norm="ortho").real / measure.spread[0]
         found["e_minus_b"].append(power[0] - power[1])
         found["correlation"].append(correlation(gamma))
         found["peaks"].append(np.histogram(peak_heights(snr[None]), (*PEAKS, np.inf))[0])
         seen = snr[mask] - snr[mask].mean()
         found["skewness"].append([np.mean(seen**3) / np.mean(seen**2) ** 1.5])
-    ell = binned_modes(multipoles, pixel_arcmin, edges)
+    ell = binned_modes(ell_grid(mask.shape, pixel_arcmin), pixel_arcmin, edges)
     statistics = {name: np.array(values, float) for name, values in found.items()}
     return {name: values[:, np.isfinite(values).all(axis=0)] for name, values in statistics.items()}, ell[
         np.isfinite(ell)
@@ -150,7 +146,7 @@ def amplitude_of(powers: np.ndarray) -> tuple[float, float, np.ndarray]:
     return float(amplitudes[0]), float(error), amplitudes[1:]
 
 
-def predictive_table(metrics: dict) -> Table:
+def statistics_table(metrics: dict) -> Table:
     """One row a statistic: the field over the mocks, the chance of it, and what it measures."""
     rows = [(name, metrics["ratio"][name], metrics["p_value"][name], about) for name, about in STATISTICS.items()]
     return Table(rows=rows, names=("statistic", "ratio", "p_value", "meaning"))

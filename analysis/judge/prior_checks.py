@@ -19,7 +19,7 @@ from analysis.prior.score import Prior
 
 PEAK_EDGES = (0.02, 0.04, 0.06, 0.08, 0.12, 0.2, 0.4, np.inf)
 POWER_OFF = 0.1  # largest allowed departure of a band power
-COUNTS_OFF, DEEPEST_OFF = 0.15, 0.15  # of counts of peaks and minima, and of the mean deepest pixel; 3 errors are added
+COUNTS_OFF, DEEPEST_OFF = 0.15, 0.1  # of counts of peaks and minima, and of the mean deepest pixel; 3 errors are added
 MINIMUM_EDGES = (0.005, 0.01, 0.015, 0.02, 0.03)
 BANDS = 8
 CROPS_PER_MAP = 4
@@ -142,7 +142,7 @@ def prior_faults(health: Mapping) -> list[str]:
     """What is wrong with the samples of the prior alone; empty if the prior passes.
 
     They may not run away. Bands may be off by 10 % and 2 errors; counts of peaks and of minima in a bin by 15 % and 3
-    errors, the mean deepest pixel as well; and the share of samples that reach the bound by 1 % and 3 errors.
+    errors, the mean deepest pixel by 10 % and 3 errors, and the share of samples that reach the bound by 1 % and 3.
     """
     faults = [
         (health["runaway"] or health["runaway_sigma"] is not None, f"a runaway at noise {health['runaway_sigma']}"),

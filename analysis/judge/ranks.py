@@ -12,6 +12,8 @@ from scipy.stats import chisquare, norm
 RESAMPLINGS = 1000
 FEW = 5  # expected counts per rank; with fewer, the chi-squared distribution does not hold
 DRAWN = 19_999  # sets of ranks drawn in that case
+POOLED = 2.5  # departure of the pooled mean rank, in errors, that is too much
+SETS = 400  # of shifted ranks drawn for the power of the tests
 
 
 def rank(truth: np.ndarray, samples: np.ndarray) -> np.ndarray:
@@ -68,6 +70,35 @@ def pooled_z(ranks: np.ndarray, n: int) -> float:
     values = np.mean((ranks + 0.5) / (n + 1), axis=0)
     spread = max(values.std(ddof=1), 0.1 / (n + 1))  # a few mocks may have the same
     return float((values.mean() - 0.5) / (spread / len(values) ** 0.5))
+
+
+def powers(shifts: np.ndarray, n: int, *, tests: int) -> dict[str, float]:
+    """Chance that each test of ranks finds statistics whose truths are shifted: what a passed test could have seen.
+
+    Posteriors are taken as Gaussian. Ranks of `SETS` sets of mocks are drawn; a test finds a set at 1 %, after Holm's
+    correction for the least of `tests` p-values (the pooled test at a departure of `POOLED`).
+
+    Parameters
+    ----------
+    shifts : (statistics, mocks), of the truth, in standard deviations of its posterior
+
+    Returns
+    -------
+    dict
+        `chi_squared` and `mean_or_spread` of one statistic, averaged over all; `pooled` of all together
+    """
+    rng, level, count = np.random.default_rng(0), 0.01 / tests, shifts.shape[1]
+    flat = np.sum(rng.multinomial(count, np.full(n + 1, 1 / (n + 1)), size=DRAWN) ** 2, axis=1)
+    uneven = np.quantile(flat, 1 - level)
+    shifted = norm.cdf(rng.standard_normal((SETS, *shifts.shape)) + shifts)
+    drawn = rng.binomial(n, shifted)
+    by_statistic = drawn.reshape(-1, count)
+    squares = [np.sum(np.bincount(found, minlength=n + 1) ** 2) for found in by_statistic]
+    return {
+        "chi_squared": float(np.mean(np.array(squares) > uneven)),
+        "mean_or_spread": float(np.mean([tilt_or_width(found, n) < level for found in by_statistic])),
+        "pooled": float(np.mean([abs(pooled_z(found, n)) > POOLED for found in drawn])),
+    }
 
 
 def coverage(ranks: np.ndarray, n: int, level: float) -> float:

@@ -58,6 +58,8 @@ class TrainParams:
     """unit of the loss at each noise level: the error of the Gaussian denoiser, or the noise"""
     peak_weight: Annotated[float, Field(ge=0)]
     """extra weight of a pixel for each rms above three"""
+    void_weight: Annotated[float, Field(ge=0)]
+    """extra weight of a pixel for each rms below -0.8"""
     peak_share: Annotated[float, Field(ge=0, lt=1)]
     """share of the crops that are drawn around one of the highest peaks; weights keep the mean of the loss"""
     long_weight: Annotated[float, Field(ge=0)]
@@ -70,8 +72,10 @@ class TrainParams:
     """momentum of the moving average of the weights, which is the result; 0 for no average"""
     gate_sigma: Positive
     """noise level [convergence] above which the network's part falls with its fourth power, leaving theory"""
+    local_gain: bool
+    """whether the network also says where maps vary less than the Gaussian model expects (voids) or more (peaks)"""
     local_skip: bool
-    """whether the network estimates the noise instead of the map where the map exceeds the noise"""
+    """whether a rule keeps the map where it stands out of the noise, so that the network has to find the noise alone"""
     margin: Annotated[int, Field(ge=0)]
     """pixels along each edge where the prior is Gaussian and nothing may be observed"""
     crop_pixels: Count

@@ -16,7 +16,9 @@ from analysis.core.files import BorderError, atomic
 from analysis.core.progress import progress
 from analysis.posterior.diagnostics import Level, Watch, report
 
-State = dict[str, np.ndarray]  # all that chains need to continue; `kappa`, (chains, ny, nx), is their current map
+# All that chains need to continue. `kappa`, (chains, ny, nx), is their current map, and `clean` the same without noise,
+# where `kappa` has some.
+State = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def run_chains(
     further : transitions at the last level after the samples are taken, for diagnostics
     watch : called with the maps (chains, ny, nx) after each of these
     resume : file (.npz) of the chains after each level; a run with the same arguments continues from it. Its `trail` is
-        the first chain at its start and after each level
+        the first chain's clean map at its start and after each level
     """
     levels, state = load_state(resume, rng) or ([], None)
     done = levels[-1].evaluations if levels else 0
@@ -67,18 +69,23 @@ def run_chains(
     advance = progress("chains", total, done=done)
     if state is None:
         state = sampler.init(rng, advance)
-        state["trail"] = np.asarray(state["kappa"])[:1]
+        state["trail"] = _first_clean(state)
     while (moved := sampler.step(state, len(levels), rng, advance)) is not None:
         trail = state["trail"]
         state, level = moved
         levels.append(report(level, len(levels) + 1))
-        state["trail"] = np.concatenate([trail, np.asarray(state["kappa"])[:1]])
+        state["trail"] = np.concatenate([trail, _first_clean(state)])
         save_state(resume, rng, levels, **state)
     samples = np.asarray(sampler.samples(state, rng, advance))
     for _ in range(further):
         state, maps = sampler.further(state, rng, advance)
         watch(np.asarray(maps))
     return samples, levels
+
+
+def _first_clean(state: State) -> np.ndarray:
+    """The clean map of the first chain, (1, ny, nx)."""
+    return np.asarray(state.get("clean", state["kappa"]))[:1]
 
 
 def save_state(path: Path | None, rng: np.random.Generator, levels: Sequence[Level], **arrays: np.ndarray) -> None:

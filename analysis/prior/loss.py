@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 from keras import ops
+from scipy.stats import norm
 
 from analysis.flatsky.backend import filtered
 from analysis.params import TrainParams
@@ -12,7 +13,8 @@ from analysis.prior.batches import MapStore
 from analysis.prior.margin import with_margin
 from analysis.prior.score import Prior, denoised, per_map, prior_score, wiener_significance
 
-SIGNIFICANT = 3.0  # times the rms that the Gaussian model expects
+SIGNIFICANT, DEEP = 3.0, 0.8  # peaks and voids: times the rms that the Gaussian model expects of a Wiener map
+GAUSSIAN_DEPTH = float(norm.pdf(DEEP) - DEEP * norm.sf(DEEP))  # mean of max(-z - DEEP, 0) of a standard normal z
 ORIGINAL_SIGMA = 0.2  # standard deviation of the noise levels of Remy et al. 2020
 
 
@@ -28,8 +30,9 @@ class ScoreMatching(keras.Model):
 
     The weight depends only on what the network sees, and B is linear, so the minimum of the loss does not move.
 
-    w = 1 + a max(|z| - 3, 0), z the Wiener-denoised map over its rms. Peaks are few pixels, but an error there is
-    carried on through all cycles of the sampler.
+    w = 1 + a max(|z| - 3, 0) + a' max(-z - 0.8, 0), z the Wiener-denoised map over its rms. Peaks are few pixels, but
+    an error there is carried on through all cycles of the sampler. Deep voids are smooth, and an error there is seen as
+    pixels deeper than any void.
 
     B is 1 / k, so that each octave of modes counts the same. Long waves are few modes and nearly invisible in the error
     of pixels. No data constrain the longest of them, and an error there adds up over the cycles of the sampler.
@@ -79,15 +82,15 @@ class ScoreMatching(keras.Model):
         u = keras.random.normal(ops.shape(kappa), seed=self.noise)
         noisy = kappa + per_map(sigma) * u
         residual = u + per_map(sigma) * prior_score(prior, noisy, sigma, training=training)
-        excess = ops.maximum(ops.abs(wiener_significance(noisy, sigma, prior.power)) - SIGNIFICANT, 0.0)
-        weight = 1.0 + self.params.peak_weight * excess
+        significance = wiener_significance(noisy, sigma, prior.power)
+        weight = 1.0 + self.params.peak_weight * ops.maximum(ops.abs(significance) - SIGNIFICANT, 0.0)
+        weight = weight + self.params.void_weight * ops.maximum(-significance - DEEP, 0.0)
         parts = [(residual * ops.sqrt(weight), 1.0, np.ones(prior.power.shape))]
         if self.params.long_weight:
             long = long_waves(prior.power.shape)
             parts.append((filtered(residual, ops.cast(long, kappa.dtype)), self.params.long_weight, long))
-        share = len(parts) / sum(
-            part[1] for part in parts
-        )  # so that the mean over all parts is 1 for the Gaussian model
+        # so that the mean over all parts is 1 for the Gaussian model
+        share = len(parts) / (1.0 + self.params.void_weight * GAUSSIAN_DEPTH + self.params.long_weight)
         return ops.stack(
             [part * (share * weight) ** 0.5 / self._unit(sigma, prior.power, modes) for part, weight, modes in parts]
         )

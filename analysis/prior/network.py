@@ -13,7 +13,9 @@ from keras import layers
 from analysis.params import NetworkParams, Precision
 
 
-def build_network(params: NetworkParams, precision: Precision = "float32") -> keras.Model:
+def build_network(
+    params: NetworkParams, precision: Precision = "float32", *, inputs: int = 3, outputs: int = 1
+) -> keras.Model:
     """A new network.
 
     Parameters
@@ -23,27 +25,28 @@ def build_network(params: NetworkParams, precision: Precision = "float32") -> ke
         as one more channel of the input), `normalisation` (none, batch or group) and `spectral_norm` (kernels of unit
         norm, but for the last convolution)
     precision : of its layers; weights and output are always float32
+    inputs, outputs : number of maps in and out
 
     Returns
     -------
     keras.Model
-        (maps (n, ny, nx, 3), noise (n, 1)) -> (n, ny, nx, 1); `noise` is a number of order one that grows with
-        the logarithm of the noise level.
+        (maps (n, ny, nx, inputs), noise (n, 1)) -> (n, ny, nx, outputs); `noise` is a number of order one that grows
+        with the logarithm of the noise level.
 
     Source: Remy et al. 2020, section 3; Ho et al. 2020 for the conditioning.
     """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
     try:
-        return _built(params)
+        return _built(params, inputs, outputs)
     finally:
         keras.config.set_dtype_policy(before)
 
 
-def _built(params: NetworkParams) -> keras.Model:
+def _built(params: NetworkParams, inputs: int, outputs: int) -> keras.Model:
     """A network whose layers compute in Keras' current precision."""
     convolution, block = _building_blocks(params)
-    maps = keras.Input((None, None, 3), name="maps")
+    maps = keras.Input((None, None, inputs), name="maps")
     noise = keras.Input((1,), name="noise")
     level = layers.Dense(64, activation="swish")(noise)
     level = layers.Dense(64, activation="swish")(level)
@@ -69,7 +72,7 @@ def _built(params: NetworkParams) -> keras.Model:
         x = joined()([x, skip])
         for _ in range(params.blocks):
             x = block(x, level, width)
-    out = layers.Conv2D(1, 3, padding="same", kernel_initializer="zeros", dtype="float32")(
+    out = layers.Conv2D(outputs, 3, padding="same", kernel_initializer="zeros", dtype="float32")(
         layers.Activation("swish")(x)
     )
     return keras.Model([maps, noise], out, name="residual_unet")

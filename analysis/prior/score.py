@@ -9,10 +9,10 @@ which the Gaussian model shrinks a map. So the score is the analytic one plus a 
 an error of f moves samples by that error. As a free residual it would be amplified by S / sigma^2 in the modes that no
 data constrain. (Remy et al. 2020, eqs. 3, 5 and 6.)
 
-Where a map stands out by much more than the Gaussian model expects, and by more than the noise, that model is wrong,
-and the noisy map is right to within sigma. There t goes from 0 to 1 (`local_skip`), and the scale s of the network
-from the rms of the maps to sigma: the network has to find the noise, not the peak. The scale falls smoothly to zero at
-large sigma, where the noisy field is Gaussian and theory exact (`gate`).
+Where maps vary less or more than that model expects, the network says so by a local gain t, its second output. In a
+void, which is smooth, a negative t damps the noise that looks like structure. At a peak the noisy map is right to
+within sigma, and a t near 1 keeps it. Both t and the scale s fall smoothly to zero at large sigma, where the noisy
+field is Gaussian and theory exact (`gate`).
 
 Samples live on a torus, but crops of simulations do not continue across its seam. So the prior is one of maps with a
 margin, which is Gaussian of power S given the map inside. Such maps are periodic and can be drawn for the training
@@ -55,7 +55,8 @@ class Prior:
     gate_sigma : noise level at which the gate is half closed
     noise_range : smallest and largest noise level of the training
     margin : pixels along the edges of a map that are Gaussian, given those inside
-    skip : whether the network finds the noise where a map stands out (`local_skip`)
+    gain : whether the network also sees the whitened map and gives a local gain
+    skip : whether peaks are kept by the rule of `local_skip`
     highest : largest convergence of the training maps, the bound of denoised maps; None for no bound
     theory : multipoles and C_ell [sr] of the universe of the training (`theory_points`); None if not known
     tiles : windows of a larger map that the network sees one by one; None for the whole map
@@ -67,6 +68,7 @@ class Prior:
     gate_sigma: float = 1.0
     noise_range: tuple[float, float] = (0.0, np.inf)
     margin: int = 0
+    gain: bool = False
     skip: bool = False
     highest: float | None = None
     theory: tuple[tuple[float, ...], tuple[float, ...]] | None = None
@@ -126,8 +128,9 @@ def prior_score(prior: Prior, kappa, sigma, *, training: bool = False):
 def shifted_mean(prior: Prior, kappa, sigma, *, training: bool = False):
     """The mean m towards which the Gaussian model shrinks a noisy map: the network's part of the score.
 
-    m = t kappa + ((1 - t) c + t min(c, sigma)) f, t the `local_skip` and c the `gate`. The network f sees the map and
-    the Wiener-denoised map, both scaled to order one, the margin, and the noise level. Without a network m is 0.
+    m = c f + min(1, c / sigma) g kappa, c the `gate`. The network (f, g) sees the map and the Wiener-denoised map, both
+    scaled to order one, the margin, the map whitened by (S + sigma^2)^-1/2, and the noise level. Without a network m is
+    0. With a `local_skip` t, the scale of f goes from c to min(c, sigma) with t, and t kappa is added.
 
     Returns
     -------
@@ -140,15 +143,20 @@ def shifted_mean(prior: Prior, kappa, sigma, *, training: bool = False):
     inside = ops.zeros_like(kappa) + inside_margin(tuple(int(side) for side in kappa.shape[-2:]), prior.margin)
     significance = wiener_significance(kappa, sigma, power)
     inputs = [kappa / per_map(ops.sqrt(variance + sigma**2)), significance, inside]
+    if prior.gain:
+        inputs.append(filtered(kappa, 1.0 / ops.sqrt(power + per_map(sigma) ** 2)))
     noise = ops.log(sigma / ops.sqrt(variance))[:, None]
-    network = prior.network if prior.tiles is None else tiled(prior.network, prior.tiles)
-    out = network([ops.stack(inputs, axis=-1), noise], training=training)[..., 0]
+    network = prior.network if prior.tiles is None else tiled(prior.network, prior.tiles, 1 + prior.gain)
+    out = network([ops.stack(inputs, axis=-1), noise], training=training)
     opened = per_map(gate(sigma, power, prior.gate_sigma))
+    closed = ops.minimum(opened, per_map(sigma))
     if prior.skip:
         kept = local_skip(significance, sigma, power)
-        mean = kept * kappa + ((1.0 - kept) * opened + kept * ops.minimum(opened, per_map(sigma))) * out
+        mean = kept * kappa + ((1.0 - kept) * opened + kept * closed) * out[..., 0]
     else:
-        mean = opened * out
+        mean = opened * out[..., 0]
+    if prior.gain:
+        mean = mean + closed / per_map(sigma) * out[..., 1] * kappa
     if prior.highest is None:
         return mean
     clean = denoised(kappa, sigma, gaussian_score(kappa - mean, sigma, power))
@@ -248,6 +256,11 @@ def denoised_by(prior: Prior, truth: np.ndarray, sigma: float, *, rng: np.random
     return {"noisy": noisy[0]} | maps
 
 
+def score_network(settings: NetworkParams, precision: Precision = "float32", *, gain: bool) -> keras.Model:
+    """A new network of the score: what it sees and gives with and without the local gain (`shifted_mean`)."""
+    return build_network(settings, precision, inputs=4 if gain else 3, outputs=2 if gain else 1)
+
+
 def save_prior(
     prior: Prior, settings: NetworkParams, folder: str | Path, *, crops: Mapping[int, np.ndarray] = MappingProxyType({})
 ) -> None:
@@ -263,6 +276,7 @@ def save_prior(
         "pixel_arcmin": prior.pixel_arcmin,
         "gate_sigma": prior.gate_sigma,
         "margin": prior.margin,
+        "gain": prior.gain,
         "skip": prior.skip,
         "noise_range": list(prior.noise_range),
         "highest": prior.highest,
@@ -297,7 +311,8 @@ def load_prior(
     record = read_json(folder / "network.json")
     try:
         settings = NetworkParams(**record["network"])
-        network = build_network(settings, precision)
+        gain = record.get("gain", False)  # networks of earlier releases have none
+        network = score_network(settings, precision, gain=gain)
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # Keras only warns if weights are missing
             network.load_weights(folder / "network.weights.h5")
@@ -307,6 +322,7 @@ def load_prior(
             network=network,
             gate_sigma=record["gate_sigma"],
             margin=record["margin"],
+            gain=gain,
             skip=record["skip"],
             noise_range=tuple(record["noise_range"]),
             highest=record["highest"],

@@ -65,14 +65,18 @@ def network_tiles(params: NetworkParams, window: int) -> Tiles:
     return Tiles(window - window % multiple, halo, multiple)
 
 
-def tiled(network: Callable, tiles: Tiles) -> Callable:
+def tiled(network: Callable, tiles: Tiles, outputs: int) -> Callable:
     """A function with the arguments of the network that runs it on one window at a time.
 
     The memory is that of one window, whatever the size of the map.
 
+    Parameters
+    ----------
+    outputs : number of maps that the network gives
+
     Returns
     -------
-    ([maps (n, ny, nx, c), noise (n, 1)], training=False) -> (n, ny, nx, 1)
+    ([maps (n, ny, nx, c), noise (n, 1)], training=False) -> (n, ny, nx, outputs)
         of sides that are multiples of `tiles.multiple`
     """
 
@@ -85,7 +89,7 @@ def tiled(network: Callable, tiles: Tiles) -> Callable:
         corners = np.array([(0, y, x, 0) for y in top for x in left], "int32")
         starts = ops.convert_to_tensor(corners)
         kept = ops.convert_to_tensor(np.array([row[:, None] & column for row in rows for column in columns]))
-        shape = (n, rows.shape[1], columns.shape[1], channels + 1)
+        shape = (n, rows.shape[1], columns.shape[1], channels + outputs)
 
         def step(number, state):
             window = ops.slice(state, starts[number], shape)
@@ -95,7 +99,7 @@ def tiled(network: Callable, tiles: Tiles) -> Callable:
             return number + 1, ops.slice_update(state, starts[number], window)
 
         # input and output are in one array, so that each window waits for the one before it
-        state = ops.concatenate([maps, ops.zeros_like(maps[..., :1])], axis=-1)
+        state = ops.concatenate([maps, ops.zeros((n, ny, nx, outputs), maps.dtype)], axis=-1)
         begun = (ops.convert_to_tensor(0, "int32"), state)
         windows = len(corners)  # a tensor of TensorFlow's graphs has no length
         done = ops.while_loop(lambda number, _: number < windows, step, begun, maximum_iterations=windows)

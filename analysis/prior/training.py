@@ -20,9 +20,8 @@ from analysis.params import GridParams, Params, Precision, TrainParams, stage_rn
 from analysis.prior.batches import CropBatches, stack_sizes
 from analysis.prior.loss import ScoreMatching, denoising_error
 from analysis.prior.margin import gaussian_margin
-from analysis.prior.network import build_network
 from analysis.prior.optimizer import training_optimizer
-from analysis.prior.score import Prior, prior_score
+from analysis.prior.score import Prior, prior_score, score_network
 
 log = logging.getLogger(__name__)
 
@@ -260,9 +259,10 @@ def untrained(
     prior = Prior(
         power=powers[0].astype("float32"),
         pixel_arcmin=grid.pixel_arcmin,
-        network=build_network(params.network, precision),
+        network=score_network(params.network, precision, gain=params.local_gain),
         gate_sigma=params.gate_sigma,
         margin=params.margin,
+        gain=params.local_gain,
         skip=params.local_skip,
         noise_range=(params.sigma_min, params.sigma_max),
     )

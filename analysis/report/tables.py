@@ -135,6 +135,7 @@ def calibration_table(released: Mapping, current: Mapping, render: Callable = ma
         "smallest p of flat ranks, after Holm": (lambda m: _p_value(m, "sbc"), "≥ 0.01"),
         "the same of their mean or spread, a sharper test": (lambda m: _p_value(m, "tilt_or_width"), "≥ 0.01"),
         "pooled rank of all bands: departure over its error": (lambda m: _rank_test(m, "pooled_band_z"), "below 2.5"),
+        "chance that these three find 5 % more power in the truths": (_powers, ""),
         "mean rank of the truth, six bands of power from long waves": (_mean_ranks, "0.5"),
         "TARP: largest departure (95 % band)": (
             lambda m: f"{_rank_test(m, 'tarp_max_deviation')} ({_rank_test(m, 'tarp_band95')})",
@@ -160,6 +161,12 @@ def _rank_test(calibration: Mapping, name: str, **options) -> str:
         if name.partition("/")[0] not in calibration
         else shown({"calibration": calibration}, f"calibration/{name}", **options)
     )
+
+
+def _powers(calibration: Mapping) -> str:
+    """Power of the tests of ranks against a tilt; a dash where an older release has none."""
+    found = calibration.get("power_against_tilt", {})
+    return ", ".join(f"{found[name]:.2f}" for name in ("chi_squared", "mean_or_spread", "pooled")) if found else "-"
 
 
 def _mean_ranks(calibration: Mapping) -> str:

@@ -125,6 +125,40 @@ def null_tests(
     return NullTests(Table(rows), spectrum, snr, profiles)
 
 
+@dataclass(frozen=True, eq=False)
+class ModeMeasure:
+    """How E- and B-modes of a field are measured.
+
+    `mask` : (ny, nx), observed; `relative` : (2, ny, nx), weight over its mean; `edges` : (bands + 1,), multipoles of
+    the bands, from the longest wave to the shortest along a side; `smoothing` : (ny, nx), Gaussian, per mode; `spread`
+    : (2, ny, nx), of the noise in smoothed E- and B-modes, infinite where unobserved; `area` : from squared modes to
+    power [sr]
+    """
+
+    mask: np.ndarray
+    relative: np.ndarray
+    edges: np.ndarray
+    smoothing: np.ndarray
+    spread: np.ndarray
+    area: float
+
+
+def mode_measure(weight: np.ndarray, pixel_arcmin: float, *, smoothing_arcmin: float, bands: int) -> ModeMeasure:
+    """The measure for weights (2, ny, nx), inverse variance of each shear; unobserved where one is zero."""
+    weight = np.asarray(weight, float)
+    mask, relative = (weight > 0).all(axis=0), weight / weight[weight > 0].mean()
+    multipoles = ell_grid(mask.shape, pixel_arcmin)
+    smoothing = np.exp(-0.5 * (multipoles * smoothing_arcmin * ARCMIN) ** 2)
+    return ModeMeasure(
+        mask=mask,
+        relative=relative,
+        edges=np.geomspace(0.99, 0.5 * mask.shape[1], bands + 1) * multipoles[0, 1],
+        smoothing=smoothing,
+        spread=np.where(mask, mode_noise(weight, relative, smoothing), np.inf),
+        area=float((pixel_arcmin * ARCMIN) ** 2 / np.mean(relative**2)),
+    )
+
+
 def mode_statistics(
     gamma: np.ndarray,
     weight: np.ndarray,
@@ -150,13 +184,9 @@ def mode_statistics(
     snr : (2, ny, nx), smoothed E- and B-mode of the field over their noise; NaN where unobserved
     edges : (bands + 1,), multipoles of the bands, from the longest wave to the shortest along a side
     """
-    mask, relative = (weight > 0).all(axis=0), weight / weight[weight > 0].mean()
-    multipoles = ell_grid(mask.shape, pixel_arcmin)
-    edges = np.geomspace(0.99, 0.5 * mask.shape[1], params.bands + 1) * multipoles[0, 1]
-    smoothing = np.exp(-0.5 * (multipoles * params.smoothing_arcmin * ARCMIN) ** 2)
+    measure = mode_measure(weight, pixel_arcmin, smoothing_arcmin=params.smoothing_arcmin, bands=params.bands)
+    mask, relative, edges = measure.mask, measure.relative, measure.edges
     noise = np.where(weight > 0, weight, np.inf) ** -0.5
-    mode_spread = np.where(mask, mode_noise(weight, relative, smoothing), np.inf)
-    area = (pixel_arcmin * ARCMIN) ** 2 / np.mean(relative**2)
     batches, snr = [], None
     for start in followed(range(0, 1 + params.realisations, BATCH), "realisations of noise"):
         number = min(BATCH, 1 + params.realisations - start)
@@ -166,7 +196,7 @@ def mode_statistics(
         if start == 0:
             shears[0] = gamma
         modes = e_and_b_modes(relative * shears)
-        peaks = np.fft.ifft2(smoothing * modes, norm="ortho").real / mode_spread
+        peaks = np.fft.ifft2(measure.smoothing * modes, norm="ortho").real / measure.spread
         snr = peaks[0] if snr is None else snr
         e, b = modes[:, 0], modes[:, 1]
         e_power, b_power, cross = (
@@ -175,8 +205,8 @@ def mode_statistics(
         pull = np.sum(weight * shears, axis=(-2, -1))
         batches.append(
             {
-                "e_power": area * e_power,
-                "b_power": area * b_power,
+                "e_power": measure.area * e_power,
+                "b_power": measure.area * b_power,
                 "eb_correlation": cross / np.sqrt(e_power * b_power),
                 "e_peak": peaks[:, 0].max(axis=(-2, -1)),
                 "b_peak": abs(peaks[:, 1]).max(axis=(-2, -1)),

@@ -197,7 +197,7 @@ def sample_parts(prior: Prior) -> dict[str, Callable]:
     kappa = high * rng.standard_normal((CHAINS, *power.shape), "float32")
     noise, shear = (rng.standard_normal((CHAINS, *shape, *power.shape), "float32") for shape in ((), (2,)))
     weight, sigma = np.full((2, *power.shape), 100.0, "float32"), np.full(CHAINS, high)
-    inputs = [ops.stack([kappa] * 3, axis=-1), np.zeros((CHAINS, 1), "float32")]
+    inputs = [ops.stack([kappa] * prior.network.inputs[0].shape[-1], axis=-1), np.zeros((CHAINS, 1), "float32")]
     network = compiled(lambda *maps: prior.network(list(maps)))
     mean = compiled(lambda kappa, sigma: shifted_mean(prior, kappa, sigma))
     cross, split = compiled(bridge), compiled(renoised)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.flatsky.power import ell_grid, gaussian_field
-from analysis.judge.predictive import STATISTICS, amplitude_of, correlation_of, predictive_check, predictive_table
+from analysis.judge.predictive import STATISTICS, amplitude_of, correlation_of, predictive_check, statistics_table
 from analysis.params import load_params
 from analysis.simulations.mocks import mock_observation
 from analysis.sky import Grid, Observation
@@ -55,7 +55,7 @@ def test_a_field_of_another_amplitude_is_found_and_its_amplitude_measured(maps):
     assert metrics["ratio"]["correlation"] > 1.5
     assert metrics["amplitude_of_mocks"][0] < 1 < metrics["amplitude_of_mocks"][1]
     assert len(ell) == statistics["e_minus_b"].shape[1] == 4
-    assert predictive_table(metrics)["statistic"].tolist() == list(STATISTICS)
+    assert statistics_table(metrics)["statistic"].tolist() == list(STATISTICS)
 
 
 def test_the_correlation_is_the_mean_product_of_pairs():

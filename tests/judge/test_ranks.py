@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import chisquare
+from scipy.stats import chisquare, norm
 
 from analysis.judge import ranks
 
@@ -55,6 +55,17 @@ def test_drawn_ranks_say_what_chi_squared_says_of_many():
         assert ranks.uniformity(found, N) == pytest.approx(
             chisquare(np.bincount(found, minlength=N + 1)).pvalue, abs=0.03
         )
+
+
+def test_powers_are_the_shares_of_shifted_sets_that_a_test_finds():
+    assert all(chance < 0.02 for chance in ranks.powers(np.zeros((2, 100)), N, tests=5).values())
+    assert all(chance > 0.98 for chance in ranks.powers(np.full((2, 400), 1.0), N, tests=5).values())
+    found = ranks.powers(np.full((3, 100), 0.3), N, tests=5)
+    # mean rank .5 + .3 / (2 sqrt pi), of spread about 1 / sqrt 12; two-sided, half of the level for each of two tests
+    departure = 0.3 / (2 * np.pi**0.5) * (12 * 100) ** 0.5 * N / (N + 1)
+    expected = norm.sf(norm.isf(0.01 / 5 / 4) - departure)
+    assert found["mean_or_spread"] == pytest.approx(expected, abs=0.06)
+    assert found["chi_squared"] < found["mean_or_spread"] < found["pooled"]
 
 
 def test_bins_at_the_ends_of_an_interval_count_in_part():

@@ -14,8 +14,7 @@ from analysis.flatsky.backend import compiled
 from analysis.flatsky.power import resampled_power
 from analysis.params import load_params
 from analysis.posterior.sampler import annealer
-from analysis.prior.network import build_network
-from analysis.prior.score import Prior, load_prior, prior_score, save_prior
+from analysis.prior.score import Prior, load_prior, prior_score, save_prior, score_network
 
 pytestmark = pytest.mark.long
 LEVELS = (0.005, 0.03, 0.2)
@@ -49,8 +48,8 @@ def results(folder, precision="float32"):
 def found(tmp_path_factory):
     """Results on TensorFlow, of this process, on JAX, of another, and with layers in half precision."""
     folder = tmp_path_factory.mktemp("prior")
-    network = build_network(SETTINGS)
-    one = Prior(POWER.astype("float32"), 0.82, network, 1.0, (0.002, 1.0), margin=2, skip=True, highest=0.5)
+    network = score_network(SETTINGS, gain=True)
+    one = Prior(POWER.astype("float32"), 0.82, network, 1.0, (0.002, 1.0), margin=2, gain=True, highest=0.5)
     save_prior(shifted(one, by=0.02), SETTINGS, folder)
     code = f"import numpy, test_backends as t; numpy.savez({str(folder / 'jax.npz')!r}, **t.results({str(folder)!r}))"
     environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": PATHS}

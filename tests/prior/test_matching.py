@@ -8,8 +8,7 @@ import pytest
 from analysis.flatsky.power import ell_grid, gaussian_field
 from analysis.params import load_params
 from analysis.prior.loss import ScoreMatching, gaussian_error, long_waves
-from analysis.prior.network import build_network
-from analysis.prior.score import Prior, wiener_significance
+from analysis.prior.score import Prior, score_network, wiener_significance
 
 TRAIN = load_params().train
 SETTINGS = dataclasses.replace(TRAIN.network, widths=[4, 8, 16], blocks=1)
@@ -17,19 +16,26 @@ POWER = 4e-3 * (np.maximum(ell_grid((16, 16), 0.82), 500) / 500) ** -1.5
 
 
 def prior():
-    return Prior(POWER.astype("float32"), 0.82, build_network(SETTINGS), 0.3, (0.005, 0.5))
+    return Prior(POWER.astype("float32"), 0.82, score_network(SETTINGS, gain=True), 0.3, (0.005, 0.5), gain=True)
 
 
 def residuals(one, maps, seed=1, **settings):
     """Weighted residuals that the training squares, as maps."""
-    model = ScoreMatching([one], maps, dataclasses.replace(TRAIN, **{"long_weight": 0.0, **settings}), seed=seed)
+    settings = {"long_weight": 0.0, "void_weight": 0.0, **settings}
+    model = ScoreMatching([one], maps, dataclasses.replace(TRAIN, **settings), seed=seed)
     found = np.asarray(model.residuals([maps], [np.ones(len(maps), "float32")]))
     return found.reshape((-1, *maps.shape) if found.size > maps.size else maps.shape)
 
 
 def test_the_loss_of_a_new_network_is_one_whatever_the_weights():
     maps = gaussian_field(POWER, 256, rng=np.random.default_rng(2)).astype("float32")
-    for weights in ({"peak_weight": 0.0}, {"peak_weight": 3.0}, {"peak_weight": 0.0, "long_weight": 2.0}):
+    for weights in (
+        {"peak_weight": 0.0},
+        {"peak_weight": 3.0},
+        {"peak_weight": 0.0, "long_weight": 2.0},
+        {"peak_weight": 0.0, "void_weight": 3.0},
+        {"peak_weight": 3.0, "void_weight": 3.0, "long_weight": 2.0},
+    ):
         squares = residuals(prior(), maps, **weights) ** 2
         by_map = squares.mean(axis=(0, 2, 3)) if squares.ndim == 4 else squares.mean(axis=(1, 2))
         assert abs(by_map.mean() - 1) < 4 * by_map.std() / 16, weights
@@ -43,6 +49,17 @@ def test_the_weight_of_a_peak_grows_with_its_significance():
     significance = np.abs(wiener_significance(maps, np.full(4, 0.02, "float32"), POWER))
     np.testing.assert_allclose(ratio[:, 8, 8] ** 2, 1 + 2 * (significance[:, 8, 8] - 3), rtol=0.1)  # and noise
     assert np.mean(ratio[significance < 1] == 1) > 0.9
+
+
+def test_the_weight_of_a_void_grows_with_its_depth():
+    maps = gaussian_field(POWER, 4, rng=np.random.default_rng(3)).astype("float32")
+    level = {"peak_weight": 0.0, "sigma_min": 1.99e-5, "sigma_max": 2.01e-5}  # the noise moves no map
+    weighted, plain = (residuals(prior(), maps, void_weight=weight, **level) for weight in (2.0, 0.0))
+    ratio = (weighted / plain) ** 2
+    significance = np.asarray(wiener_significance(maps, np.full(4, 2e-5, "float32"), POWER))
+    assert ratio[significance > -0.5].std() < 1e-3 * ratio.mean()
+    expected = 1 + 2 * np.maximum(-significance - 0.8, 0)
+    np.testing.assert_allclose(ratio / ratio.min(), expected, rtol=0.02)
 
 
 def test_an_error_of_the_mean_counts_more_with_a_weight_for_long_waves():

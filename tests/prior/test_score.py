@@ -19,11 +19,12 @@ from analysis.prior.score import (
     local_skip,
     prior_score,
     save_prior,
+    score_network,
 )
 
 
-def prior():
-    return Prior(POWER.astype("float32"), 0.82, build_network(SETTINGS), 0.3, (0.005, 0.5))
+def prior(*, gain=True):
+    return Prior(POWER.astype("float32"), 0.82, score_network(SETTINGS, gain=gain), 0.3, (0.005, 0.5), gain=gain)
 
 
 def test_gaussian_score_is_the_gradient_of_the_log_density():
@@ -56,6 +57,23 @@ def test_what_stands_out_of_the_noise_is_left_as_it_is():
     assert share[1e6] == 1
     # significant, but lower than the noise
     assert float(local_skip(20 * ones, np.array([1.0], "float32"), POWER)[0, 0, 0]) < 0.2
+
+
+@pytest.mark.parametrize("variance", [1e-6, 2e-5, 1e-2])
+def test_a_local_gain_gives_the_wiener_filter_of_another_variance(variance):
+    """A checkerboard, a single mode: what a gain must be so that the mode has this variance and not the model's."""
+    board = 0.02 * (1.0 - 2.0 * (np.indices((1, 16, 16)).sum(axis=0) % 2)).astype("float32")
+    sigma = np.array([0.005], "float32")
+    expected, local = (power / (power + sigma[0] ** 2) for power in (POWER[8, 8], variance))
+    gain = (local - expected) / (1 - expected)
+
+    def network(inputs, training):
+        np.testing.assert_allclose(inputs[0][..., 3], board / (POWER[8, 8] + sigma[0] ** 2) ** 0.5, rtol=1e-4)
+        return np.stack([np.zeros_like(board), np.full_like(board, gain)], axis=-1)
+
+    one = Prior(POWER.astype("float32"), 0.82, network, gain=True)
+    found = np.asarray(denoised(board, sigma, prior_score(one, board, sigma)))
+    np.testing.assert_allclose(found, local * board, atol=1e-6)
 
 
 def test_where_a_map_stands_out_the_network_moves_it_by_the_noise():
@@ -91,10 +109,11 @@ def test_no_denoised_map_exceeds_the_highest_of_the_training_maps():
     np.testing.assert_allclose(found, np.minimum(without, highest), atol=1e-5)
 
 
-def test_saved_is_reloaded(tmp_path):
+@pytest.mark.parametrize("gain", [False, True])
+def test_saved_is_reloaded(tmp_path, gain):
     kappa = 0.02 * np.random.default_rng(4).standard_normal((2, 16, 16)).astype("float32")
     sigma = np.array([0.02, 0.2], "float32")
-    one = dataclasses.replace(shifted(prior()), skip=True, highest=0.03)
+    one = dataclasses.replace(shifted(prior(gain=gain)), skip=not gain, highest=0.03)
     save_prior(one, SETTINGS, tmp_path)
     score = np.asarray(prior_score(one, kappa, sigma))
     np.testing.assert_array_equal(np.asarray(prior_score(load_prior(tmp_path), kappa, sigma)), score)

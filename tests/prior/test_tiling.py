@@ -11,7 +11,7 @@ from analysis.flatsky.backend import compiled
 from analysis.flatsky.power import resampled_power
 from analysis.params import load_params
 from analysis.prior.network import build_network
-from analysis.prior.score import Prior, load_prior, prior_score, save_prior
+from analysis.prior.score import Prior, load_prior, prior_score, save_prior, score_network
 from analysis.prior.tiling import Tiles, network_reach, network_tiles, tiled
 
 THIN = dataclasses.replace(SETTINGS, widths=[4, 4, 4])
@@ -57,17 +57,17 @@ CASES = [
 
 
 @pytest.mark.parametrize(("network_settings", "shape"), CASES)
-@pytest.mark.parametrize("more", [4, 12])
-def test_windows_give_what_the_whole_map_gives(network_settings, shape, more):
+@pytest.mark.parametrize(("more", "outputs"), [(4, 1), (12, 2)])
+def test_windows_give_what_the_whole_map_gives(network_settings, shape, more, outputs):
     rng = np.random.default_rng(2)
-    network = build_network(network_settings)
+    network = build_network(network_settings, outputs=outputs)
     network.set_weights([np.abs(w) + 0.1 * rng.random(w.shape) for w in network.get_weights()])
     halo = network_tiles(network_settings, 1000).halo
     tiles = network_tiles(network_settings, 2 * halo + 2**network_settings.scales + more)
     assert tiles.window < max(shape)
     inputs = [rng.standard_normal((2, *shape, 3)).astype("float32"), np.array([[-1.0], [0.5]], "float32")]
     whole = np.asarray(network(inputs))
-    found = np.asarray(compiled(tiled(network, tiles))(inputs))
+    found = np.asarray(compiled(tiled(network, tiles, outputs))(inputs))
     assert np.std(whole) > 0
     assert np.abs(found - whole).max() < 1e-5 * np.abs(whole).max()
 
@@ -76,7 +76,7 @@ def test_a_halo_that_is_too_narrow_shows():
     network = shifted(Prior(POWER, 0.82, build_network(THIN))).network
     inputs = [np.random.default_rng(3).standard_normal((1, 96, 96, 3)).astype("float32"), np.zeros((1, 1), "float32")]
     whole, tiles = np.asarray(network(inputs)), network_tiles(THIN, 64)
-    narrow = np.asarray(tiled(network, Tiles(tiles.window, tiles.halo - 12, tiles.multiple))(inputs))
+    narrow = np.asarray(tiled(network, Tiles(tiles.window, tiles.halo - 12, tiles.multiple), 1)(inputs))
     assert np.abs(narrow - whole).max() > 1e-4 * np.abs(whole).max()
 
 
@@ -88,17 +88,17 @@ def test_the_network_never_sees_more_than_a_window():
         return inputs[0][..., :1]
 
     maps = np.random.default_rng(4).standard_normal((2, 40, 72, 3)).astype("float32")
-    out = np.asarray(tiled(network, Tiles(32, 8, 4))([maps, np.zeros((2, 1), "float32")]))
+    out = np.asarray(tiled(network, Tiles(32, 8, 4), 1)([maps, np.zeros((2, 1), "float32")]))
     np.testing.assert_array_equal(out, maps[..., :1])
     assert set(seen) == {(2, 32, 32, 3)}
     seen.clear()
-    tiled(network, Tiles(80, 8, 4))([maps, np.zeros((2, 1), "float32")])
+    tiled(network, Tiles(80, 8, 4), 1)([maps, np.zeros((2, 1), "float32")])
     assert seen == [(2, 40, 72, 3)]
 
 
 def test_the_score_of_a_prior_in_tiles(tmp_path):
     power = resampled_power(POWER, 96).astype("float32")
-    one = Prior(power, 0.82, build_network(THIN), 1.0, (0.002, 1.0), margin=4, skip=True, highest=0.1)
+    one = Prior(power, 0.82, score_network(THIN, gain=True), 1.0, (0.002, 1.0), margin=4, gain=True, highest=0.1)
     save_prior(shifted(one), THIN, tmp_path)
     kappa = 0.05 * np.random.default_rng(5).standard_normal((2, 96, 96)).astype("float32")
     sigma = np.array([0.02, 0.2], "float32")

@@ -5,13 +5,12 @@ import time
 from small_prior import POWER, SETTINGS
 
 from analysis.params import load_params
-from analysis.prior.network import build_network
-from analysis.prior.score import Prior
+from analysis.prior.score import Prior, score_network
 from analysis.tools import bench
 
 
 def test_parts_run_and_their_shares_add_up():
-    prior = Prior(POWER.astype("float32"), 0.82, build_network(SETTINGS), margin=2, skip=True)
+    prior = Prior(POWER.astype("float32"), 0.82, score_network(SETTINGS, gain=True), margin=2, gain=True)
     rows = list(bench.part_rows(prior, load_params().sample))
     shares = [float(measured.split(",")[1].removesuffix("%")) for _, measured, _ in rows if "%" in measured]
     assert len(shares) == 4
