@@ -38,6 +38,32 @@ def compiled(function: Callable) -> Callable:
     )
 
 
+def pulled_back(function: Callable, x, cotangent: Callable):
+    """A function at x, and the transpose of its derivative there applied to `cotangent` of that value.
+
+    Parameters
+    ----------
+    function : of a tensor, with values of its shape
+    cotangent : (function(x)) -> a tensor of the same shape, taken as a constant
+
+    Returns
+    -------
+    function(x), J^T cotangent(function(x))
+    """
+    x = ops.convert_to_tensor(x)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = function(x)
+        return value, tape.gradient(value, x, output_gradients=cotangent(value))
+    import jax
+
+    value, transpose = jax.vjp(function, x)
+    return value, transpose(cotangent(value))[0]
+
+
 def split_cores(parts: int) -> None:
     """Let independent parts of a graph run side by side, each on its share of the cores.
 

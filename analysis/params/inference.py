@@ -22,7 +22,7 @@ class RunParams:
     """the prior: theory and network, or theory alone"""
     amplitude: Positive = 1.0
     """amplitude of the prior's maps, in units of the simulations'; `predictive` estimates it from the field"""
-    preset: Literal["gibbs", "hmc", "remy2020"] | None = None
+    preset: Literal["gibbs", "hmc", "remy2020", "dps"] | None = None
     """the sampler of this run; null for that of all runs"""
 
 
@@ -72,8 +72,8 @@ class SampleParams:
     """the posteriors to sample, each by its name"""
     network: TrackedPath
     """folder of the network: `data/score`, or one that was released"""
-    preset: Literal["gibbs", "hmc", "remy2020"]
-    """the sampler: split Gibbs, annealed HMC, or the schedule of Remy et al. 2020"""
+    preset: Literal["gibbs", "hmc", "remy2020", "dps"]
+    """the sampler: split Gibbs, annealed HMC, the schedule of Remy et al. 2020, or diffusion posterior sampling"""
     batch: Annotated[int, Field(ge=2)]
     """chains of a task"""
     tile_pixels: Count | None

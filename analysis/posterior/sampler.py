@@ -5,15 +5,21 @@ from collections.abc import Callable
 import numpy as np
 
 from analysis.params import SampleParams
+from analysis.posterior.dps import dps_sampler
 from analysis.posterior.gibbs import gibbs_sampler
 from analysis.posterior.hmc import hmc_sampler
 from analysis.posterior.remy2020 import remy2020_sampler
 from analysis.posterior.runner import Sampler, run_chains
 from analysis.prior.score import Prior
 
-SAMPLERS = {"gibbs": gibbs_sampler, "hmc": hmc_sampler, "remy2020": remy2020_sampler}
-NAMES = {"gibbs": "split Gibbs", "hmc": "annealed HMC", "remy2020": "the original's schedule"}
-CHECK = {"gibbs": "hmc", "hmc": "gibbs", "remy2020": "hmc"}  # the exact sampler that checks each
+SAMPLERS = {"gibbs": gibbs_sampler, "hmc": hmc_sampler, "remy2020": remy2020_sampler, "dps": dps_sampler}
+NAMES = {
+    "gibbs": "split Gibbs",
+    "hmc": "annealed HMC",
+    "remy2020": "the original's schedule",
+    "dps": "diffusion posterior sampling",
+}
+CHECK = {"gibbs": "hmc", "hmc": "gibbs", "remy2020": "hmc", "dps": "hmc"}  # the exact sampler that checks each
 
 
 def field_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:

@@ -1,6 +1,7 @@
 """The samplers against exact answers: oscillations, log ratios, and posteriors that are known otherwise."""
 
 import dataclasses
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,12 +10,14 @@ from scipy.stats import ks_2samp
 
 from analysis.core.files import BorderError
 from analysis.flatsky.backend import filtered
+from analysis.flatsky.kernel import kaiser_squires_kernel
 from analysis.flatsky.lensing import convergence_from_shear, reduced_shear, shear_from_convergence
 from analysis.flatsky.power import ell_grid, gaussian_field
 from analysis.params import load_params
 from analysis.posterior import runner
 from analysis.posterior.diagnostics import noisy_power
 from analysis.posterior.diffusion import descent, prior_draws, reverse_diffusion
+from analysis.posterior.dps import levels_of
 from analysis.posterior.hmc import from_precision, gaussian_mean, leap, path_work
 from analysis.posterior.likelihood import SHARE, added_variance, capped_weight, less_noise, renoised
 from analysis.posterior.remy2020 import remy2020_sampler
@@ -142,11 +145,12 @@ def interrupted(monkeypatch, after):
 
 
 @pytest.mark.parametrize("after", [1, 7, -1])
-@pytest.mark.parametrize("preset", [*PRESETS, "remy2020"])
+@pytest.mark.parametrize("preset", [*PRESETS, "remy2020", "dps"])
 def test_chains_that_were_cut_go_on_and_end_with_the_same_bits(field, tmp_path, monkeypatch, preset, after):
     power, gamma, weight = field
     prior, path = Prior(power, 0.82), tmp_path / "chains.npz"
-    anneal = short_remy2020(prior, 150) if preset == "remy2020" else annealer(prior, PRESETS[preset])
+    settings = dataclasses.replace(SAMPLE, preset=preset)
+    anneal = short_remy2020(prior, 150) if preset == "remy2020" else annealer(prior, settings)
 
     def run(resume):
         seen = []
@@ -570,7 +574,7 @@ def test_the_schedule_of_the_original_samples_a_gaussian_posterior():
     np.testing.assert_allclose(samples[:, 1:, 1:].var(axis=0).mean(), exact[:, 1:, 1:].var(axis=0).mean(), rtol=0.1)
 
 
-@pytest.mark.parametrize("preset", [*PRESETS, "remy2020"])
+@pytest.mark.parametrize("preset", [*PRESETS, "remy2020", "dps"])
 def test_a_network_that_fails_ends_the_run_in_one_sentence(preset):
     power = np.full((8, 8), 1e-3)
     prior = closed_form_prior(power, lambda kappa, sigma: kappa * np.float32(np.nan))
@@ -578,3 +582,27 @@ def test_a_network_that_fails_ends_the_run_in_one_sentence(preset):
         annealer(prior, dataclasses.replace(SAMPLE, preset=preset))(
             np.zeros((2, 8, 8)), np.ones((2, 8, 8)), 2, rng=np.random.default_rng(1)
         )
+
+
+def test_diffusion_posterior_sampling_has_the_law_of_its_recursion_and_is_too_narrow():
+    """White Gaussian prior and noise: every mode that shear shows follows one linear recursion, whose end is known."""
+    side, power, noise, chains = 16, 4e-4, 2e-4, 256
+    prior, params = Prior(np.full((side, side), power), 0.82), dataclasses.replace(SAMPLE, preset="dps")
+    truth = gaussian_field(prior.power, 1, rng=np.random.default_rng(1))
+    gamma, weight = np.asarray(shear_from_convergence(truth))[0], np.full((2, side, side), 1 / noise)
+    found = annealer(prior, params)(gamma, weight, chains, rng=np.random.default_rng(2))[0]
+    sigmas = levels_of(prior, params.sigma_start, params.sigma_final)
+    share, variance = 0.0, power + sigmas[0] ** 2  # of the truth in the map, and of the rest
+    for high, low in pairwise([*sigmas, 0.0]):
+        wiener, kept, step = power / (power + high**2), (low / high) ** 2, high**2 - low**2
+        linear = wiener + kept * (1 - wiener) - step * wiener**2 / noise
+        share = linear * share + step * wiener / noise
+        variance = linear**2 * variance + low**2 * (1 - kept)
+    p1, p2 = kaiser_squires_kernel(side, side)
+    shown = p1**2 + p2**2 > 0.999
+    modes, known = (np.fft.fft2(maps, norm="ortho")[:, shown] for maps in (found, truth))
+    fitted = np.sum((modes.mean(axis=0) * known.conj()).real) / np.sum(np.abs(known) ** 2)
+    assert fitted == pytest.approx(share, abs=4 * (variance / chains / np.sum(np.abs(known) ** 2)) ** 0.5)
+    squares = np.abs(modes - share * known) ** 2
+    assert squares.mean() == pytest.approx(variance, rel=4 * (2 / squares.size) ** 0.5)
+    assert variance < 0.8 * power * noise / (power + noise)
