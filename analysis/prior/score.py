@@ -14,6 +14,10 @@ void, which is smooth, a negative t damps the noise that looks like structure. A
 within sigma, and a t near 1 keeps it. Both t and the scale s fall smoothly to zero at large sigma, where the noisy
 field is Gaussian and theory exact (`gate`).
 
+An error of a few percent of a peak of forty sigma is more than a sigma, and feeds itself on the way down. So where a
+map stands out by much more than the Gaussian model expects, and by more than the noise, a rule takes over: t is 1 and s
+falls to sigma (`local_skip`). There the network has to find the noise, not the peak.
+
 Samples live on a torus, but crops of simulations do not continue across its seam. So the prior is one of maps with a
 margin, which is Gaussian of power S given the map inside. Such maps are periodic and can be drawn for the training
 (`margin`), and the network is told where the margin is.
@@ -128,9 +132,9 @@ def prior_score(prior: Prior, kappa, sigma, *, training: bool = False):
 def shifted_mean(prior: Prior, kappa, sigma, *, training: bool = False):
     """The mean m towards which the Gaussian model shrinks a noisy map: the network's part of the score.
 
-    m = c f + min(1, c / sigma) g kappa, c the `gate`. The network (f, g) sees the map and the Wiener-denoised map, both
-    scaled to order one, the margin, the map whitened by (S + sigma^2)^-1/2, and the noise level. Without a network m is
-    0. With a `local_skip` t, the scale of f goes from c to min(c, sigma) with t, and t kappa is added.
+    m = (1 - q) (c f + min(1, c / sigma) g kappa) + q (kappa + min(c, sigma) f), q the `local_skip` and c the `gate`.
+    The network (f, g) sees the map and the Wiener-denoised map, both scaled to order one, the margin, the map whitened
+    by (S + sigma^2)^-1/2, and the noise level. Without a network m is 0.
 
     Returns
     -------
@@ -150,13 +154,12 @@ def shifted_mean(prior: Prior, kappa, sigma, *, training: bool = False):
     out = network([ops.stack(inputs, axis=-1), noise], training=training)
     opened = per_map(gate(sigma, power, prior.gate_sigma))
     closed = ops.minimum(opened, per_map(sigma))
-    if prior.skip:
-        kept = local_skip(significance, sigma, power)
-        mean = kept * kappa + ((1.0 - kept) * opened + kept * closed) * out[..., 0]
-    else:
-        mean = opened * out[..., 0]
+    mean = opened * out[..., 0]
     if prior.gain:
         mean = mean + closed / per_map(sigma) * out[..., 1] * kappa
+    if prior.skip:
+        kept = local_skip(significance, sigma, power)
+        mean = (1.0 - kept) * mean + kept * (kappa + closed * out[..., 0])
     if prior.highest is None:
         return mean
     clean = denoised(kappa, sigma, gaussian_score(kappa - mean, sigma, power))
@@ -171,7 +174,7 @@ def wiener_significance(kappa, sigma, power):
 
 
 def local_skip(significance, sigma, power):
-    """Share t of a noisy map that is left as it is: t = 1 / (1 + (5 / z)^4 + (2 sigma / d)^4), d the Wiener map.
+    """Share q of a noisy map that is left as it is: q = 1 / (1 + (5 / z)^4 + (2 sigma / d)^4), d the Wiener map.
 
     Parameters
     ----------

@@ -10,6 +10,7 @@ import numpy as np
 from astropy.table import Table
 
 from analysis.judge.injection import PUBLISHED
+from analysis.judge.ranks import POOLED
 from analysis.report.typeset import digits_of, error_of, markdown, number, shown
 
 METHODS = {
@@ -134,7 +135,10 @@ def calibration_table(released: Mapping, current: Mapping, render: Callable = ma
         "N-body boxes of the truths": (lambda m: _rank_test(m, "n_boxes"), "≥ 16"),
         "smallest p of flat ranks, after Holm": (lambda m: _p_value(m, "sbc"), "≥ 0.01"),
         "the same of their mean or spread, a sharper test": (lambda m: _p_value(m, "tilt_or_width"), "≥ 0.01"),
-        "pooled rank of all bands: departure over its error": (lambda m: _rank_test(m, "pooled_band_z"), "below 2.5"),
+        "pooled rank of all bands: departure over its error": (
+            lambda m: _rank_test(m, "pooled_band_z"),
+            f"below {POOLED:g}",
+        ),
         "chance that these three find 5 % more power in the truths": (_powers, ""),
         "mean rank of the truth, six bands of power from long waves": (_mean_ranks, "0.5"),
         "TARP: largest departure (95 % band)": (

@@ -76,16 +76,24 @@ def test_a_local_gain_gives_the_wiener_filter_of_another_variance(variance):
     np.testing.assert_allclose(found, local * board, atol=1e-6)
 
 
-def test_where_a_map_stands_out_the_network_moves_it_by_the_noise():
-    """A checkerboard far above the noise, a single mode of power S, and a network that says its sign."""
+@pytest.mark.parametrize("gain", [0.0, 0.03])
+def test_where_a_map_stands_out_the_network_moves_it_by_the_noise(gain):
+    """A checkerboard far above the noise, a single mode of power S, and a network that says its sign, and some gain."""
     board = 1.0 - 2.0 * (np.indices((1, 16, 16)).sum(axis=0) % 2).astype("float32")
     sigma, low = np.array([0.01], "float32"), 1.0 - POWER[8, 8] / (POWER[8, 8] + 0.01**2)
     moved = {}
     for skip in (False, True):
-        one = Prior(POWER.astype("float32"), 0.82, lambda inputs, training: np.sign(inputs[0][..., :1]), skip=skip)
+
+        def network(inputs, training):
+            sign = np.sign(inputs[0][..., :1])
+            return np.concatenate([sign, np.full_like(sign, gain)], axis=-1)
+
+        one = Prior(POWER.astype("float32"), 0.82, network, gain=True, skip=skip)
         moved[skip] = np.asarray(denoised(200 * board, sigma, prior_score(one, 200 * board, sigma))) - 200 * board
     np.testing.assert_allclose(moved[True], low * sigma[0] * board, atol=1e-3)
-    np.testing.assert_allclose(moved[False], low * (np.sqrt(POWER.mean()) - 200) * board, rtol=1e-4)
+    rms = np.sqrt(POWER.mean())
+    missed = rms - 200 * (1 - gain * min(1, rms / sigma[0]))
+    np.testing.assert_allclose(moved[False], low * missed * board, rtol=1e-4)
 
 
 def test_the_network_is_told_the_margin():
