@@ -1,6 +1,6 @@
 """The prior test: samples drawn without any data against held-out maps of the same size."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from astropy.table import Table
@@ -13,7 +13,7 @@ from analysis.judge.metrics import QUANTILES, RUNAWAY, runaway, share_at_bound
 from analysis.judge.ranks import bootstrap_error
 from analysis.params import Params
 from analysis.posterior.diagnostics import Level
-from analysis.posterior.diffusion import prior_draws, reverse_diffusion
+from analysis.posterior.diffusion import FINE, descent, prior_draws, reverse_diffusion
 from analysis.posterior.samples import chain_table, stein_error
 from analysis.prior.score import Prior
 
@@ -21,6 +21,8 @@ PEAK_EDGES = (0.02, 0.04, 0.06, 0.08, 0.12, 0.2, 0.4, np.inf)
 POWER_OFF = 0.1  # largest allowed departure of a band power
 COUNTS_OFF, DEEPEST_OFF = 0.15, 0.1  # of counts of peaks and minima, and of the mean deepest pixel; 3 errors are added
 MINIMUM_EDGES = (0.005, 0.01, 0.015, 0.02, 0.03)
+PLANTED, PLANTED_OFF = (0.3, 0.5, 0.7), 2.0  # heights over the training maximum; allowed mean change, over the noise
+PLANTED_SIGMA, PLANTED_CORE, PLANTED_MAPS = 0.03, 1.2, 16  # noise that is taken away; pixels; maps a height
 BANDS = 8
 CROPS_PER_MAP = 4
 
@@ -35,13 +37,15 @@ def prior_test(
     samples : (prior.samples, ny, nx)
     levels : their health on the way down (`diffusion.prior_draws`)
     held_out : the crops, of the samples' size
-    health : metrics, with whether the prior passed (`prior_health`)
+    health : metrics (`prior_health`, `planted_peaks`), with whether the prior passed
     """
-    samples, levels = prior_draws(prior, reverse_diffusion(prior), params.prior.samples, rng=rng)
+    fall = reverse_diffusion(prior)
+    samples, levels = prior_draws(prior, fall, params.prior.samples, rng=rng)
     held_out = held_out_crops(validation, samples.shape[-1], rng=rng)
     chain = chain_table(levels)
     health = prior_health(samples, chain, held_out, prior.highest, prior.pixel_arcmin, rng=rng, margin=prior.margin)
-    return samples, levels, held_out, health
+    health |= planted_peaks(prior, fall, held_out.kappa, rng=rng)
+    return samples, levels, held_out, health | {"passed": not prior_faults(health)}
 
 
 def held_out_crops(maps: MapSet, side: int, *, rng: np.random.Generator) -> MapSet:
@@ -124,7 +128,36 @@ def prior_health(
         "level_stein": _or_none(np.asarray(chain["stein"])),
         "level_power": np.asarray(chain["power"]),
     }
-    return health | {"passed": not prior_faults(health)}
+    return health
+
+
+def planted_peaks(prior: Prior, fall: Callable, maps: np.ndarray, *, rng: np.random.Generator) -> dict:
+    """Metrics of high peaks, planted in held-out maps, given noise and drawn back by the reverse diffusion.
+
+    Peaks as high are too rare for the samples of the prior alone to count them. Noise `PLANTED_SIGMA` leaves such a
+    peak measured far better than any prior knows it, so that the draw must keep its height: a tail of peak counts as
+    h^-n would move it by n sigma / h noises, less than half of one. A network that lets peaks feed themselves raises it
+    at every step, up to the bound.
+
+    Parameters
+    ----------
+    fall : of `reverse_diffusion`
+    maps : (n, ny, nx), held out; the first `PLANTED_MAPS` are used
+
+    Returns
+    -------
+    the change of the peak's pixel over the noise, mean for each of the heights `PLANTED`, and its largest size
+    """
+    y, x = np.indices(maps.shape[1:]) - np.array(maps.shape[1:])[:, None, None] // 2
+    profile = (1 + (y**2 + x**2) / PLANTED_CORE**2) ** -1.5
+    heights = prior.highest * np.array(PLANTED)
+    truths = np.concatenate([maps[:PLANTED_MAPS] + height * profile for height in heights]).astype("float32")
+    noisy = truths + np.float32(PLANTED_SIGMA) * rng.standard_normal(truths.shape, "float32")
+    sigmas = descent(PLANTED_SIGMA, prior.noise_range[0], FINE)
+    drawn = np.asarray(fall(noisy, sigmas, end=0.0, rng=rng, advance=lambda: None))
+    change = (drawn - truths)[:, maps.shape[1] // 2, maps.shape[2] // 2].reshape(len(heights), -1) / PLANTED_SIGMA
+    mean = change.mean(axis=1)
+    return {"planted_height": heights, "planted_change": mean, "planted_worst": float(np.max(np.abs(mean)))}
 
 
 def max_excess(samples: np.ndarray, maps: np.ndarray, edges: Sequence[float]) -> float:
@@ -143,6 +176,7 @@ def prior_faults(health: Mapping) -> list[str]:
 
     They may not run away. Bands may be off by 10 % and 2 errors; counts of peaks and of minima in a bin by 15 % and 3
     errors, the mean deepest pixel by 10 % and 3 errors, and the share of samples that reach the bound by 1 % and 3.
+    Planted peaks may change by 2 of the noise that they were given (`planted_peaks`).
     """
     faults = [
         (health["runaway"] or health["runaway_sigma"] is not None, f"a runaway at noise {health['runaway_sigma']}"),
@@ -151,6 +185,7 @@ def prior_faults(health: Mapping) -> list[str]:
         (health["peak_count_excess"] > 1, f"peak counts {health['peak_count_excess']:.2f} tolerances off"),
         (health["minimum_count_excess"] > 1, f"counts of minima {health['minimum_count_excess']:.2f} tolerances off"),
         (health["deepest_excess"] > 1, f"the deepest pixel {health['deepest_excess']:.2f} tolerances off"),
+        (not health["planted_worst"] <= PLANTED_OFF, f"planted peaks {health['planted_worst']:.1f} noises off"),
     ]
     return [what for wrong, what in faults if wrong]
 

@@ -73,6 +73,7 @@ TESTED = (
     "peak_count_excess",
     "minimum_count_excess",
     "deepest_excess",
+    "planted_worst",
     "at_bound",
     "passed",
 )

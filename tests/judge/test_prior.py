@@ -1,12 +1,14 @@
 """The prior alone: what is said of its samples beside held-out maps, and when it ends a run."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from astropy.table import Table
 
 from analysis.core.files import BorderError
 from analysis.flatsky.maps import MapSet
-from analysis.judge.prior_checks import prior_health, prior_verdict
+from analysis.judge.prior_checks import planted_peaks, prior_health, prior_verdict
 
 
 def test_prior_health_tells_a_runaway_and_a_lack_of_power():
@@ -37,7 +39,26 @@ def test_prior_health_tells_a_runaway_and_a_lack_of_power():
     assert other["at_bound"] == 1
     assert other["deepest_excess"] > 1 > same["deepest_excess"] == 0
     assert other["minimum_count_excess"] > 1 > same["minimum_count_excess"] == 0
-    assert not other["passed"]
+
+
+@pytest.mark.parametrize(("gain", "passes"), [(0.0, True), (0.1, False)])
+def test_planted_peaks_that_feed_themselves_are_seen(gain, passes):
+    """Ten draws that each raise what they find by `gain`, in place of a network's steps."""
+    prior = SimpleNamespace(highest=1.2, noise_range=(0.003, 1.0))
+    maps = 0.01 * np.random.default_rng(6).standard_normal((20, 32, 32)).astype("float32")
+
+    def fall(noisy, sigmas, **_):
+        assert noisy.shape == (48, 32, 32)
+        assert sigmas[0] == pytest.approx(0.03)
+        assert sigmas[-1] == pytest.approx(0.003)
+        return noisy * (1 + gain) ** 10
+
+    found = planted_peaks(prior, fall, maps, rng=np.random.default_rng(7))
+    np.testing.assert_allclose(found["planted_height"], [0.36, 0.6, 0.84])
+    expected = np.array([0.36, 0.6, 0.84]) * ((1 + gain) ** 10 - 1) / 0.03
+    # the draws here keep the noise whole: its mean over 16 maps has an error of a quarter
+    np.testing.assert_allclose(found["planted_change"], expected, atol=4 * 0.25 * (1 + gain) ** 10)
+    assert (found["planted_worst"] <= 2) == passes
 
 
 def test_peaks_higher_than_any_bin_count():
@@ -75,12 +96,14 @@ def test_the_error_of_the_power_is_that_of_boxes():
         ({"peak_count_excess": 1.5}, "peak counts 1.50 tolerances off"),
         ({"minimum_count_excess": 1.2}, "counts of minima 1.20 tolerances off"),
         ({"deepest_excess": 2.0}, "the deepest pixel 2.00 tolerances off"),
+        ({"planted_worst": 5.5}, "planted peaks 5.5 noises off"),
+        ({"planted_worst": np.nan}, "planted peaks nan noises off"),
     ],
 )
 def test_a_prior_that_fails_is_told_and_ends_a_run_where_that_is_asked_for(fault, told):
     good = {"band_power_max_departure": 0.05, "peak_count_excess": 0.5, "band_power_excess": 0.9}
     good |= {"n": 256, "runaway": 0, "runaway_sigma": None, "at_bound": 0.03, "at_bound_allowed": 0.06}
-    good |= {"minimum_count_excess": 0.2, "deepest_excess": 0.1}
+    good |= {"minimum_count_excess": 0.2, "deepest_excess": 0.1, "planted_worst": 0.4}
     assert prior_verdict(good, fatal=True) == "The prior passes its test."
     assert told in prior_verdict(good | fault, fatal=False)
     with pytest.raises(BorderError, match=told):
