@@ -18,7 +18,7 @@ from analysis.core.paths import ROOT
 from analysis.params import checked_params
 from analysis.params.load import composed
 from analysis.report.paper import PAPER, generated, measured
-from analysis.report.readme import filled_readme
+from analysis.report.readme import filled_pages
 from analysis.sky import field_grid, load_observation
 from analysis.survey.catalogue import observe
 
@@ -29,8 +29,9 @@ OBSERVATIONS = [
 ]
 
 
-def test_numbers_of_readme_are_those_released():
-    assert (ROOT / "README.md").read_text(encoding="utf-8") == filled_readme(), "run `make readme`"
+def test_numbers_of_readme_and_results_are_those_released():
+    for name, text in filled_pages().items():
+        assert (ROOT / name).read_text(encoding="utf-8") == text, "run `make readme`"
 
 
 def test_numbers_and_tables_of_the_paper_are_those_released():

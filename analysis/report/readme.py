@@ -1,4 +1,4 @@
-"""README.md: its tables, made from the released metrics and times and put between markers."""
+"""README.md and the guide's results: their tables, made from the released metrics and times and put between markers."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -15,26 +15,33 @@ from analysis.params.load import composed
 from analysis.report.readme_tables import (
     ablation_table,
     benchmark_table,
+    cost_line,
+    found_table,
     networks_table,
     predictive_table,
+    ranks_table,
     runs_table,
     simulations_table,
     stage_table,
+    summary_table,
     survey_table,
 )
 from analysis.report.tables import accuracy_table, calibration_table, checks_table, clusters_table, detection_table
 
+PAGES = ("README.md", *(f"paper/guide/{page}.md" for page in ("results", "running")))
+
 
 def main() -> None:
-    """Fill README.md from the released metrics and times."""
-    text = filled_readme()
-    with atomic(ROOT / "README.md") as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    """Fill the pages with tables from the released metrics and times."""
+    for name, text in filled_pages().items():
+        with atomic(ROOT / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
-def filled_readme() -> str:
-    """README.md with every table made anew from the release."""
-    return with_tables((ROOT / "README.md").read_text(encoding="utf-8"), tables_of(RELEASED / DEFAULT))
+def filled_pages() -> dict[str, str]:
+    """Each of `PAGES` with its tables made anew from the release."""
+    pages = {name: (ROOT / name).read_text(encoding="utf-8") for name in PAGES}
+    return with_tables(pages, tables_of(RELEASED / DEFAULT))
 
 
 def tables_of(data: Path) -> dict[str, Callable[[], str]]:
@@ -80,6 +87,10 @@ def tables(
     longer = released["validation"]
     runs = {"quick": metrics} | ({"reference": longer["metrics"]} if longer else {})
     return {
+        "found": lambda: found_table(metrics),
+        "cost": lambda: cost_line(yaml.safe_load(stages)["stages"], times),
+        "summary": lambda: summary_table(metrics),
+        "ranks": lambda: ranks_table(released["calibration"], metrics["calibration"]),
         "stages": lambda: stage_table(yaml.safe_load(stages)["stages"], times),
         "accuracy": lambda: accuracy_table(runs) + _warned(longer),
         "checks": lambda: checks_table(runs),
@@ -102,27 +113,27 @@ def clusters_of(metrics: Mapping, released: Mapping) -> dict[str, Mapping]:
     return {"quick": metrics} | ({longer["profile"]: longer["metrics"]} if longer else {})
 
 
-def with_tables(text: str, tables: Mapping[str, Callable[[], str]]) -> str:
-    """A README with each table between its markers.
+def with_tables(pages: Mapping[str, str], tables: Mapping[str, Callable[[], str]]) -> dict[str, str]:
+    """Pages by name, with each table between its markers.
 
     Raises
     ------
     BorderError
-        If a marker names no table, or a table has no marker.
+        If a marker names no table, or a table does not have one marker among all pages.
     """
-    marked = set(re.findall(r"<!-- begin (\w+) -->", text))
-    if marked != set(tables):
+    marked = sorted(re.findall(r"<!-- begin (\w+) -->", "".join(pages.values())))
+    if marked != sorted(tables):
         raise BorderError(
-            f"README.md has markers for {', '.join(sorted(marked)) or 'nothing'}, but the tables are"
+            f"{', '.join(pages)} have markers for {', '.join(marked) or 'nothing'}, but the tables are"
             f" {', '.join(sorted(tables))}; write `<!-- begin NAME -->` and `<!-- end NAME -->` once for each"
         )
-    for name, table in tables.items():
-        pattern = rf"(<!-- begin {name} -->\n).*?\n?(<!-- end {name} -->)"
-        filled = table()
-        text = re.sub(
-            pattern, lambda match, filled=filled: f"{match[1]}{filled}\n{match[2]}", text, count=1, flags=re.DOTALL
-        )
-    return text
+    made = {name: table() for name, table in tables.items()}
+
+    def filled(match: re.Match) -> str:
+        return f"{match[1]}{made[match[2]]}\n{match[3]}"
+
+    marker = re.compile(r"(<!-- begin (\w+) -->\n).*?\n?(<!-- end \2 -->)", re.DOTALL)
+    return {name: marker.sub(filled, text) for name, text in pages.items()}
 
 
 def _warned(part: Mapping) -> str:

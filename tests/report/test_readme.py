@@ -1,4 +1,4 @@
-"""README: its tables are made from metrics, and its words name what exists."""
+"""README and the results page: their tables are made from metrics, and their words name what exists."""
 
 import json
 import re
@@ -9,10 +9,13 @@ from astropy.table import Table
 
 from analysis.core.files import BorderError
 from analysis.core.paths import ROOT
-from analysis.report.readme import filled_readme, tables, with_tables
+from analysis.report.readme import PAGES, filled_pages, tables, with_tables
 from analysis.report.readme_tables import (
     ablation_table,
     benchmark_table,
+    cost_line,
+    found_table,
+    heaps_verdict,
     networks_table,
     runs_table,
     survey_table,
@@ -23,32 +26,77 @@ from analysis.tools.verify import published_metrics
 NOTHING = {"calibration": {}, "validation": {}, "clusters": {}, "networks": {}, "runs": {}}
 
 
-README, STAGES = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "dvc.yaml"))
+TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in PAGES}
+STAGES = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
 
 
-def test_a_lost_marker_is_told():
-    text = README.replace("<!-- begin accuracy -->", "")
+def test_readme_is_short():
+    lines = TEXTS["README.md"].splitlines()
+    assert len(lines) <= 200
+    assert len("\n".join(lines).encode()) <= 14_000
+
+
+@pytest.mark.parametrize(
+    "change", [("<!-- begin accuracy -->", ""), ("<!-- begin accuracy -->", "<!-- begin found -->")]
+)
+def test_a_lost_or_doubled_marker_is_told(change):
+    pages = TEXTS | {PAGES[1]: TEXTS[PAGES[1]].replace(*change)}
     names = (
-        "ablation, accuracy, benchmark, calibration, checks, clusters, detection, networks, predictive,"
-        " runs, simulations, stages, survey"
+        "ablation, accuracy, benchmark, calibration, checks, clusters, cost, detection, found, networks, predictive,"
+        " ranks, runs, simulations, stages, summary, survey"
     )
     with pytest.raises(BorderError, match=names):
-        with_tables(text, tables("stages: {}", {}, {}, NOTHING, benchmark={}, variants=None))
+        with_tables(pages, tables("stages: {}", {}, {}, NOTHING, benchmark={}, variants=None))
 
 
 def test_tables_alone_are_made_anew():
-    text = with_tables("a\n<!-- begin x -->\nold\n<!-- end x -->\nb\n", {"x": lambda: r"new \1"})
-    assert text == "a\n<!-- begin x -->\nnew \\1\n<!-- end x -->\nb\n"
-    filled = filled_readme()
-    outside = [re.split(r"<!-- (?:begin|end) \w+ -->", each)[::2] for each in (README, filled)]
-    assert outside[0] == outside[1]
-    assert filled.count("| `reference`: Wiener filter, exact |") == 1
+    pages = {"a.md": "a\n<!-- begin x -->\nold\n<!-- end x -->\nb\n", "b.md": "<!-- begin y -->\n<!-- end y -->"}
+    filled = with_tables(pages, {"x": lambda: r"new \1", "y": lambda: "other"})
+    assert filled["a.md"] == "a\n<!-- begin x -->\nnew \\1\n<!-- end x -->\nb\n"
+    assert filled["b.md"] == "<!-- begin y -->\nother\n<!-- end y -->"
+    released = filled_pages()
+    for name, text in TEXTS.items():
+        outside = [re.split(r"<!-- (?:begin|end) \w+ -->", each)[::2] for each in (text, released[name])]
+        assert outside[0] == outside[1]
+    assert released[PAGES[1]].count("| `reference`: Wiener filter, exact |") == 1
 
 
-def test_files_that_readme_names_exist_or_are_made():
+def test_files_that_pages_name_exist_or_are_made():
     outputs = json.dumps(yaml.safe_load(STAGES))
-    for link in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (ROOT / link).exists() or link in outputs, link
+    for page, text in TEXTS.items():
+        for link in (link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link):
+            path = ((ROOT / page).parent / link).resolve()
+            assert path.exists() or str(path.relative_to(ROOT)) in outputs, link
+
+
+def test_verdicts_follow_from_the_numbers():
+    metrics = published_metrics("quick")
+    good = metrics | {"accuracy": metrics["accuracy"] | {"rmse_ratio_to_wiener": 0.9, "rmse_ratio_to_wiener_err": 0.04}}
+    poor = metrics | {
+        "accuracy": metrics["accuracy"] | {"rmse_ratio_to_wiener": 0.9, "rmse_ratio_to_wiener_err": 0.06},
+        "prior": metrics["prior"] | {"passed": False},
+        "presence": {"cosmos": metrics["presence"]["cosmos"] | {"probability": 0.05, "chance": 0.04}},
+    }
+    poor["accuracy"]["posterior_mean"] = metrics["accuracy"]["posterior_mean"] | {"rmse_infinite": 1.0}
+    verdicts = [[row.split("|")[-2].strip() for row in found_table(each).splitlines()[2:]] for each in (good, poor)]
+    assert verdicts[0][1] == "reproduced"
+    assert verdicts[1][:4] == ["not reproduced"] * 4
+
+
+@pytest.mark.parametrize(
+    ("p_value", "power", "verdict"),
+    [(0.01, 0.1, "reproduced"), (0.3, 0.9, "refuted"), (0.3, 0.5, "undecided, too few samples")],
+)
+def test_a_test_without_power_decides_nothing(p_value, power, verdict):
+    assert heaps_verdict({"p_value": p_value, "power": power}) == verdict
+
+
+def test_the_cost_of_a_run_is_that_of_its_stages():
+    assert "Not measured" in cost_line({"a": {}}, {})
+    times = {"a_x": {"wall_s": 200, "peak_memory_gb": 1.0}, "a_y": {"wall_s": 400, "peak_memory_gb": 2.5}}
+    told = cost_line({"a": {}}, times | {"other": {"wall_s": 999, "peak_memory_gb": 9.0}})
+    assert "10 minutes" in told
+    assert "2.5 GB" in told
 
 
 def test_a_released_run_has_a_column_of_its_own_and_its_warning():
@@ -56,7 +104,7 @@ def test_a_released_run_has_a_column_of_its_own_and_its_warning():
     longer = metrics | {"peaks": {"lowest": metrics["peaks"]["lowest"], "n": 0, "rms_error": dict.fromkeys(METHODS)}}
     longer["peaks"]["rms_error"] |= {"posterior_mean_infinite": None}
     released = NOTHING | {"validation": {"metrics": longer, "warning": "something has changed"}}
-    text = with_tables(README, tables(STAGES, metrics, {}, released, benchmark={}, variants=None))
+    text = with_tables(TEXTS, tables(STAGES, metrics, {}, released, benchmark={}, variants=None))[PAGES[1]]
     assert "| check | `quick` | `reference` | asked |" in text
     assert "Warning: something has changed." in text
     assert text.count("| `reference`: Wiener filter, exact |") == 1
