@@ -12,18 +12,16 @@ from analysis.core.paths import ROOT
 from analysis.core.tables import load_table
 from analysis.judge.results import DEFAULT, RELEASED, released_results
 from analysis.params.load import composed
+from analysis.report.claims import found_table, summary_table
 from analysis.report.readme_tables import (
     ablation_table,
     benchmark_table,
     cost_line,
-    found_table,
     networks_table,
     predictive_table,
-    ranks_table,
     runs_table,
     simulations_table,
     stage_table,
-    summary_table,
     survey_table,
 )
 from analysis.report.tables import accuracy_table, calibration_table, checks_table, clusters_table, detection_table
@@ -90,7 +88,7 @@ def tables(
         "found": lambda: found_table(metrics),
         "cost": lambda: cost_line(yaml.safe_load(stages)["stages"], times),
         "summary": lambda: summary_table(metrics),
-        "ranks": lambda: ranks_table(released["calibration"], metrics["calibration"]),
+        "ranks": lambda: calibration_table(released["calibration"], metrics["calibration"], short=True),
         "stages": lambda: stage_table(yaml.safe_load(stages)["stages"], times),
         "accuracy": lambda: accuracy_table(runs) + _warned(longer),
         "checks": lambda: checks_table(runs),

@@ -1,4 +1,4 @@
-"""Tables that only README.md and the results page have: claims, stages, simulations, costs, variants, networks."""
+"""Tables that only the pages of text have: stages, simulations, costs, variants, released networks and runs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from astropy.table import Table
 
 from analysis.flatsky.maps import SPLITS
-from analysis.report.tables import METHODS, calibration_table
+from analysis.report.tables import METHODS
 from analysis.report.typeset import markdown, number, shown
 
 FIGURE_OF = {
@@ -19,111 +19,16 @@ FIGURE_OF = {
     "figures": "figure1_mock",
 }
 UNMEASURED = "Not measured at this commit; `dvc repro`, or `dvc repro data/benchmark/dvc.yaml` for costs, does it."
-RANKS_SHOWN = (
-    "| smallest p of flat ranks",
-    "| the same of their mean or spread",
-    "| mean rank of the truth",
-    "| truths in 68 %",
-    "| MSE ratio",
-)  # rows of the table of calibration that README.md has, too
 EVIDENCE_ELL = (300, 3000)  # multipoles between which the simulated maps are compared with halofit
 SURVEY_DEG2, SURVEY_SAMPLES = 14000, 100  # Euclid's wide survey
 SURVEY_EDGE = 2  # edge cut from every patch, in margins: the margin, and the strip where neighbouring data are missing
 
 
-ORIGINAL_EVALUATIONS = 1.1e5  # of the score, for a sample, by the original's schedule
-DECISIVE = 0.8  # power that a test needs for its silence to count
-
-
-def found_table(metrics: Mapping) -> str:
-    """The claims of Remy et al. 2020, what was measured, and the verdict that follows from the numbers."""
-
-    def of(path: str, **options) -> str:
-        return shown(metrics, path, **options)
-
-    ratio, ratio_err = (metrics["accuracy"][f"rmse_ratio_to_wiener{end}"] for end in ("", "_err"))
-    rivals = [method for method in METHODS if method in metrics["accuracy"] and not method.startswith("posterior")]
-    mean = metrics["accuracy"]["posterior_mean"]["rmse_infinite"]
-    best = all(mean < metrics["accuracy"][method]["rmse"] for method in rivals)
-    others = ", ".join(f"{of(f'accuracy/{method}/rmse', unit=False)} ({METHODS[method]})" for method in rivals)
-    seen = metrics["presence"]["cosmos"]
-    heaps = metrics["bimodality"]["cosmos_bright"]
-    evaluations = metrics["sampler"]["evaluations_per_sample"]
-    off = number(metrics["prior"]["band_power_max_departure"], ".0%")
-    rows = [
-        [
-            "samples look like maps of simulations",
-            f"without data, power within {off} of held-out maps in every band;"
-            " peaks, minima and deepest pixels within what their number allows",
-            "reproduced" if metrics["prior"]["passed"] else "not reproduced",
-        ],
-        [
-            "the posterior mean beats the Wiener filter",
-            f"on mocks, RMSE {of('accuracy/rmse_ratio_to_wiener', error=True)} of the exact filter's",
-            "reproduced" if ratio + 2 * ratio_err < 1 else "not reproduced",
-        ],
-        [
-            "a map of higher quality than by other methods",
-            f"on mocks, RMSE [0.01] {of('accuracy/posterior_mean/rmse_infinite', unit=False)}, against"
-            f" {others}; on COSMOS, S/N of the stacked clusters {of('cosmos/cluster_stack_snr')}"
-            f" (Wiener filter {of('clusters/cosmos/wiener')})",
-            "reproduced on mocks" if best else "not reproduced",
-        ],
-        [
-            "samples show known clusters",
-            f"{number(seen['probability'], '.0%', seen['probability_err'])} of samples at a cluster,"
-            f" {number(seen['chance'], '.0%')} at a random place",
-            "reproduced" if seen["probability"] - 3 * seen["probability_err"] > seen["chance"] else "not reproduced",
-        ],
-        [
-            "a massive cluster, of the bright galaxies, where samples fall into two heaps",
-            f"dip test of {heaps['n']} samples at the cluster at z = 0.73: p = {heaps['p_value']:.2g}; it would see two"
-            f" heaps in {number(heaps['power'], '.0%')} of cases",
-            heaps_verdict(heaps),
-        ],
-        [
-            f"{ORIGINAL_EVALUATIONS:,.0f} evaluations of the network for a sample",
-            f"{evaluations}; a second sampler gives the same mean of COSMOS, to"
-            f" {metrics['agreement']['cosmos']['mean_difference_rms']:.1f} of its Monte-Carlo error",
-            "cheaper" if evaluations < ORIGINAL_EVALUATIONS else "as dear",
-        ],
-    ]
-    return markdown(["the paper says", "found here, with the network of `make repro`", "verdict"], rows)
-
-
-def heaps_verdict(heaps: Mapping) -> str:
-    """Whether samples fall into two heaps, by a dip test at 5 %; undecided where it has little power."""
-    if heaps["p_value"] < 0.05:
-        return "reproduced"
-    return "refuted" if heaps["power"] >= DECISIVE else "undecided, too few samples"
-
-
-def summary_table(metrics: Mapping) -> str:
-    """RMSE and correlation of each method on the mocks, one row each."""
-    rows = []
-    for method in (method for method in METHODS if method in metrics["accuracy"]):
-        many = "_infinite" if method == "posterior_mean" else ""
-        label = METHODS[method] + (", many samples" if many else "")
-        row = [
-            shown(metrics, f"accuracy/{method}/{name}{many}", error=True, unit=False) for name in ("rmse", "pearson")
-        ]
-        if method != "posterior_median":
-            rows.append([label, *row])
-    return markdown(["method", "RMSE [0.01]", "correlation"], rows)
-
-
-def ranks_table(released: Mapping, current: Mapping) -> str:
-    """The five lines of `calibration_table` that decide most, without its warning."""
-    header, rule, *rows = calibration_table(released, current).split("\n\n")[0].splitlines()
-    return "\n".join([header, rule, *(row for row in rows if row.startswith(RANKS_SHOWN))])
-
-
 def cost_line(stages: Mapping, times: Mapping[str, Mapping]) -> str:
     """What a whole run took, in a sentence."""
-    run = {name: cost for name, cost in times.items() if name.split("_")[0] in stages}
-    if not run:
+    seconds, memory = _cost(_run(stages, times))
+    if not seconds:
         return UNMEASURED
-    seconds, memory = _cost(run)
     return (
         f"A run took {int(seconds) / 60:.0f} minutes on 2 cores without anything beside it, and {memory} GB of memory."
     )
@@ -139,8 +44,13 @@ def stage_table(stages: Mapping, times: Mapping[str, Mapping]) -> str:
         desc = definition.get("do", definition)["desc"]
         seconds, memory = _cost(items)
         rows.append([notebook, desc, figure, seconds, memory])
-    rows.append(["all", "", "", *_cost({name: cost for name, cost in times.items() if name.split("_")[0] in stages})])
+    rows.append(["all", "", "", *_cost(_run(stages, times))])
     return markdown(["stage = notebook", "what it makes", "figure", "time [s]", "memory [GB]"], rows)
+
+
+def _run(stages: Mapping, times: Mapping[str, Mapping]) -> dict[str, Mapping]:
+    """Costs of the stages of the default run, by stage or item."""
+    return {name: cost for name, cost in times.items() if name.split("_")[0] in stages}
 
 
 def _cost(times: Mapping[str, Mapping]) -> tuple[str, str]:

@@ -9,13 +9,12 @@ from astropy.table import Table
 
 from analysis.core.files import BorderError
 from analysis.core.paths import ROOT
+from analysis.report.claims import found_table, heaps_verdict
 from analysis.report.readme import PAGES, filled_pages, tables, with_tables
 from analysis.report.readme_tables import (
     ablation_table,
     benchmark_table,
     cost_line,
-    found_table,
-    heaps_verdict,
     networks_table,
     runs_table,
     survey_table,
