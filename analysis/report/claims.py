@@ -1,9 +1,10 @@
 """The first tables of README.md: the claims of the paper with verdicts, and each method's error on mocks."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 from analysis.report.tables import METHODS
-from analysis.report.typeset import markdown, number, shown
+from analysis.report.typeset import error_of, found, markdown, number, shown
 
 ORIGINAL_EVALUATIONS = 1.1e5  # of the score, for a sample, by the original's schedule
 DECISIVE = 0.8  # power that a test needs for its silence to count
@@ -17,8 +18,6 @@ def found_table(metrics: Mapping) -> str:
 
     ratio, ratio_err = (metrics["accuracy"][f"rmse_ratio_to_wiener{end}"] for end in ("", "_err"))
     rivals = [method for method in METHODS if method in metrics["accuracy"] and not method.startswith("posterior")]
-    mean = metrics["accuracy"]["posterior_mean"]["rmse_infinite"]
-    best = all(mean < metrics["accuracy"][method]["rmse"] for method in rivals)
     others = ", ".join(f"{of(f'accuracy/{method}/rmse', unit=False)} ({METHODS[method]})" for method in rivals)
     seen = metrics["presence"]["cosmos"]
     heaps = metrics["bimodality"]["cosmos_bright"]
@@ -41,7 +40,7 @@ def found_table(metrics: Mapping) -> str:
             f"on mocks, RMSE [0.01] {of('accuracy/posterior_mean/rmse_infinite', unit=False)}, against"
             f" {others}; on COSMOS, S/N of the stacked clusters {of('cosmos/cluster_stack_snr')}"
             f" (Wiener filter {of('clusters/cosmos/wiener')})",
-            "reproduced on mocks" if best else "not reproduced",
+            best_verdict(metrics, rivals),
         ],
         [
             "samples show known clusters",
@@ -63,6 +62,17 @@ def found_table(metrics: Mapping) -> str:
         ],
     ]
     return markdown(["the paper says", "found here, with the network of `make repro`", "verdict"], rows)
+
+
+def best_verdict(metrics: Mapping, rivals: Sequence[str]) -> str:
+    """Whether the posterior mean of many samples has a smaller RMSE than each rival, by two errors of both."""
+    path = "accuracy/posterior_mean/rmse_infinite"
+    paths = [f"accuracy/{method}/rmse" for method in rivals]
+    ahead = [found(metrics, rival) - found(metrics, path) for rival in paths]
+    errors = [math.hypot(error_of(metrics, rival), error_of(metrics, path)) for rival in paths]
+    if all(gain > 2 * error for gain, error in zip(ahead, errors, strict=True)):
+        return "reproduced on mocks"
+    return "undecided, best within the errors" if min(ahead) > 0 else "not reproduced"
 
 
 def heaps_verdict(heaps: Mapping) -> str:

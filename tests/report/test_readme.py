@@ -9,7 +9,7 @@ from astropy.table import Table
 
 from analysis.core.files import BorderError
 from analysis.core.paths import ROOT
-from analysis.report.claims import found_table, heaps_verdict
+from analysis.report.claims import best_verdict, found_table, heaps_verdict
 from analysis.report.readme import PAGES, filled_pages, tables, with_tables
 from analysis.report.readme_tables import (
     ablation_table,
@@ -80,6 +80,18 @@ def test_verdicts_follow_from_the_numbers():
     verdicts = [[row.split("|")[-2].strip() for row in found_table(each).splitlines()[2:]] for each in (good, poor)]
     assert verdicts[0][1] == "reproduced"
     assert verdicts[1][:4] == ["not reproduced"] * 4
+
+
+@pytest.mark.parametrize(
+    ("rmse", "verdict"),
+    [(0.9, "reproduced on mocks"), (0.99, "undecided, best within the errors"), (1.01, "not reproduced")],
+)
+def test_the_best_map_is_better_by_two_errors(rmse, verdict):
+    rows = {
+        "posterior_mean": {"rmse_infinite": rmse, "rmse_infinite_err": 0.03},
+        "wiener": {"rmse": 1.0, "rmse_err": 0.03},
+    }
+    assert best_verdict({"accuracy": rows}, ["wiener"]) == verdict
 
 
 @pytest.mark.parametrize(
