@@ -98,7 +98,7 @@ def prior_health(
     at_bound, at_bound_held_out = (share_at_bound(stack, training_max) for stack in inner)
     highest = np.asarray(chain["highest"])
     beyond = ~(highest <= RUNAWAY * training_max)
-    health = {
+    return {
         "n": len(samples),
         "ell": centres(edges)[seen],
         "band_power_ratio": ratio[seen],
@@ -128,7 +128,6 @@ def prior_health(
         "level_stein": _or_none(np.asarray(chain["stein"])),
         "level_power": np.asarray(chain["power"]),
     }
-    return health
 
 
 def planted_peaks(prior: Prior, fall: Callable, maps: np.ndarray, *, rng: np.random.Generator) -> dict:

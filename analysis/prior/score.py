@@ -187,7 +187,7 @@ def local_skip(significance, sigma, power):
     (n, ny, nx), from 0 to 1
     """
     height = significance * _wiener_rms(sigma, power) / per_map(sigma)
-    tiny = 1e-30  # of a map that is zero
+    tiny = 1e-12  # of a map that is zero; its inverse squared, in the derivative, is a number in single precision
     stands_out = [(significance / SKIP_SIGNIFICANCE) ** 4, (height / SKIP_HEIGHT) ** 4]
     return 1.0 / (1.0 + sum(1.0 / (share + tiny) for share in stands_out))
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 from scipy.stats import ks_2samp
+from small_prior import SETTINGS
 
 from analysis.core.files import BorderError
 from analysis.flatsky.backend import filtered
@@ -24,7 +25,7 @@ from analysis.posterior.remy2020 import remy2020_sampler
 from analysis.posterior.runner import run_chains
 from analysis.posterior.sampler import annealer, field_sampler, transitions
 from analysis.posterior.wiener import gaussian_posterior_draws, gaussian_posterior_solve
-from analysis.prior.score import Prior, denoised, gate, gaussian_score
+from analysis.prior.score import Prior, denoised, gate, gaussian_score, score_network
 
 SAMPLE = load_params().sample
 PRESETS = {preset: dataclasses.replace(SAMPLE, preset=preset) for preset in ("gibbs", "hmc")}
@@ -581,6 +582,19 @@ def test_a_network_that_fails_ends_the_run_in_one_sentence(preset):
         annealer(prior, dataclasses.replace(SAMPLE, preset=preset))(
             np.zeros((2, 8, 8)), np.ones((2, 8, 8)), 2, rng=np.random.default_rng(1)
         )
+
+
+def test_diffusion_posterior_sampling_takes_the_derivative_of_the_rule_for_peaks():
+    """A map of the first levels is far below the noise: there the rule, and its derivative, have to vanish."""
+    power = np.full((16, 16), 1e-6, "float32")
+    network = score_network(SETTINGS, gain=True)
+    prior = Prior(power, 0.82, network, noise_range=(0.005, 0.5), gain=True, skip=True)
+    weight = np.full((2, 16, 16), 1e4)
+    dps = dataclasses.replace(SAMPLE, preset="dps")
+    found = annealer(prior, dps)(np.zeros((2, 16, 16)), weight, 4, rng=np.random.default_rng(1))[0]
+    plain = annealer(Prior(power, 0.82, noise_range=(0.005, 0.5)), dps)
+    wanted = plain(np.zeros((2, 16, 16)), weight, 4, rng=np.random.default_rng(1))[0]
+    np.testing.assert_allclose(found, wanted, atol=0.1 * wanted.std())
 
 
 def test_diffusion_posterior_sampling_has_the_law_of_its_recursion_and_is_too_narrow():
