@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from astropy.table import Table
@@ -23,6 +24,7 @@ from analysis.simulations.mocks import Mock
 from analysis.sky import load_observation
 
 TRANSITIONS = 4  # from the truth, of chains that should keep its posterior
+REPEATED = ("second", "dps")  # kinds of mocks that are those of `own`, by another sampler
 
 
 def calibrated_mocks(params: Params, kinds: Mapping[str, int], work: Path) -> dict[str, Table]:
@@ -94,11 +96,12 @@ def calibrated(mock: CutOut, params: Params, prior: Prior, anneal: Callable, rng
 def _calibrate(path: Path, kind: str, number: int) -> None:
     """Sample one small mock and write its ranks.
 
-    Mocks of the kind `second` are those of the kind `own`, sampled by the other exact sampler.
+    Mocks of the kind `second` are those of the kind `own`, sampled by the other exact sampler; those of the kind `dps`,
+    by diffusion posterior sampling.
     """
-    run = path.parent.name
-    params, prior, on_field = run_setting(run, small=True, second=kind == "second")
-    of = "own" if kind == "second" else kind
+    run, repeated = path.parent.name, kind in REPEATED
+    params, prior, on_field = run_setting(run, small=True, by=kind if repeated else None)
+    of = "own" if repeated else kind
     rng = mock_rng(params, of, number)
     mock = run_small_mocks(run)(of, rng)
     row = calibrated(mock, params, prior, annealed(on_field), rng)
@@ -120,8 +123,8 @@ def _sample(path: Path, mock: Mock) -> None:
         np.save(temporary, samples, allow_pickle=False)
 
 
-@lru_cache(maxsize=2)
-def run_setting(run: str, *, small: bool, second: bool = False):
+@lru_cache(maxsize=3)
+def run_setting(run: str, *, small: bool, by: Literal["second", "dps"] | None = None):
     """Parameters, prior and sampler (`field_sampler`) of a run, made once a process.
 
     Workers may outlive a run. The next run has another name: the folder of its code, parameters and data.
@@ -130,13 +133,13 @@ def run_setting(run: str, *, small: bool, second: bool = False):
     ----------
     run : name of the folder of the run
     small : whether for small mocks or for the whole field
-    second : whether the sampler is the one that checks that of the parameters
+    by : the sampler, that of the parameters where left out: `second` is the one that checks it (`CHECK`)
     """
     params = load_params()
     side = params.train.crop_pixels if small else None
     prior = load_prior(DATA / "score", side=side, precision=params.compute.precision)
-    sample = replace(params.sample, preset=CHECK[params.sample.preset]) if second else params.sample
-    return params, prior, field_sampler(prior, sample)
+    preset = {None: params.sample.preset, "second": CHECK[params.sample.preset], "dps": "dps"}[by]
+    return params, prior, field_sampler(prior, replace(params.sample, preset=preset))
 
 
 @lru_cache(maxsize=1)

@@ -1,6 +1,6 @@
 """Sections about judging and showing the result: rivals, calibration, clusters, cost, figures."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -89,14 +89,17 @@ class CalibrateParams:
     """number of small mocks whose truths are drawn from the network's own prior"""
     second: Several
     """number of the `own` mocks that the other exact sampler samples too"""
+    dps: Several | Literal[0]
+    """number of the `own` mocks that diffusion posterior sampling samples too; 0 for none"""
     samples: Several
     """posterior samples of each mock, among which the truth is ranked"""
 
     @model_validator(mode="after")
-    def second_of_own(self) -> "CalibrateParams":
-        """The second sampler repeats mocks of `own`."""
-        if self.second > self.own:
-            raise ValueError(f"second is {self.second}, above own, {self.own}: the second sampler repeats those mocks")
+    def repeated_of_own(self) -> "CalibrateParams":
+        """Other samplers repeat mocks of `own`."""
+        for name in ("second", "dps"):
+            if (count := getattr(self, name)) > self.own:
+                raise ValueError(f"{name} is {count}, above own, {self.own}: that sampler repeats those mocks")
         return self
 
 

@@ -138,6 +138,8 @@ def calibration_table(released: Mapping, current: Mapping, render: Callable = ma
             f"`reference`, {longer['n_mocks']} mocks": longer,
             f"`reference`, {sky['n_mocks']} with the sky's shear": sky,
         } | runs
+        if "dps" in longer:  # older releases have none
+            runs[f"{longer['dps']['n_mocks']} of them by diffusion posterior sampling"] = longer["dps"]
     checks = {
         "samples that stray up to the bound of the prior": (lambda m: _rank_test(m, "stray_share"), ""),
         "N-body boxes of the truths": (lambda m: _rank_test(m, "n_boxes"), "≥ 16"),

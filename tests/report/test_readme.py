@@ -19,7 +19,7 @@ from analysis.report.readme_tables import (
     runs_table,
     survey_table,
 )
-from analysis.report.tables import METHODS
+from analysis.report.tables import METHODS, calibration_table
 from analysis.tools.verify import published_metrics
 
 NOTHING = {"calibration": {}, "validation": {}, "clusters": {}, "networks": {}, "runs": {}}
@@ -121,6 +121,16 @@ def test_a_released_run_has_a_column_of_its_own_and_its_warning():
     assert text.count("| `reference`: Wiener filter, exact |") == 1
     peaks = next(line for line in text.splitlines() if line.startswith("| rms error at the truths' peaks"))
     assert peaks.split("|")[3].strip() == "none"
+
+
+def test_diffusion_posterior_sampling_has_a_column_where_it_was_measured():
+    current = published_metrics("quick")["calibration"]
+    without, measured = (
+        calibration_table({"metrics": current | more, "warning": ""}, current).splitlines()[0].split("|")
+        for more in ({}, {"dps": current["second"]})
+    )
+    added = f" {current['second']['n_mocks']} of them by diffusion posterior sampling "
+    assert [title for title in measured if title not in without] == [added]
 
 
 def test_a_benchmark_is_told_by_sampler_or_that_there_is_none():
