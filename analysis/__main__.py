@@ -94,26 +94,81 @@ def run(
         raise typer.Exit(1) from None
 
 
+CataloguePath = Annotated[str, typer.Argument(help="FITS, Parquet, CSV, ECSV or HDF5")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        help=f"names by role, as in {COLUMNS}; a name may stand in double quotes; others are guessed; repeatable"
+    ),
+]
+Units = Annotated[list[str] | None, typer.Option(help=f"of positions, as in {UNITS}; else guessed")]
+Cuts = Annotated[str | None, typer.Option(help="rows to keep, as in 'z_b > 0.5 & `mag-err` < 0.1'")]
+Hdu = Annotated[str | None, typer.Option(help="number or name of the HDU of a FITS file")]
+Key = Annotated[str | None, typer.Option(help="table of an HDF5 file")]
+Twice = Annotated[bool, typer.Option("--allow-duplicates", help="equal rows are different galaxies")]
+FieldName = Annotated[str | None, typer.Option(help="of the field; that of the file if left out")]
+Network = Annotated[str, typer.Option(help="folder of the network that samples it")]
+KEPT_NETWORK = "data/released/reference/score"  # needs no training
+
+
 @app.command()
 def check(
-    path: Annotated[str, typer.Argument(help="FITS, Parquet, CSV, ECSV or HDF5")],
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            help=f"names by role, as in {COLUMNS}; a name may stand in double quotes; others are guessed; repeatable"
-        ),
-    ] = None,
-    units: Annotated[list[str] | None, typer.Option(help=f"of positions, as in {UNITS}; else guessed")] = None,
-    cuts: Annotated[str | None, typer.Option(help="rows to keep, as in 'z_b > 0.5 & `mag-err` < 0.1'")] = None,
-    hdu: Annotated[str | None, typer.Option(help="number or name of the HDU of a FITS file")] = None,
-    key: Annotated[str | None, typer.Option(help="table of an HDF5 file")] = None,
-    twice: Annotated[bool, typer.Option("--allow-duplicates", help="equal rows are different galaxies")] = False,
+    path: CataloguePath,
+    columns: Columns = None,
+    units: Units = None,
+    cuts: Cuts = None,
+    hdu: Hdu = None,
+    key: Key = None,
+    twice: Twice = False,
 ) -> None:
     """Describe a shear catalogue, and print the entry that uses it."""
-    named, given = _named("--columns", columns or [], COLUMNS), _named("--units", units or [], UNITS)
-    from analysis.survey import check
+    asked = _asked(columns, units, cuts, hdu, key, twice)
+    from analysis.tools import check
 
-    check.main(path, columns=named, units=given, cuts=cuts, hdu=hdu, key=key, twice=twice)
+    check.main(path, check.Asked(*asked))
+
+
+@app.command()
+def init(
+    path: CataloguePath,
+    name: FieldName = None,
+    network: Network = KEPT_NETWORK,
+    columns: Columns = None,
+    units: Units = None,
+    cuts: Cuts = None,
+    hdu: Hdu = None,
+    key: Key = None,
+    twice: Twice = False,
+) -> None:
+    """Describe a shear catalogue, and write the settings of its field to conf/field."""
+    asked = _asked(columns, units, cuts, hdu, key, twice)
+    from analysis.tools import check, own_field
+
+    own_field.init(path, check.Asked(*asked), name=name, network=network)
+
+
+@app.command("map")
+def map_field(
+    path: CataloguePath,
+    name: FieldName = None,
+    network: Network = KEPT_NETWORK,
+    columns: Columns = None,
+    units: Units = None,
+    cuts: Cuts = None,
+    hdu: Hdu = None,
+    key: Key = None,
+    twice: Twice = False,
+) -> None:
+    """Map a shear catalogue with a network that is kept: its settings (init), null tests, samples, pictures."""
+    asked = _asked(columns, units, cuts, hdu, key, twice)
+    from analysis.tools import check, own_field
+
+    own_field.map_field(path, check.Asked(*asked), name=name, network=network)
+
+
+def _asked(columns: list[str] | None, units: list[str] | None, *others: str | bool | None) -> tuple:
+    """What the options say of a catalogue, in the order of `check.Asked`; checked before anything is imported."""
+    return _named("--columns", columns or [], COLUMNS), _named("--units", units or [], UNITS), *others
 
 
 def _named(option: str, texts: Sequence[str], example: str) -> dict[str, str]:

@@ -19,10 +19,10 @@ from analysis.core.files import BorderError
 from analysis.params import CatalogueTable, SkyUnits, TableColumns
 from analysis.sky import Grid, bin_catalogue
 from analysis.survey.galaxies import OccupiedCells, shear_from_table
-from analysis.survey.guessed_columns import has_usual_columns
 from analysis.survey.table_formats import open_table
 from analysis.survey.tables import Thinned, table_path
 from analysis.survey.units_and_signs import Galaxies, galaxies_of
+from analysis.tools.guessed_columns import has_usual_columns
 
 GRID = Grid(16, 4.0, 0.1, -40.0)
 N = 900

@@ -16,9 +16,9 @@ from analysis.params import CatalogueTable, TableColumns, sky
 from analysis.params.inference import GibbsParams, HmcParams
 from analysis.params.universe import FilesParams, MassivenusParams
 from analysis.sky import Grid
-from analysis.survey.ellipticity_signs import best_signs, sign_choices
 from analysis.survey.galaxies import center_of_table, shear_from_table
 from analysis.survey.table_formats import open_table
+from analysis.tools.ellipticity_signs import best_signs, sign_choices
 from analysis.tools.guide import (
     ARCHITECTURE,
     GUIDE,
@@ -113,7 +113,7 @@ def dead_ends(page):
     spoken = " ".join(words)
     for name, target in re.findall(r"\[([^\]]*)\]\(([^)\s]+)\)", prose):
         yield from dead_link(page, name, target)
-    yield from (f"the file {name}" for name in FILE.findall(spoken) if not (ROOT / name).is_file())
+    yield from (f"the file {name}" for name in FILE.findall(spoken) if not (made(name) or (ROOT / name).is_file()))
     commands = re.findall(r"python -m analysis ([a-z]\w*)", text)
     yield from (f"the command {name}" for name in commands if name not in COMMANDS)
     targets = re.findall(r"\bmake ([a-z][\w-]*)", f"{spoken}\n{blocks}")
@@ -121,6 +121,11 @@ def dead_ends(page):
     for word in words:
         if re.fullmatch(r"[a-z]\w*(\.(\w+|<name>))+", word) and word.partition(".")[0] in PARAMS and not is_key(word):
             yield f"the parameter {word}"
+
+
+def made(name):
+    """Whether the reader of the tutorial makes this file."""
+    return name == "conf/field/mycat.yaml"
 
 
 def dead_link(page, name, target):
@@ -222,7 +227,7 @@ def entries():
     for name in ("tutorial.md", "surveys.md"):
         text = (GUIDE / name).read_text(encoding="utf-8")
         for block in re.findall(r"(?:^(?:    .*|)\n)+", text, re.MULTILINE):
-            if "catalogue:" in block:
+            if "catalogue:" in block and "@package" not in block:  # that of a whole field is tested with `init`
                 yield pytest.param(yaml.safe_load(block), id=f"{name}-{block.split()[2]}")
 
 

@@ -1,9 +1,11 @@
 """Guesses for a table that no entry describes: columns from their usual names, units from the density of galaxies."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+import yaml
 from astropy import units
 
 from analysis.core.files import BorderError
@@ -40,8 +42,34 @@ SHAPELIER = 4.0  # RA is in hours if the field is so many times closer to a squa
 SAMPLED = 50_000
 
 
+@dataclass(frozen=True)
+class Survey:
+    """A shear catalogue that its columns give away: names by role, and how it is calibrated and cut."""
+
+    name: str
+    columns: Mapping[str, str]
+    response: float | list[str] | None = None
+    multiplicative_bias: str | None = None
+    cuts: str | None = None
+
+    def shown_by(self, names: Sequence[str]) -> bool:
+        """Whether a table with these columns has all that the survey's has."""
+        response = self.response if isinstance(self.response, list) else []
+        bias = [self.multiplicative_bias] if self.multiplicative_bias else []
+        return {*self.columns.values(), *response, *bias, *cut_columns(self.cuts)} <= set(names)
+
+
+_ENTRIES = yaml.safe_load(Path(__file__).with_name("surveys.yaml").read_text(encoding="utf-8"))
+SURVEYS = [Survey(name, **entry) for name, entry in _ENTRIES.items()]
+
+
+def known_survey(names: Sequence[str]) -> Survey | None:
+    """The survey whose columns a table has; None if it is of none that is known."""
+    return next((survey for survey in SURVEYS if survey.shown_by(names)), None)
+
+
 def columns_by_role(names: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
-    """Names of columns by role: the given ones, and others with usual names.
+    """Names of columns by role: the given ones, those of a known survey, and others with usual names.
 
     Positions may be those of one astropy.coordinates.SkyCoord, whose columns are `NAME.ra` and `NAME.dec`.
     """
@@ -53,6 +81,8 @@ def columns_by_role(names: Sequence[str], given: Mapping[str, str]) -> dict[str,
         parts = [name for name in names if name.lower().endswith(f".{role}")]
         if found[role] is None and len(parts) == 1:
             found[role] = parts[0]
+    survey = known_survey(names)
+    found |= survey.columns if survey else {}
     return {role: name for role, name in (found | dict(given)).items() if name is not None}
 
 
@@ -86,6 +116,7 @@ def guessed_entry(table: OpenTable, asked: CatalogueTable, given: Mapping[str, s
             f"{table.path} has no column that is surely {' or '.join(missing)} (columns: {have}); name them, as in"
             f" --columns {','.join(f'{role}=NAME' for role in missing)}."
         )
+    survey = known_survey(table.columns)
     response = found.get("response")
     second = (response or "").replace("11", "22")
     if second != response and second in table.columns:
@@ -93,8 +124,9 @@ def guessed_entry(table: OpenTable, asked: CatalogueTable, given: Mapping[str, s
     entry = replace(
         asked,
         columns=TableColumns(*(found.get(role) for role in (*REQUIRED, "weight"))),
-        response=response,
+        response=response if response or not survey else survey.response,
         multiplicative_bias=found.get("multiplicative_bias"),
+        cuts=asked.cuts if asked.cuts or not survey else survey.cuts,
     )
     stated = [table.units.get(name) for name in (entry.columns.ra, entry.columns.dec)]
     if entry.units != SkyUnits():
@@ -118,7 +150,8 @@ def without_bad_guesses(
         "response": entry.response,
         "multiplicative_bias": entry.multiplicative_bias,
     }
-    guessed = {role: np.ravel(name).tolist() for role, name in used.items() if name and role not in given}
+    columns = {role: name for role, name in used.items() if name and not isinstance(name, float)}
+    guessed = {role: np.ravel(name).tolist() for role, name in columns.items() if role not in given}
     names = [name for columns in guessed.values() for name in columns]
     sample = zip(names, _sample(table, names, entry.cuts)[1], strict=True) if names else ()
     finite = {name: values[np.isfinite(values)] for name, values in sample}

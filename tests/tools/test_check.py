@@ -22,13 +22,20 @@ from analysis.flatsky.kernel import kaiser_squires_kernel
 from analysis.params import CatalogueTable, TableColumns, checked_params
 from analysis.sky import Grid, Observation
 from analysis.sky.footprint import occupied_deg2
-from analysis.survey.check import sky_units, suggested_grid
-from analysis.survey.ellipticity_signs import best_signs, sign_choices
+from analysis.survey.cuts import cut_columns
 from analysis.survey.galaxies import center_of_table, shear_from_table
-from analysis.survey.guessed_columns import guessed_entry, has_usual_columns, without_bad_guesses
 from analysis.survey.table_formats import open_table
 from analysis.survey.tables import table_path
 from analysis.survey.units_and_signs import needed_columns
+from analysis.tools.check import sky_units, suggested_grid
+from analysis.tools.ellipticity_signs import best_signs, sign_choices
+from analysis.tools.guessed_columns import (
+    SURVEYS,
+    guessed_entry,
+    has_usual_columns,
+    known_survey,
+    without_bad_guesses,
+)
 
 SIDE = 64
 GRID = Grid(SIDE, 1.0, 10.0, -20.0)
@@ -135,7 +142,7 @@ def test_the_entry_that_is_suggested_works_when_it_is_pasted(tmp_path, capsys, m
         "dvc exp run -S sample.network=data/score -S grid.pixels=",
     ):
         assert part in told
-    entry = yaml.safe_load(told.split("in conf/config.yaml:\n\n")[1].split("\nadd ")[0])
+    entry = yaml.safe_load(told.split("Its entry:\n\n")[1].split("\nNot found")[0])
     content = copy.deepcopy(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
     content["fields"] |= entry
     field = checked_params(content, "params.yaml").fields["other_survey_v2"]
@@ -145,7 +152,7 @@ def test_the_entry_that_is_suggested_works_when_it_is_pasted(tmp_path, capsys, m
     seen, _ = shear_from_table(opened, field.catalogue, GRID)
     residual = (seen.gamma - gamma)[:, seen.mask] * np.sqrt(seen.weight[:, seen.mask])
     assert np.mean(residual**2) == pytest.approx(1, abs=0.15)
-    monkeypatch.setattr("analysis.survey.check.ROOT", tmp_path)
+    monkeypatch.setattr("analysis.tools.check.ROOT", tmp_path)
     assert main(["check", str(path), "--cuts", "z > 0.5"]) == 0
     assert "path: Other Survey.v2.fits\n" in capsys.readouterr().out, "a file of the project moves with it"
 
@@ -261,7 +268,7 @@ def test_names_of_any_kind_are_given_cut_and_pasted(names, tmp_path, monkeypatch
     assert main(["check", str(tmp_path / f"2 {ALPHA}.parquet"), *options, "--cuts", cut]) == 0
     said = out.buffer.getvalue().decode("ascii")
     assert f"{len(table)} rows (parquet), {(columns[names[2]] > -0.1).sum()} kept" in said
-    entry = yaml.safe_load(said.split("in conf/config.yaml:\n\n")[1].split("\nadd ")[0])
+    entry = yaml.safe_load(said.split("Its entry:\n\n")[1].split("\nNot found")[0])
     content = copy.deepcopy(yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")))
     content["fields"] |= entry
     field = checked_params(content, "params.yaml").fields["field_2"]
@@ -346,6 +353,39 @@ def test_what_is_left_out_is_said(tmp_path, capsys):
     assert "\nleft out     m, whose values (24.5, 24.5, ...) are no multiplicative_bias" in told
     assert "multiplicative_bias: m" not in told
     assert "\nunits        as the file states for RA; degrees for Dec\n" in told
+
+
+@pytest.mark.parametrize("survey", SURVEYS, ids=lambda survey: survey.name)
+def test_a_survey_is_known_by_its_columns_and_filled_in(survey, tmp_path, capsys):
+    bare, table = strip(hours=False, density=2.0), Table()
+    weight, n = np.full(len(bare), 1.5), len(bare)
+    for role, name in survey.columns.items():
+        table[name] = weight if role == "weight" else bare[role]
+    for name in survey.response if isinstance(survey.response, list) else ():
+        table[name] = np.full(n, 0.7)
+    if survey.multiplicative_bias:
+        table[survey.multiplicative_bias] = np.full(n, -0.1)
+    for name in {*cut_columns(survey.cuts)} - {*table.colnames}:
+        table[name] = np.arange(n) % 2
+    table.write(tmp_path / "a.fits")
+    assert main(["check", str(tmp_path / "a.fits")]) == 0
+    told = capsys.readouterr().out
+    assert f"\nsurvey       {survey.name}, by its columns; see paper/guide/surveys.md" in told
+    catalogue = yaml.safe_load(told.split("Its entry:\n\n")[1].split("\nNot found")[0])["a"]["catalogue"]
+    assert catalogue["columns"] == survey.columns
+    for name in ("response", "multiplicative_bias", "cuts"):
+        assert catalogue.get(name) == getattr(survey, name)
+    table.remove_column(survey.columns["e1"])
+    assert known_survey(table.colnames) is None
+
+
+def test_surveys_are_those_of_the_guide():
+    """Its entries have the columns, and the response where it has columns."""
+    text = (ROOT / "paper" / "guide" / "surveys.md").read_text(encoding="utf-8")
+    blocks = [yaml.safe_load(block) for block in re.findall(r"(?:^(?:    .*|)\n)+", text, re.MULTILINE) if ":" in block]
+    told = [block["catalogue"] for block in blocks]
+    assert [each["columns"] for each in told] == [survey.columns for survey in SURVEYS]
+    assert [each.get("response") for each in told] == [survey.response for survey in SURVEYS]
 
 
 @pytest.mark.parametrize(

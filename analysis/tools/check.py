@@ -1,5 +1,6 @@
-"""`python -m analysis check mycat.fits`: what a catalogue holds, and the entry of `conf/config.yaml` that uses it."""
+"""`python -m analysis check mycat.fits`: what a catalogue holds, and the entry that uses it."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
@@ -16,7 +17,6 @@ from analysis.params import SUFFIXES, CatalogueTable, SkyUnits, TableColumns
 from analysis.params.types import name_like, parsed
 from analysis.sky import Grid, Observation, training_command
 from analysis.sky.footprint import cell_numbers, occupied_deg2
-from analysis.survey.ellipticity_signs import SignChoice, best_signs, sign_choices
 from analysis.survey.galaxies import (
     MOST_REPEATED,
     SAME_ARCSEC,
@@ -24,13 +24,13 @@ from analysis.survey.galaxies import (
     center_of_places,
     sums_and_calibration,
 )
-from analysis.survey.guessed_columns import guessed_entry, has_usual_columns, without_bad_guesses
 from analysis.survey.table_formats import open_table
 from analysis.survey.tables import OpenTable, Thinned
 from analysis.survey.units_and_signs import galaxies_of
+from analysis.tools.ellipticity_signs import SignChoice, best_signs, sign_choices
+from analysis.tools.guessed_columns import guessed_entry, has_usual_columns, known_survey, without_bad_guesses
 
 SEED = 2020  # for the random turns that the signs are judged by
-KEPT_NETWORK = "data/released/reference/score"  # needs no training
 GALAXIES_A_PIXEL = 20.0  # the mean of a pixel is nearly Gaussian, and few pixels are empty by chance
 MARGIN = 12  # unobserved pixels around the field
 MULTIPLE = 32  # number of pixels: networks halve it up to five times
@@ -51,7 +51,8 @@ class TableSummary:
     area_deg2, density_arcmin2 : of all kept galaxies
     lowest, highest, mean, error, sigma_e : (2,), of e1 and e2, calibrated; `error` is the standard error of the mean
     repeated : share of galaxies that lie where another does
-    wide : whether the field is too wide for one flat map; the grid is then that of its densest part
+    side_deg : side of the square that holds the field, or of its densest part if it is too wide for one flat map
+    wide : whether it is; the grid is then that of its densest part
     observation : on the suggested grid
     signs : the four choices of signs; the best, and a sentence about it
     """
@@ -67,52 +68,76 @@ class TableSummary:
     error: np.ndarray
     sigma_e: np.ndarray
     repeated: float
+    side_deg: float
     wide: bool
     observation: Observation
     signs: tuple[list[SignChoice], SignChoice, str]
 
 
-def main(
-    path: str,
-    *,
-    columns: Mapping[str, str],
-    units: Mapping[str, str],
-    cuts: str | None,
-    hdu: str | None,
-    key: str | None,
-    twice: bool,
-) -> None:
+@dataclass(frozen=True)
+class Asked:
+    """What is said about a file beside its path.
+
+    Parameters
+    ----------
+    columns : names of columns by role; the others are guessed
+    units : of `ra` and `dec`; without them those of the file, or guessed ones
+    cuts, hdu, key : as in `params.yaml`
+    twice : `allow_duplicates` of `params.yaml`
+    """
+
+    columns: Mapping[str, str]
+    units: Mapping[str, str]
+    cuts: str | None = None
+    hdu: str | None = None
+    key: str | None = None
+    twice: bool = False
+
+
+def main(path: str, asked: Asked) -> None:
+    """Print what a table holds, its entry, and the commands that follow.
+
+    Raises
+    ------
+    BorderError
+        If the table cannot be used (`looked_at`).
+    """
+    print(_advice(path, *looked_at(path, asked)))
+
+
+def looked_at(path: str, asked: Asked) -> tuple[dict, TableSummary]:
     """Print what a table holds.
 
     Parameters
     ----------
     path : a file; a relative path counts from the working folder
-    columns : names of columns by role; the others are guessed
-    units : of `ra` and `dec`; without them those of the file, or guessed ones
-    cuts, hdu, key : as in `params.yaml`
-    twice : `allow_duplicates` of `params.yaml`
+
+    Returns
+    -------
+    the entry of its field below `fields`, whose title may be its name, and the summary
 
     Raises
     ------
     BorderError
         If the table cannot be used; the sentence names file, column, rows and remedy.
     """
-    if cuts is not None:
+    if asked.cuts is not None:
         try:
-            parsed(cuts)
+            parsed(asked.cuts)
         except ValueError as error:
-            raise BorderError(f"--cuts {cuts[:60]!r}: {error}.") from None
+            raise BorderError(f"--cuts {asked.cuts[:60]!r}: {error}.") from None
     place, endings = Path(expanded(path)).absolute(), [suffix for group in SUFFIXES.values() for suffix in group]
     if place.suffix.lower() not in endings:
         raise BorderError(f"{place} has a suffix of no known format; rename it to end in one of {' '.join(endings)}.")
-    hdu = int(hdu) if hdu is not None and hdu.isdecimal() else hdu
-    options = {"hdu": hdu, "key": key, "cuts": cuts, "allow_duplicates": twice, "units": sky_units(units)}
-    asked = CatalogueTable(str(place), TableColumns("", "", "", ""), **options)
-    table = open_table(place, asked, suits=partial(has_usual_columns, given=columns))
-    entry, units_from = guessed_entry(table, asked, columns)
-    entry, left_out = without_bad_guesses(table, entry, columns)
+    hdu = int(asked.hdu) if asked.hdu is not None and asked.hdu.isdecimal() else asked.hdu
+    options = {"hdu": hdu, "key": asked.key, "cuts": asked.cuts, "allow_duplicates": asked.twice}
+    unknown = CatalogueTable(str(place), TableColumns("", "", "", ""), **options, units=sky_units(asked.units))
+    table = open_table(place, unknown, suits=partial(has_usual_columns, given=asked.columns))
+    entry, units_from = guessed_entry(table, unknown, asked.columns)
+    entry, left_out = without_bad_guesses(table, entry, asked.columns)
     summary = summarised(table, entry, rng=np.random.default_rng(SEED))
-    print("\n".join([*_described(table, entry, units_from, left_out, summary), "", _advice(entry, summary)]))
+    print("\n".join([*_described(table, entry, units_from, left_out, summary), ""]))
+    return _field_entry(entry, summary), summary
 
 
 def sky_units(given: Mapping[str, str]) -> SkyUnits:
@@ -147,7 +172,8 @@ def summarised(table: OpenTable, entry: CatalogueTable, *, rng: np.random.Genera
     center = center_of_places(places.kept, table.path)
     area = occupied_deg2(*places.kept)
     density = kept / (area * 3600)
-    wide = _side_deg(places.kept, center) > WIDEST_DEG
+    side_deg = _side_deg(places.kept, center)
+    wide = side_deg > WIDEST_DEG
     if wide:
         center = _densest(places.kept)
     sums, calibration = sums_and_calibration(table, entry, suggested_grid(places.kept, center, density))
@@ -157,7 +183,7 @@ def summarised(table: OpenTable, entry: CatalogueTable, *, rng: np.random.Genera
     mean, sigma_e = total / weight / size, sums.sigma_e() / size
     return TableSummary(
         read, kept, center, area, density, lowest / size, highest / size, mean, sigma_e * np.sqrt(square) / weight,
-        sigma_e, cells.repeated(), wide, observation, (choices, *best_signs(choices)),
+        sigma_e, cells.repeated(), min(side_deg, WIDEST_DEG), wide, observation, (choices, *best_signs(choices)),
     )  # fmt: skip
 
 
@@ -201,8 +227,10 @@ def _described(
     """Lines that say what a table holds."""
     names = asdict(entry.columns) | {"response": entry.response, "multiplicative bias": entry.multiplicative_bias}
     ra_deg, dec_deg = summary.center_deg
+    surveys = [survey] if (survey := known_survey(table.columns)) else []
     lines = [
         f"{table.path}: {summary.read} rows ({entry.kind}), {summary.kept} kept",
+        *(f"survey       {each.name}, by its columns; see paper/guide/surveys.md" for each in surveys),
         "columns      " + ", ".join(f"{role} = {name}" for role, name in names.items() if name is not None),
         *(f"left out     {each}" for each in left_out),
         f"units        {units_from}",
@@ -240,8 +268,8 @@ def _described(
     return lines
 
 
-def _advice(entry: CatalogueTable, summary: TableSummary) -> str:
-    """The entry to paste below `fields` in `conf/config.yaml`, and the commands that follow."""
+def _field_entry(entry: CatalogueTable, summary: TableSummary) -> dict:
+    """The entry below `fields` of a table, with the signs that the data ask for."""
     _, best, _ = summary.signs
     path = Path(entry.path)
     inside = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path  # a relative path moves with the project
@@ -250,22 +278,28 @@ def _advice(entry: CatalogueTable, summary: TableSummary) -> str:
     catalogue |= {key: getattr(entry, key) for key in ("response", "multiplicative_bias", "cuts", "hdu", "key")}
     catalogue["allow_duplicates"] = entry.allow_duplicates or None
     catalogue = {key: value for key, value in catalogue.items() if value not in (None, {})}
-    name = name_like(path.stem)
     center = list(summary.center_deg) if summary.wide else None
-    field = {name: {"title": name, "center_deg": center, "catalogue": catalogue}}
-    text = yaml.safe_dump(field, sort_keys=False, width=100, default_flow_style=None)
-    grid = summary.observation.grid
+    return {"title": name_like(path.stem), "center_deg": center, "catalogue": catalogue}
+
+
+def _advice(path: str, entry: dict, summary: TableSummary) -> str:
+    """The entry, and the commands that follow."""
+    name, grid = entry["title"], summary.observation.grid
     return (
-        "To use it, below `fields` in conf/config.yaml:\n\n"
-        + "".join(f"  {line}\n" for line in text.splitlines())
-        + f"\nadd {name} to catalogue.fields and, below sample.fields,\n\n"
-        f"  {name}: {{observation: data/observation/{name}.fits, chains: 12}}\n\n"
-        "Not found here, and yours to add: a response or bias without a column, and the title of the field.\n"
-        "All fields share one grid. With a released network, on the grid of params.yaml,\n\n"
-        f"  dvc pull {KEPT_NETWORK}.dvc\n  dvc exp run -S sample.network={KEPT_NETWORK} sample@{name}\n\n"
-        "and on the suggested grid, with a new network that is trained first,\n\n"
-        f"  {training_command(grid.pixels, grid.pixel_arcmin, name)}"
+        "Its entry:\n\n"
+        + "".join(f"  {line}\n" for line in as_yaml({name: entry}).splitlines())
+        + f"\nNot found here, and yours to add: a response or bias without a column, and the title of the field.\n\n"
+        f"  python -m analysis init {shlex.quote(path)}    writes it to conf/field/{name}.yaml, to be changed there\n"
+        f"  python -m analysis map {shlex.quote(path)}     the same if need be, and then maps\n\n"
+        "with the options of this command and the released network. On the suggested grid, with a new network that is"
+        " trained first, after `init`:\n\n"
+        f"  {training_command(grid.pixels, grid.pixel_arcmin, name, f'field={name}')}\n"
     )
+
+
+def as_yaml(content: dict) -> str:
+    """YAML with short mappings and lists on a line."""
+    return yaml.safe_dump(content, sort_keys=False, width=100, default_flow_style=None)
 
 
 def _given(record: TableColumns | SkyUnits) -> dict[str, str]:
