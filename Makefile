@@ -8,6 +8,7 @@
 # make paper    the paper as PDF, its numbers and tables (needs LaTeX)
 # make verify   metrics of this run against the published ones
 # make page     figures, tables and a posterior explorer in one file, paper/site/index.html
+# make site     guide, executed notebooks, figures and code as pages, paper/site/html/index.html
 # make bench    table of times, memory and accuracy
 # make descent  fit of the sharpening of N-body boxes to halofit (10 minutes)
 # make published  statistics of the public MassiveNuS map (needs that map)
@@ -32,7 +33,7 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
 PYTEST := $(RUN) python -m pytest -n auto --dist loadfile
 
-.PHONY: help repro no-git test test-long test-all committed lint readme paper page verify bench descent published ablation learning \
+.PHONY: help repro no-git test test-long test-all committed lint readme paper page site verify bench descent published ablation learning \
   release recheck guide lock
 
 help:
@@ -61,12 +62,17 @@ lint: $(READY)
 readme verify page bench descent published ablation learning release recheck guide: $(READY)
 	$(RUN) python -m analysis $@
 
+site: $(READY)
+	@$(RUN) dvc pull --quiet data/released/reference/score.dvc
+	@$(RUN) sphinx-build -q --fail-on-warning --keep-going -c paper/site . paper/site/html
+	@echo paper/site/html/index.html
+
 paper: $(READY)
 	@$(RUN) dvc repro --single-item paper/dvc.yaml
 
 lock:
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --upgrade \
-	  --no-emit-index-url --no-emit-find-links --extra cluster --extra remotes --extra test --extra page pyproject.toml -o requirements.lock
+	  --no-emit-index-url --no-emit-find-links --extra cluster --extra remotes --extra test --extra page --extra site pyproject.toml -o requirements.lock
 
 # DVC asks for a Git repository unless it is told that there is none
 no-git: $(READY)

@@ -1,4 +1,4 @@
-"""Generated parts of paper/guide: the reference of every parameter, and blocks of the architecture page."""
+"""Generated parts of paper/guide: every parameter, every figure, and blocks of the architecture page."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ from analysis.core.provenance import pipeline_stages
 from analysis.params import Params
 
 GUIDE = ROOT / "paper" / "guide"
-PARAMETERS, ARCHITECTURE = GUIDE / "parameters.md", GUIDE / "architecture.md"
+PARAMETERS, ARCHITECTURE, GALLERY = GUIDE / "parameters.md", GUIDE / "architecture.md", GUIDE / "figures.md"
 KINDS = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false", "null": "null"}
 BOUNDS = {
     "exclusiveMinimum": ">",
@@ -32,11 +32,17 @@ HEAD = """# Every parameter
 which is the profile `quick`; other profiles (`conf/profile/`) change some of them. A wrong key, a value of another type
 or one out of range ends every command with a sentence that names it.
 """
+GALLERY_HEAD = """# Every figure
+
+`python -m analysis guide` writes this page. The pictures are those of the release, as PNG here and as PDF beside it; a
+run makes its own in `figures/run/`, and `dvc repro STAGE` draws those of a stage again.
+"""
 
 
 def main() -> None:
-    """Write the reference of parameters and the generated blocks of the architecture page."""
-    for path, text in ((PARAMETERS, parameters_page()), (ARCHITECTURE, architecture_page())):
+    """Write the reference of parameters, the gallery, and the generated blocks of the architecture page."""
+    pages = {PARAMETERS: parameters_page(), ARCHITECTURE: architecture_page(), GALLERY: gallery_page()}
+    for path, text in pages.items():
         with atomic(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
         print(path.relative_to(ROOT))
@@ -198,3 +204,22 @@ def stages_table(wings: list[str]) -> str:
         used = ", ".join(wing for wing in reversed(wings) if f"analysis/{wing}" in entry["deps"])
         rows.append(f"| [`{stage}`](../../notebooks/{stage}.ipynb) | {entry.get('desc', '')} | {used} |")
     return "\n".join(["| stage = notebook | makes | wings |", "| --- | --- | --- |", *rows])
+
+
+def gallery_page(root: Path = ROOT) -> str:
+    """Every released figure with its caption, the stage that makes it and the data it shows, as Markdown."""
+    captions = yaml.safe_load((root / "analysis" / "report" / "page" / "figures.yaml").read_text(encoding="utf-8"))
+    makers = {out: stage for stage, entry in pipeline_stages(root).items() for out in _names(entry.get("outs", []))}
+    parts = [GALLERY_HEAD]
+    for name, entry in captions.items():
+        stage, data = makers[f"figures/run/{name}.png"], ", ".join(f"`{path}`" for path in entry["data"])
+        parts.append(
+            f"## {name}\n\n![{entry['caption']}](../../figures/{name}.png)\n\n{entry['caption']}\n\n"
+            f"Stage [`{stage}`](../../notebooks/{stage}.ipynb), of {data}.\n"
+        )
+    return "\n".join(parts)
+
+
+def _names(outs: list[str | dict]) -> list[str]:
+    """Paths of outputs, with or without settings."""
+    return [out if isinstance(out, str) else next(iter(out)) for out in outs]

@@ -1,0 +1,70 @@
+"""The site builds without a warning or a dead link, and opens from disk; `test_tutorials` runs what it executes."""
+
+import shutil
+from html.parser import HTMLParser
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from pipeline import project_files, shell
+
+from analysis.core.paths import ROOT
+
+pytestmark = pytest.mark.long
+BUILD = "sphinx-build -q --fail-on-warning --keep-going -D nb_execution_mode=off -c paper/site . paper/site/html"
+
+
+class Targets(HTMLParser):
+    """Files that a page points to."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        """Links, pictures, styles and scripts."""
+        self.found |= {value for name, value in attrs if name in ("href", "src") and value}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site of a copy of the project."""
+    project = tmp_path_factory.mktemp("project")
+    for path in project_files():
+        copy = project / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    done = shell(BUILD, project)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return project / "paper" / "site" / "html"
+
+
+def test_every_target_within_the_site_is_there(site):
+    dead, pages = [], list(site.rglob("*.html"))
+    for page in pages:
+        for target in Targets(page.read_text(encoding="utf-8")).found:
+            address = urlsplit(target)
+            if not (address.scheme or address.netloc or target.startswith("#")):
+                file = (page.parent / unquote(address.path)).resolve()
+                dead += [(page.name, target)] * (not file.is_file())
+    assert dead == []
+    assert len(pages) > 150
+
+
+def test_the_site_opens_at_readme_and_shows_pictures_and_equations(site):
+    assert "README.html" in (site / "index.html").read_text()
+    assert "figure2_cosmos.png" in (site / "README.html").read_text(encoding="utf-8")
+    notebook = (site / "notebooks" / "executed" / "catalogue_cosmos.html").read_text(encoding="utf-8")
+    assert 'class="math' in notebook
+    assert "<img" in notebook
+    code = (site / "paper" / "site" / "api" / "analysis" / "prior" / "score" / "index.html").read_text(encoding="utf-8")
+    assert "Score of a Gaussian field seen at noise level" in code
+
+
+def test_a_dead_link_ends_the_build(site):
+    project = site.parents[2]
+    page = project / "paper" / "guide" / "index.md"
+    page.write_text(page.read_text(encoding="utf-8") + "\n[a](nowhere.md)\n", encoding="utf-8")
+    done = shell(BUILD, project)
+    assert done.returncode != 0
+    assert "nowhere.md" in done.stderr
