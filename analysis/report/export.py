@@ -1,8 +1,8 @@
-"""Export a run of `sample.fields` for other tools: plain FITS images, DS9 regions, HEALPix, HDF5.
+"""Export a run of `sample.fields` for other tools: FITS images, DS9 regions, HEALPix, HDF5.
 
-Images have one HDU and a celestial WCS. Regions are ICRS circles. The HEALPix map (ICRS, nested) lists only the pixels
-of the field; readers take all others as unseen. The HDF5 file of the samples follows netCDF 4, so that xarray opens it
-with its coordinates.
+`mass_map.fits` has every layer of the map. The other images have one HDU and a celestial WCS. Regions are ICRS circles.
+The HEALPix map (ICRS, nested) lists only the pixels of the field; readers take all others as unseen. The HDF5 file of
+the samples follows netCDF 4, so that xarray opens it with its coordinates.
 """
 
 import tempfile
@@ -21,7 +21,7 @@ from analysis.core.files import BorderError, atomic, expanded
 from analysis.core.paths import DATA, ROOT
 from analysis.core.tables import load_table
 from analysis.params import load_params
-from analysis.sky import Grid, grid_from_header, read_image
+from analysis.sky import Grid, Observation, grid_from_header, image_hdu, load_observation, read_image, write_fits
 from analysis.survey.clusters import load_clusters
 
 CARDS = ("PROFILE", "SOURCE", "SEED", "CODEHASH")
@@ -51,11 +51,15 @@ def main(name: str, folder: str | None, nside: int | None, xarray: bool) -> None
     samples, header = read_image(source, "SAMPLES")
     grid, about = grid_from_header(header), provenance(source)
     maps = {key: read_image(source, key.upper())[0] for key in ("mean", "std")}
+    observed = load_observation(ROOT / params.sample.fields[name].observation)
+    if observed.grid.shape != grid.shape:
+        raise BorderError(f"{source} is of another grid than its observation; run `dvc repro sample@{name}`.")
     healpix = healpix_pixels(maps["mean"], grid, nside) if nside is not None else None
     listed = (ROOT / params.sample.fields[name].observation).with_suffix("")
     tables = found_tables(name, listed, DATA / "clusters" / "results")
     target = made_folder(Path(expanded(folder)) if folder else DATA / "export" / name)
-    written = [save_image(target / f"{key}.fits", image, grid, about) for key, image in maps.items()]
+    written = [save_mass_map(target / "mass_map.fits", samples, observed, about)]
+    written += [save_image(target / f"{key}.fits", image, grid, about) for key, image in maps.items()]
     if healpix is not None:
         written.append(save_healpix(target / f"mean_nside{nside}.fits", healpix, nside, about))
     if xarray:
@@ -105,6 +109,21 @@ def found_tables(name: str, observed: Path, results: Path) -> dict[str, Table | 
     clusters = next((load_clusters(path) for path in lists if path.is_file()), None)
     peaks = results / f"{name}_peaks.ecsv"
     return {"clusters": clusters, "peaks": load_table(peaks) if peaks.is_file() else None}
+
+
+def save_mass_map(path: Path, samples: np.ndarray, observed: Observation, about: Mapping[str, object]) -> Path:
+    """Write the layers MEAN, STD, SNR (mean over standard deviation), COUNT, MASK and SAMPLES, with NSAMPLES, as FITS.
+
+    Parameters
+    ----------
+    samples : (n, ny, nx), on the grid of the observation
+    """
+    mean, std = samples.mean(axis=0), samples.std(axis=0, ddof=1)
+    layers = {"MEAN": mean, "STD": std, "SNR": mean / std, "COUNT": observed.count, "MASK": observed.mask}
+    hdus = [image_hdu(layer, observed.grid, key) for key, layer in layers.items()]
+    hdus.append(image_hdu(samples, observed.grid, "SAMPLES", axis="SAMPLE"))
+    write_fits(path, hdus, {**about, "NSAMPLES": len(samples)})
+    return path
 
 
 def save_image(path: Path, image: np.ndarray, grid: Grid, about: Mapping[str, object]) -> Path:

@@ -1,5 +1,6 @@
 """Files for other tools: astropy alone reads them back, and finds every corner and cluster where it should be."""
 
+import shutil
 import sys
 
 import h5py
@@ -192,20 +193,53 @@ def test_xarray_opens_the_samples(tmp_path):
 def sampled(tmp_path, monkeypatch):
     """Make a project whose run `cosmos` was sampled, with what the repository holds of its clusters."""
     monkeypatch.setattr(export, "DATA", tmp_path)
+    monkeypatch.setattr(export, "ROOT", tmp_path)
     samples = np.random.default_rng(2).standard_normal((3, 20, 20))
     save_samples(tmp_path / "samples" / "cosmos.fits", samples, LEVELS, GRIDS[0], cards=ABOUT | {"SOURCE": "a field"})
+    weight = np.ones((2, 20, 20))
+    weight[:, :3] = 0
+    seen = Observation(np.zeros((2, 20, 20)), weight, 5 * (weight[0] > 0), GRIDS[0])
+    save_observation(tmp_path / "data" / "observation" / "cosmos.fits", seen, cards={})
+    listed = "data/observation/cosmos_clusters.ecsv"
+    shutil.copy(ROOT / listed, tmp_path / listed)
     return tmp_path
 
 
 def test_a_run_is_exported(sampled, capsys):
     assert main(["export", "cosmos", "--xarray"]) == 0
     folder = sampled / "export" / "cosmos"
-    assert sorted(path.name for path in folder.iterdir()) == ["clusters.reg", "mean.fits", "samples.h5", "std.fits"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "clusters.reg",
+        "mass_map.fits",
+        "mean.fits",
+        "samples.h5",
+        "std.fits",
+    ]
     told = capsys.readouterr().out.splitlines()
     assert told[0].startswith("no peaks of cosmos are listed: run `dvc repro clusters`")
-    assert told[1:] == [str(folder / name) for name in ("mean.fits", "std.fits", "samples.h5", "clusters.reg")]
+    names = ("mass_map.fits", "mean.fits", "std.fits", "samples.h5", "clusters.reg")
+    assert told[1:] == [str(folder / name) for name in names]
     assert len(parsed(folder / "clusters.reg")) == 72
     assert fits.getheader(folder / "std.fits")["SOURCE"] == "a field"
+    with fits.open(folder / "mass_map.fits") as hdus:
+        assert [hdu.name for hdu in hdus[1:]] == ["MEAN", "STD", "SNR", "COUNT", "MASK", "SAMPLES"]
+        assert (hdus[0].header["NSAMPLES"], hdus[0].header["SEED"]) == (3, 3)
+        samples = hdus["SAMPLES"].data
+        np.testing.assert_allclose(hdus["SNR"].data * samples.std(axis=0, ddof=1), samples.mean(axis=0), atol=1e-5)
+        np.testing.assert_array_equal(hdus["COUNT"].data, 5 * hdus["MASK"].data)
+        for hdu in hdus[1:6]:
+            check_wcs(hdu.header, GRIDS[0])
+
+
+def test_samples_of_another_grid_than_the_observation_are_told(sampled, capsys):
+    seen = Observation(*(np.ones((2, 24, 24)) for _ in range(2)), np.ones((24, 24)), GRIDS[3])
+    path = sampled / "data" / "observation" / "cosmos.fits"
+    path.unlink()
+    save_observation(path, seen, cards={})
+    assert main(["export", "cosmos"]) == 1
+    assert (
+        "cosmos.fits is of another grid than its observation; run `dvc repro sample@cosmos`" in capsys.readouterr().err
+    )
 
 
 def test_what_cannot_be_exported_is_told(sampled, capsys):
