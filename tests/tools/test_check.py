@@ -2,10 +2,13 @@
 
 import copy
 import io
+import json
+import os
 import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,12 +17,15 @@ import yaml
 from astropy.io import fits
 from astropy.table import Table, vstack
 from pyarrow import parquet
+from pydantic import TypeAdapter
+from scipy.ndimage import gaussian_filter
 
 from analysis.__main__ import _named, main
 from analysis.core.files import BorderError
 from analysis.core.paths import ROOT
 from analysis.flatsky.kernel import kaiser_squires_kernel
 from analysis.params import CatalogueTable, TableColumns, checked_params
+from analysis.rivals.baselines import smoothed_kaiser_squires
 from analysis.sky import Grid, Observation
 from analysis.sky.footprint import occupied_deg2
 from analysis.survey.cuts import cut_columns
@@ -415,3 +421,27 @@ def test_the_table_that_suits_is_taken(tmp_path, capsys):
     assert "none has all columns (HDUs: 0 PRIMARY, 1 PLACES, 2 SHAPES); set `hdu` of the catalogue, or --hdu" in told
     assert main(["check", str(tmp_path / "a.fits"), "--hdu", "SHAPES"]) == 1
     assert "no column that is surely e1 or e2 (columns: ra, dec, a, b)" in capsys.readouterr().err
+
+
+MICE = Path(os.environ.get("DATA_MIRROR", "")) / "suites" / "mice_catalogue.fits"
+
+
+@pytest.mark.skipif(not MICE.is_file(), reason="NOT TESTED: needs suites/mice_catalogue.fits in DATA_MIRROR, a folder")
+def test_a_simulation_of_others_is_mapped_onto_its_own_convergence(capsys):
+    """Shear of MICE, in a frame that `check` has to find; Kaiser-Squires then has to give the convergence beside it."""
+    assert main(["check", str(MICE)]) == 0
+    told = capsys.readouterr().out
+    entry = yaml.safe_load(told.split("Its entry:\n\n")[1].split("\nNot found")[0])["mice_catalogue"]
+    asked = TypeAdapter(CatalogueTable).validate_json(json.dumps(entry["catalogue"]))
+    assert (asked.flip_e1, asked.flip_e2) == (True, False)
+    opened, galaxies = open_table(MICE, asked), Table.read(MICE)
+    grid = Grid(96, 0.88, *center_of_table(opened, asked))
+    seen, _ = shear_from_table(opened, asked, grid)
+    row, column, _ = grid.pixel_indices(np.asarray(galaxies["ra"]), np.asarray(galaxies["dec"]))
+    number, total = np.zeros((2, *grid.shape))
+    np.add.at(number, (row, column), 1)
+    np.add.at(total, (row, column), np.asarray(galaxies["kappa"]))
+    truth = gaussian_filter(total / np.maximum(number, 1), 1 / grid.pixel_arcmin)
+    found = smoothed_kaiser_squires(seen.gamma, 1.0, grid.pixel_arcmin)
+    inner = np.s_[22:74, 22:74]
+    assert np.corrcoef(found[inner].ravel(), truth[inner].ravel())[0, 1] > 0.9
