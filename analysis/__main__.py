@@ -107,8 +107,7 @@ Hdu = Annotated[str | None, typer.Option(help="number or name of the HDU of a FI
 Key = Annotated[str | None, typer.Option(help="table of an HDF5 file")]
 Twice = Annotated[bool, typer.Option("--allow-duplicates", help="equal rows are different galaxies")]
 FieldName = Annotated[str | None, typer.Option(help="of the field; that of the file if left out")]
-Network = Annotated[str, typer.Option(help="folder of the network that samples it")]
-KEPT_NETWORK = "data/released/reference/score"  # needs no training
+Network = Annotated[str | None, typer.Option(help="folder of the network; that of the release if left out")]
 
 
 @app.command()
@@ -122,17 +121,17 @@ def check(
     twice: Twice = False,
 ) -> None:
     """Describe a shear catalogue, and print the entry that uses it."""
-    asked = _asked(columns, units, cuts, hdu, key, twice)
+    asked = _asked(columns, units, cuts=cuts, hdu=hdu, key=key, twice=twice)
     from analysis.tools import check
 
-    check.main(path, check.Asked(*asked))
+    check.main(path, check.Asked(**asked))
 
 
 @app.command()
 def init(
     path: CataloguePath,
     name: FieldName = None,
-    network: Network = KEPT_NETWORK,
+    network: Network = None,
     columns: Columns = None,
     units: Units = None,
     cuts: Cuts = None,
@@ -141,17 +140,17 @@ def init(
     twice: Twice = False,
 ) -> None:
     """Describe a shear catalogue, and write the settings of its field to conf/field."""
-    asked = _asked(columns, units, cuts, hdu, key, twice)
+    asked = _asked(columns, units, cuts=cuts, hdu=hdu, key=key, twice=twice)
     from analysis.tools import check, own_field
 
-    own_field.init(path, check.Asked(*asked), name=name, network=network)
+    own_field.init(path, check.Asked(**asked), name=name, network=network)
 
 
 @app.command("map")
 def map_field(
     path: CataloguePath,
     name: FieldName = None,
-    network: Network = KEPT_NETWORK,
+    network: Network = None,
     columns: Columns = None,
     units: Units = None,
     cuts: Cuts = None,
@@ -160,15 +159,16 @@ def map_field(
     twice: Twice = False,
 ) -> None:
     """Map a shear catalogue with a network that is kept: its settings (init), null tests, samples, pictures."""
-    asked = _asked(columns, units, cuts, hdu, key, twice)
+    asked = _asked(columns, units, cuts=cuts, hdu=hdu, key=key, twice=twice)
     from analysis.tools import check, own_field
 
-    own_field.map_field(path, check.Asked(*asked), name=name, network=network)
+    own_field.map_field(path, check.Asked(**asked), name=name, network=network)
 
 
-def _asked(columns: list[str] | None, units: list[str] | None, *others: str | bool | None) -> tuple:
-    """What the options say of a catalogue, in the order of `check.Asked`; checked before anything is imported."""
-    return _named("--columns", columns or [], COLUMNS), _named("--units", units or [], UNITS), *others
+def _asked(columns: list[str] | None, units: list[str] | None, **others: str | bool | None) -> dict:
+    """What the options say of a catalogue, for `check.Asked`; they are checked before anything is imported."""
+    named, given = _named("--columns", columns or [], COLUMNS), _named("--units", units or [], UNITS)
+    return {"columns": named, "units": given, **others}
 
 
 def _named(option: str, texts: Sequence[str], example: str) -> dict[str, str]:

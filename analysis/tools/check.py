@@ -1,5 +1,6 @@
 """`python -m analysis check mycat.fits`: what a catalogue holds, and the entry that uses it."""
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -126,7 +127,7 @@ def looked_at(path: str, asked: Asked) -> tuple[dict, TableSummary]:
             parsed(asked.cuts)
         except ValueError as error:
             raise BorderError(f"--cuts {asked.cuts[:60]!r}: {error}.") from None
-    place, endings = Path(expanded(path)).absolute(), [suffix for group in SUFFIXES.values() for suffix in group]
+    place, endings = normal_path(path), [suffix for group in SUFFIXES.values() for suffix in group]
     if place.suffix.lower() not in endings:
         raise BorderError(f"{place} has a suffix of no known format; rename it to end in one of {' '.join(endings)}.")
     hdu = int(asked.hdu) if asked.hdu is not None and asked.hdu.isdecimal() else asked.hdu
@@ -138,6 +139,11 @@ def looked_at(path: str, asked: Asked) -> tuple[dict, TableSummary]:
     summary = summarised(table, entry, rng=np.random.default_rng(SEED))
     print("\n".join([*_described(table, entry, units_from, left_out, summary), ""]))
     return _field_entry(entry, summary), summary
+
+
+def normal_path(path: str) -> Path:
+    """A path that a user gave, absolute and without `..`; symbolic links stay."""
+    return Path(os.path.normpath(Path(expanded(path)).absolute()))
 
 
 def sky_units(given: Mapping[str, str]) -> SkyUnits:
@@ -290,7 +296,7 @@ def _advice(path: str, entry: dict, summary: TableSummary) -> str:
         + "".join(f"  {line}\n" for line in as_yaml({name: entry}).splitlines())
         + f"\nNot found here, and yours to add: a response or bias without a column, and the title of the field.\n\n"
         f"  python -m analysis init {shlex.quote(path)}    writes it to conf/field/{name}.yaml, to be changed there\n"
-        f"  python -m analysis map {shlex.quote(path)}     the same if need be, and then maps\n\n"
+        f"  python -m analysis map {shlex.quote(path)}     writes it if it is missing, then makes the maps\n\n"
         "with the options of this command and the released network. On the suggested grid, with a new network that is"
         " trained first, after `init`:\n\n"
         f"  {training_command(grid.pixels, grid.pixel_arcmin, name, f'field={name}')}\n"
