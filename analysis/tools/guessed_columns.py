@@ -81,9 +81,16 @@ def columns_by_role(names: Sequence[str], given: Mapping[str, str]) -> dict[str,
         parts = [name for name in names if name.lower().endswith(f".{role}")]
         if found[role] is None and len(parts) == 1:
             found[role] = parts[0]
-    survey = known_survey(names)
-    found |= survey.columns if survey else {}
+    if survey := known_survey(names):
+        bias = {"multiplicative_bias": survey.multiplicative_bias} if survey.multiplicative_bias else {}
+        found |= {**survey.columns, **bias}
     return {role: name for role, name in (found | dict(given)).items() if name is not None}
+
+
+def _survey_of_shapes(names: Sequence[str], found: Mapping[str, str]) -> Survey | None:
+    """The known survey of a table, if the ellipticities that are used are the survey's."""
+    survey = known_survey(names)
+    return survey if survey and all(found.get(role) == survey.columns[role] for role in ("e1", "e2")) else None
 
 
 def has_usual_columns(names: Sequence[str], given: Mapping[str, str]) -> bool:
@@ -116,17 +123,18 @@ def guessed_entry(table: OpenTable, asked: CatalogueTable, given: Mapping[str, s
             f"{table.path} has no column that is surely {' or '.join(missing)} (columns: {have}); name them, as in"
             f" --columns {','.join(f'{role}=NAME' for role in missing)}."
         )
-    survey = known_survey(table.columns)
+    survey = _survey_of_shapes(table.columns, found)
     response = found.get("response")
     second = (response or "").replace("11", "22")
     if second != response and second in table.columns:
         response = [response, second]
+    cuts = [cut for cut in (survey.cuts if survey else None, asked.cuts) if cut]
     entry = replace(
         asked,
         columns=TableColumns(*(found.get(role) for role in (*REQUIRED, "weight"))),
         response=response if response or not survey else survey.response,
         multiplicative_bias=found.get("multiplicative_bias"),
-        cuts=asked.cuts if asked.cuts or not survey else survey.cuts,
+        cuts=" & ".join(f"({cut})" for cut in cuts) if len(cuts) > 1 else next(iter(cuts), None),
     )
     stated = [table.units.get(name) for name in (entry.columns.ra, entry.columns.dec)]
     if entry.units != SkyUnits():

@@ -373,14 +373,22 @@ def test_a_survey_is_known_by_its_columns_and_filled_in(survey, tmp_path, capsys
         table[survey.multiplicative_bias] = np.full(n, -0.1)
     for name in {*cut_columns(survey.cuts)} - {*table.colnames}:
         table[name] = np.arange(n) % 2
+    table["m"] = np.full(n, 0.02)  # of whatever else
     table.write(tmp_path / "a.fits")
     assert main(["check", str(tmp_path / "a.fits")]) == 0
     told = capsys.readouterr().out
     assert f"\nsurvey       {survey.name}, by its columns; see paper/guide/surveys.md" in told
     catalogue = yaml.safe_load(told.split("Its entry:\n\n")[1].split("\nNot found")[0])["a"]["catalogue"]
     assert catalogue["columns"] == survey.columns
-    for name in ("response", "multiplicative_bias", "cuts"):
-        assert catalogue.get(name) == getattr(survey, name)
+    assert catalogue.get("multiplicative_bias") == survey.multiplicative_bias or "m"
+    assert [catalogue.get(name) for name in ("response", "cuts")] == [survey.response, survey.cuts]
+    named = TableColumns(*("ra", "dec"), *(survey.columns[role] for role in ("e2", "e1")))
+    asked = CatalogueTable(str(tmp_path / "a.fits"), named, cuts="m > 0")
+    opened = open_table(tmp_path / "a.fits", asked)
+    own, _ = guessed_entry(opened, asked, {"e1": named.e1, "e2": named.e2})
+    assert own.response != 1.68 or not survey.response, "that of other ellipticities"
+    kept, _ = guessed_entry(opened, asked, {})
+    assert kept.cuts == (f"({survey.cuts}) & (m > 0)" if survey.cuts else "m > 0")
     table.remove_column(survey.columns["e1"])
     assert known_survey(table.colnames) is None
 
