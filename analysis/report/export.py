@@ -52,13 +52,13 @@ def main(name: str, folder: str | None, nside: int | None, xarray: bool) -> None
     grid, about = grid_from_header(header), provenance(source)
     maps = {key: read_image(source, key.upper())[0] for key in ("mean", "std")}
     observed = load_observation(ROOT / params.sample.fields[name].observation)
-    if observed.grid.shape != grid.shape:
+    if not same_pixels(observed.grid, grid):
         raise BorderError(f"{source} is of another grid than its observation; run `dvc repro sample@{name}`.")
     healpix = healpix_pixels(maps["mean"], grid, nside) if nside is not None else None
     listed = (ROOT / params.sample.fields[name].observation).with_suffix("")
     tables = found_tables(name, listed, DATA / "clusters" / "results")
     target = made_folder(Path(expanded(folder)) if folder else DATA / "export" / name)
-    written = [save_mass_map(target / "mass_map.fits", samples, observed, about)]
+    written = [save_mass_map(target / "mass_map.fits", samples, maps, observed, about)]
     written += [save_image(target / f"{key}.fits", image, grid, about) for key, image in maps.items()]
     if healpix is not None:
         written.append(save_healpix(target / f"mean_nside{nside}.fits", healpix, nside, about))
@@ -111,15 +111,29 @@ def found_tables(name: str, observed: Path, results: Path) -> dict[str, Table | 
     return {"clusters": clusters, "peaks": load_table(peaks) if peaks.is_file() else None}
 
 
-def save_mass_map(path: Path, samples: np.ndarray, observed: Observation, about: Mapping[str, object]) -> Path:
+def same_pixels(one: Grid, other: Grid) -> bool:
+    """Whether two grids have the same pixels on the sky, but for rounding in their headers."""
+    numbers = [(grid.pixels, grid.pixel_arcmin, grid.ra_deg, grid.dec_deg) for grid in (one, other)]
+    return one.projection == other.projection and np.allclose(*numbers, rtol=1e-9, atol=1e-7)
+
+
+def save_mass_map(
+    path: Path,
+    samples: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    observed: Observation,
+    about: Mapping[str, object],
+) -> Path:
     """Write the layers MEAN, STD, SNR (mean over standard deviation), COUNT, MASK and SAMPLES, with NSAMPLES, as FITS.
 
     Parameters
     ----------
     samples : (n, ny, nx), on the grid of the observation
+    maps : their `mean` and `std`, (ny, nx)
     """
-    mean, std = samples.mean(axis=0), samples.std(axis=0, ddof=1)
-    layers = {"MEAN": mean, "STD": std, "SNR": mean / std, "COUNT": observed.count, "MASK": observed.mask}
+    mean, std = maps["mean"], maps["std"]
+    snr = np.divide(mean, std, out=np.zeros_like(mean), where=std > 0)
+    layers = {"MEAN": mean, "STD": std, "SNR": snr, "COUNT": observed.count, "MASK": observed.mask}
     hdus = [image_hdu(layer, observed.grid, key) for key, layer in layers.items()]
     hdus.append(image_hdu(samples, observed.grid, "SAMPLES", axis="SAMPLE"))
     write_fits(path, hdus, {**about, "NSAMPLES": len(samples)})

@@ -134,12 +134,12 @@ def calibration_table(released: Mapping, current: Mapping, render: Callable = ma
     runs = {f"this run, {current['n_mocks']} mocks": current}
     if released:
         longer, sky = released["metrics"], released["metrics"]["sky"]
+        dps = [longer["dps"]] if "dps" in longer else []  # older releases have none
         runs = {
             f"`reference`, {longer['n_mocks']} mocks": longer,
+            **{f"`reference`, {each['n_mocks']} of them by diffusion posterior sampling": each for each in dps},
             f"`reference`, {sky['n_mocks']} with the sky's shear": sky,
         } | runs
-        if "dps" in longer:  # older releases have none
-            runs[f"{longer['dps']['n_mocks']} of them by diffusion posterior sampling"] = longer["dps"]
     checks = {
         "samples that stray up to the bound of the prior": (lambda m: _rank_test(m, "stray_share"), ""),
         "N-body boxes of the truths": (lambda m: _rank_test(m, "n_boxes"), "≥ 16"),

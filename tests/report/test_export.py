@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -231,8 +232,9 @@ def test_a_run_is_exported(sampled, capsys):
             check_wcs(hdu.header, GRIDS[0])
 
 
-def test_samples_of_another_grid_than_the_observation_are_told(sampled, capsys):
-    seen = Observation(*(np.ones((2, 24, 24)) for _ in range(2)), np.ones((24, 24)), GRIDS[3])
+@pytest.mark.parametrize("other", [GRIDS[3], replace(GRIDS[0], ra_deg=150.2), replace(GRIDS[0], projection="CAR")])
+def test_samples_of_another_grid_than_the_observation_are_told(sampled, capsys, other):
+    seen = Observation(*(np.ones((2, *other.shape)) for _ in range(2)), np.ones(other.shape), other)
     path = sampled / "data" / "observation" / "cosmos.fits"
     path.unlink()
     save_observation(path, seen, cards={})
