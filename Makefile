@@ -62,7 +62,7 @@ lint: $(READY)
 readme verify page bench descent published ablation learning release recheck guide: $(READY)
 	$(RUN) python -m analysis $@
 
-site: $(READY)
+site: $(READY) $(NO_GIT)
 	@$(RUN) dvc pull --quiet data/released/reference/score.dvc
 	@$(RUN) sphinx-build -q --fail-on-warning --keep-going -c paper/site . paper/site/html
 	@echo paper/site/html/index.html

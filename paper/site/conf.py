@@ -6,7 +6,6 @@ link within is an error.
 """
 
 import re
-import shutil
 from pathlib import Path
 
 from pygments.lexers.special import TextLexer
@@ -85,11 +84,7 @@ def _escaped(app, what, name, obj, options, lines):
 
 
 def _front(app, failure):
-    """An index that leads to README, and the page of `make page` beside it."""
-    if failure:
-        return
-    front = f'<!doctype html><title>{project}</title><meta http-equiv="refresh" content="0; url=README.html">'
-    (Path(app.outdir) / "index.html").write_text(front, encoding="utf-8")
-    page = ROOT / "paper" / "site" / "index.html"
-    if page.is_file():
-        shutil.copy(page, Path(app.outdir) / "explorer.html")
+    """An index that leads to README."""
+    if not failure:
+        front = f'<!doctype html><title>{project}</title><meta http-equiv="refresh" content="0; url=README.html">'
+        (Path(app.outdir) / "index.html").write_text(front, encoding="utf-8")
