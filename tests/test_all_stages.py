@@ -149,7 +149,7 @@ def test_a_catalogue_goes_from_file_to_maps_in_one_command(tiny):
         for run in ("mycat", "mycat_bmode"):
             assert f"figures/run/run_{run}.png" in done.stdout
             with fits.open(tiny / "data" / "samples" / f"{run}.fits") as hdus:
-                assert image(hdus, "MEAN", (32, 32)).any()
+                assert image(hdus, "MEAN", (64, 64)).any()  # twice the network's grid
     assert composed("tiny", ["field=mycat"], tiny) == yaml.safe_load((tiny / "params.yaml").read_text())
 
 

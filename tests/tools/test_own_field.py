@@ -67,8 +67,7 @@ def test_the_settings_of_a_field_stand_alone(project, mycat, capsys):
         content = composed(profile, ["field=mycat"], project)
         assert "cosmos" not in yaml.safe_dump(content)
         assert content["grid"] == {"pixels": 160, "pixel_arcmin": 0.82, "projection": "TAN"}
-        if profile != "tiny":  # whose simulated maps are smaller
-            checked_params(content, profile)
+        checked_params(content, profile)
     entry = checked_params(composed("quick", ["field=mycat"], project), "quick").fields["mycat"]
     assert (entry.catalogue.flip_e1, entry.catalogue.flip_e2, entry.catalogue.cuts) == (False, True, "star == 0")
     assert yaml.safe_load(shown_in_tutorial()) == told_entry(field, mycat)
