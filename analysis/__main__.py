@@ -127,42 +127,34 @@ def check(
     check.main(path, check.Asked(**asked))
 
 
-@app.command()
-def init(
-    path: CataloguePath,
-    name: FieldName = None,
-    network: Network = None,
-    columns: Columns = None,
-    units: Units = None,
-    cuts: Cuts = None,
-    hdu: Hdu = None,
-    key: Key = None,
-    twice: Twice = False,
-) -> None:
-    """Describe a shear catalogue, and write the settings of its field to conf/field."""
-    asked = _asked(columns, units, cuts=cuts, hdu=hdu, key=key, twice=twice)
-    from analysis.tools import check, own_field
+def _add_own_field(name: str, does: str, function: str) -> None:
+    """Add a command that makes a field of a catalogue, by a function of `own_field`."""
 
-    own_field.init(path, check.Asked(**asked), name=name, network=network)
+    def command(
+        path: CataloguePath,
+        name: FieldName = None,
+        network: Network = None,
+        columns: Columns = None,
+        units: Units = None,
+        cuts: Cuts = None,
+        hdu: Hdu = None,
+        key: Key = None,
+        twice: Twice = False,
+    ) -> None:
+        asked = _asked(columns, units, cuts=cuts, hdu=hdu, key=key, twice=twice)
+        from analysis.tools import check, own_field
+
+        getattr(own_field, function)(path, check.Asked(**asked), name=name, network=network)
+
+    app.command(name, help=does)(command)
 
 
-@app.command("map")
-def map_field(
-    path: CataloguePath,
-    name: FieldName = None,
-    network: Network = None,
-    columns: Columns = None,
-    units: Units = None,
-    cuts: Cuts = None,
-    hdu: Hdu = None,
-    key: Key = None,
-    twice: Twice = False,
-) -> None:
-    """Map a shear catalogue with a network that is kept: its settings (init), null tests, samples, pictures."""
-    asked = _asked(columns, units, cuts=cuts, hdu=hdu, key=key, twice=twice)
-    from analysis.tools import check, own_field
-
-    own_field.map_field(path, check.Asked(**asked), name=name, network=network)
+_add_own_field("init", "Describe a shear catalogue, and write the settings of its field to conf/field.", "init")
+_add_own_field(
+    "map",
+    "Map a shear catalogue with a network that is kept: its settings (init), null tests, samples, pictures.",
+    "map_field",
+)
 
 
 def _asked(columns: list[str] | None, units: list[str] | None, **others: str | bool | None) -> dict:
