@@ -19,6 +19,7 @@ import yaml
 from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
+from faults import family
 from pipeline import project_files, shell
 from range_server import serving
 
@@ -250,12 +251,11 @@ def killed_after(seconds, command, folder, begun):
     while process.poll() is None and not list(folder.glob(begun)):
         time.sleep(0.02)
     time.sleep(seconds)
-    family = [*process.children(recursive=True), process]
-    alive = process.poll() is None
-    for member in family:
+    members, alive = family(process), process.poll() is None
+    for member in members:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
-    psutil.wait_procs(family, timeout=30)
+    psutil.wait_procs(members, timeout=30)
     return alive
 
 
@@ -265,7 +265,7 @@ def test_sampling_killed_at_random_moments_ends_with_the_same_bits(tiny):
     path.unlink()
     kills = [
         killed_after(seconds, command, tiny, ".work/sample@cosmos/*/under_way_0.npz")
-        for seconds in np.random.default_rng(11).uniform(0, 0.3, size=2)
+        for seconds in (0.0, *np.random.default_rng(11).uniform(0, 0.3, size=2))
     ]
     assert any(kills), "the stage was over before it was killed"
     done = shell(command, tiny)
