@@ -175,7 +175,7 @@ def _calibration(folder: Path, profile: str, warning: str) -> dict:
     return {
         "profile": profile,
         "metrics": read_json(folder / "metrics.json"),
-        "tables": {path.stem.removeprefix("ranks_"): load_table(path) for path in sorted(folder.glob("ranks_*.ecsv"))},
+        "tables": {path.stem: load_table(path) for path in sorted((folder / "ranks").glob("*.ecsv"))},
         "warning": warning,
         "note": f"profile {profile}" + (f" | {warning}" if warning else ""),
     }

@@ -80,7 +80,7 @@ def check_run(
         range that the network was trained on.
     """
     grid = observation.grid
-    command = f"train one for this grid with `{training_command(grid.pixels, grid.pixel_arcmin, name)}`"
+    command = f"train one for this grid with `{_command(grid.pixels, grid.pixel_arcmin, name)}`"
     check_grid(prior, grid.shape, grid.pixel_arcmin, remedy=command)
     if not observation.weight.any():
         raise BorderError(
@@ -101,14 +101,14 @@ def check_run(
         raise BorderError(
             f"sample.sigma_final and sigma_start are {params.sigma_final:g} and {params.sigma_start:g}, but the network"
             f" was trained from {low:g} to {high:g}; stay within, or train one on a wider range with"
-            f" `{training_command(grid.pixels, grid.pixel_arcmin, name, *wider)}`"
+            f" `{_command(grid.pixels, grid.pixel_arcmin, name, *wider)}`"
         )
     settings = {"gibbs": params.gibbs, "hmc": params.hmc}.get(params.preset)
     if prior.network is None or settings is None:
         return
     needed = min(settings.sigma_end, lowest_split(amplitude**2 * observation.weight, settings.renoise) / 2)
     if needed < low:
-        command = training_command(grid.pixels, grid.pixel_arcmin, name, f"train.sigma_min={needed:.2g}")
+        command = _command(grid.pixels, grid.pixel_arcmin, name, f"train.sigma_min={needed:.2g}")
         raise BorderError(
             f"the noise of {observation.title} is {noise:.3g} a pixel, which asks for noise levels down to"
             f" {needed:.2g} at amplitude {amplitude:g}, but the network was trained from {low:g}; use smaller pixels or"
@@ -139,7 +139,7 @@ def check_theory(prior: Prior, ell: np.ndarray, c_ell: np.ndarray, *, name: str)
         raise BorderError(
             f"C_ell of the parameters is {100 * off[worst]:.0f} % off that of the network's training at ell"
             f" {trained_ell[worst]:.0f} (other cosmology or source redshifts); restore the section theory, or train a"
-            f" network that fits with `{training_command(len(prior.power), prior.pixel_arcmin, name)}`"
+            f" network that fits with `{_command(len(prior.power), prior.pixel_arcmin, name)}`"
         )
 
 
@@ -199,3 +199,9 @@ def with_room(prior: Prior, observation: Observation, *, multiple: int) -> tuple
     room = ((0, 0), (added, added), (added, added))
     larger = dataclasses.replace(prior, power=power.astype(prior.power.dtype))
     return larger, np.pad(observation.gamma, room), np.pad(observation.weight, room), added
+
+
+def _command(pixels: int, pixel_arcmin: float, run: str, *settings: str) -> str:
+    """`training_command`, with the file of the field where the run is of a field that has one of its own."""
+    own = [f"field={run}"] if (ROOT / "conf" / "field" / f"{run}.yaml").is_file() else []
+    return training_command(pixels, pixel_arcmin, run, *own, *settings)

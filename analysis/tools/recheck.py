@@ -74,7 +74,7 @@ def recheck_calibration(folder: Path, params: Params, mocks: Sequence[tuple[str,
     for kind, number in mocks:
         mock, rng = _load(_path(folder, kind, number))
         row = calibrated(mock, params, prior, anneal, rng)
-        table = load_table(folder / "calibration" / f"ranks_{kind}.ecsv")
+        table = load_table(folder / "calibration" / "ranks" / f"{kind}.ecsv")
         found += [
             (f"{kind} {number}, {name} {quantity}", *_agree(table[key][number], row[key], scale))
             for name in STATISTICS

@@ -26,7 +26,8 @@ SHOWN = {  # results of the default profile that Git keeps, and where; results i
         f"data/{name}": f"data/released/{DEFAULT}/{name}"
         for name in (
             "benchmark/metrics.json",
-            "calibration",
+            "calibration/metrics.json",
+            "calibration/ranks",
             "clusters/metrics.json",
             "clusters/results",
             "nulls",
@@ -43,7 +44,7 @@ SHOWN = {  # results of the default profile that Git keeps, and where; results i
 }
 UNKEPT = (".gif",)  # made in seconds, and a megabyte
 KEPT = {  # files of each part of a release; of the network, all files
-    "calibration": ("metrics.json", "ranks_own.ecsv", "ranks_sky.ecsv"),
+    "calibration": ("metrics.json", "ranks/own.ecsv", "ranks/sky.ecsv"),
     "clusters": ("metrics.json", "results/injection.ecsv", "results/cosmos_clusters.ecsv"),
     "validation": ("metrics.json", "results/accuracy.ecsv", "rivals.ecsv"),
 }

@@ -84,6 +84,11 @@ def test_the_refusal_names_the_command_that_trains_a_network_that_fits(prior, se
     assert " -S simulations.map_pixels=384 -S simulations.mock_pixels=384 " in training_command(320, 0.41, "mine")
 
 
+def test_the_refusal_names_the_file_of_a_field_that_has_one():
+    with pytest.raises(BorderError, match=r"-S field=cosmos_many sample@cosmos_many`"):
+        check_run(dataclasses.replace(PRIOR, pixel_arcmin=0.41), observation(), SAMPLE, name="cosmos_many")
+
+
 def test_the_command_is_one_that_the_params_take():
     """Each setting that a message names is a key, with the values a valid whole."""
     content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))

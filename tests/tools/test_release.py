@@ -33,7 +33,7 @@ def made(tmp_path_factory):
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
     results = tmp_path / "data"
     for kind in ("own", "sky"):
-        save_table(Table({"band_0": np.arange(3)}), results / "calibration" / f"ranks_{kind}.ecsv")
+        save_table(Table({"band_0": np.arange(3)}), results / "calibration" / "ranks" / f"{kind}.ecsv")
     settings = composed("reference", root=tmp_path)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     (results / "score").mkdir()
@@ -80,7 +80,7 @@ def test_what_was_released_is_found_without_a_warning(project):
 
 
 def test_a_network_is_released_without_a_calibration_where_that_is_asked_for(project):
-    (project / "data" / "calibration" / "ranks_sky.ecsv").unlink()
+    (project / "data" / "calibration" / "ranks" / "sky.ecsv").unlink()
     (project / "data" / "score" / "network.weights.h5").write_bytes(b"other weights")
     release(project / "params.yaml", project / "data", project / "released", project, network_only=True)
     assert (project / "released" / "reference" / "score" / "network.weights.h5").read_bytes() == b"other weights"
@@ -116,7 +116,7 @@ def test_what_training_cost_is_kept_with_the_network_that_it_made_and_no_other(p
 
 
 def test_without_a_calibration_nothing_is_released(project):
-    (project / "data" / "calibration" / "ranks_sky.ecsv").unlink()
+    (project / "data" / "calibration" / "ranks" / "sky.ecsv").unlink()
     with pytest.raises(BorderError, match="calibration is missing, and data/clusters too; run `dvc repro calibrate`"):
         keep(project)
     assert found(project)["warning"] == ""
