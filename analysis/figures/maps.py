@@ -1,4 +1,4 @@
-"""Figures of maps on the sky: east left, north up, one colour scale within a figure."""
+"""Figures of maps: on the sky with east left and north up; one colour scale within a figure, but for Kaiser-Squires."""
 
 from collections.abc import Mapping
 
@@ -14,32 +14,45 @@ from analysis.judge.agreement import DENSITY_BINS, densities, mean_difference
 from analysis.judge.results import Result
 from analysis.sky import Grid, Observation
 
+OWN_SCALE = "Kaiser-Squires: colours from and to the values in brackets"  # in captions
 
-def mock_figure(truth: np.ndarray, result: Result, *, colormap: str, note: str) -> Figure:
+
+def mock_figure(truth: np.ndarray, result: Result, *, margin: int, colormap: str, note: str) -> Figure:
     """Truth, mask, Kaiser-Squires and posterior median of a mock, and below them four posterior samples.
+
+    Axes are arcminutes from the centre: a mock has the mask of a field, but no place on the sky.
 
     Parameters
     ----------
     truth : (ny, nx)
     result : of the mock
+    margin : pixels along each edge that are left out; there the prior is Gaussian by construction
     note : one line that says how the maps were made
 
     Source: form of figure 1 of Remy et al. 2020.
     """
-    samples, mask, grid = result.samples, result.observation.mask, result.observation.grid
-    limits = colour_limits(truth)
-    with page(0.56 * PAGE, note) as figure:
-        axes = [_sky_axes(figure, (2, 4, i + 1), grid.wcs, left=i % 4 == 0, bottom=i >= 4) for i in range(8)]
-        median = np.median(samples, axis=0)
-        panels = {"truth": truth, "Kaiser-Squires": result.kaiser_squires, "posterior median": median}
-        for axis, (title, kappa) in zip([axes[0], axes[2], axes[3]], panels.items(), strict=True):
-            image = _map(axis, kappa, title, limits, colormap, mask)
-        axes[1].imshow(mask, cmap="gray", vmin=0, vmax=1)
-        axes[1].set_title("mask")
-        for i, (axis, kappa) in enumerate(zip(axes[4:], samples, strict=False)):
-            _map(axis, kappa, f"posterior sample {i + 1}", limits, colormap, mask)
-        for axis in axes[4 + len(samples) :]:
+    samples, mask = result.samples, result.observation.mask
+    maps = {"truth": truth, "mask": mask, "Kaiser-Squires": result.kaiser_squires}
+    maps |= {"posterior median": np.median(samples, axis=0)}
+    maps |= {f"posterior sample {i + 1}": sample for i, sample in enumerate(samples[:4])}
+    limits = dict.fromkeys(maps, colour_limits(truth)) | {"mask": (0, 1)}
+    limits["Kaiser-Squires"] = colour_limits(result.kaiser_squires)
+    inner = tuple(slice(margin, side - margin) for side in mask.shape)
+    half_y, half_x = (result.observation.grid.pixel_arcmin * (side / 2 - margin) for side in mask.shape)
+    placed = {"extent": (-half_x, half_x, -half_y, half_y), "origin": "lower"}
+    with page(0.54 * PAGE, f"{OWN_SCALE} | {note}") as figure:
+        axes = figure.subplots(2, 4, sharex=True, sharey=True)
+        for axis, (title, values) in zip(axes.flat, maps.items(), strict=False):
+            low, high = limits[title]
+            colours = "gray" if title == "mask" else colormap
+            image = axis.imshow(values[inner], cmap=colours, vmin=low, vmax=high, **placed)
+            axis.contour(outline(mask)[inner], levels=[0.5], colors="white", linewidths=0.4, **placed)
+            axis.set_title(_own_scale(title, limits[title]) if title == "Kaiser-Squires" else title)
+        for axis in axes.flat[len(maps) :]:
             axis.set_visible(False)
+        for axis in axes.flat:
+            axis.set(xlabel="arcminutes", ylabel="arcminutes")
+            axis.label_outer()
         _bar(figure, image, axes)
     return figure
 
@@ -69,14 +82,16 @@ def field_figure(
     shares = [f"{100 * centre[share]:.0f} %" for share in ("present", "chance")]
     rule = f"have a peak above {centre['threshold']:g} there (random places: {shares[1]})"
     cut_outs = rf"bottom: {cutout_arcmin:g}' around {centre['name']}, by aperture mass $M_\mathrm{{ap}}$ in 0.001"
-    with page(0.57 * PAGE, f"{cut_outs}; {shares[0]} of samples {rule} | {note}") as figure:
+    with page(0.57 * PAGE, f"{OWN_SCALE} | {cut_outs}; {shares[0]} of samples {rule} | {note}") as figure:
         layout = figure.add_gridspec(2, 6, height_ratios=(2, 1))
         panels = {"Kaiser-Squires": result.kaiser_squires, "one posterior sample": samples[0]}
         panels |= {"posterior mean": samples.mean(axis=0)}
         axes = []
         for i, (title, kappa) in enumerate(panels.items()):
             axes.append(_sky_axes(figure, layout[0, 2 * i : 2 * i + 2], grid.wcs, left=i == 0))
-            image = _map(axes[-1], kappa, title, limits, colormap, mask)
+            own = colour_limits(kappa) if i == 0 else None  # so smooth that it would be of one colour among samples
+            shown_title = _own_scale(title, own) if own else title
+            image = _map(axes[-1], kappa, shown_title, own or limits, colormap, mask)
             _zoom(axes[-1], mask)
             _clusters(axes[-1], marked, labels=i == 2)
         for i, number in enumerate(shown):
@@ -250,6 +265,11 @@ def _clusters(axes, clusters: Table, *, labels: bool) -> None:
         above, below = (np.any(near & (step * (y - y[i]) > 0) & (step * (y - y[i]) < crowded)) for step in (1, -1))
         place = (4, -1.8 + 2.2 * below - 2.2 * above)
         axes.annotate(f"{z:.2f}", (x[i], y[i]), xytext=place, textcoords="offset points", color="white", fontsize=5)
+
+
+def _own_scale(title: str, limits: tuple[float, float]) -> str:
+    """Title of a map whose colours are not those of the figure's bar."""
+    return f"{title} ({limits[0]:.2f} to {limits[1]:.2f})".replace("-0", "\N{MINUS SIGN}0")
 
 
 def _bar(figure: Figure, image, axes, label: str = KAPPA, location: str = "right") -> None:

@@ -54,7 +54,8 @@ def main(name: str, keep: bool) -> None:
         figure = _field_figure(name, result, params, note)
     else:
         title = f"{result.observation.title} | {note}"
-        figure = figures.mock_figure(truth, result, colormap=params.figures.colormap, note=title)
+        style = {"margin": params.train.margin, "colormap": params.figures.colormap}
+        figure = figures.mock_figure(truth, result, note=title, **style)
     saved = figures.save_figure(figure, FIGURES, f"run_{name}")
     found = {"profile": params.profile, "network": params.sample.network, **findings(result, truth, params)}
     write_json(saved.with_suffix(".json"), found)

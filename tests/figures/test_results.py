@@ -10,6 +10,7 @@ from astropy.table import Table
 
 from analysis import figures
 from analysis.core.files import BorderError
+from analysis.figures.style import colour_limits
 from analysis.flatsky.maps import MapSet
 from analysis.judge.results import load_result
 from analysis.params import load_params
@@ -148,7 +149,7 @@ def drawn(project):
     evidence = evidence_table(result.samples, held_out, theory, skewness, None, 2.0, boxes=2)
     power = np.geomspace(1e-9, 1e-10, 5)
     return {
-        "mock": figures.mock_figure(result.wiener, result, **style),
+        "mock": figures.mock_figure(result.wiener, result, margin=1, **style),
         "field": figures.field_figure(result, marked, place, cutout_arcmin=16, **style),
         "std": figures.std_figure(
             {"a": result.gaussian_std**2, "b": result.wiener**2}, result.observation.mask, GRID, **style
@@ -186,6 +187,17 @@ def test_figures_are_the_same_file_every_time(project):
     assert len(copies[0]) == 26
     assert copies[0] == copies[1]
     assert all(len(content) > 4000 for content in copies[0].values())
+
+
+def test_a_mock_is_drawn_without_its_margin_and_around_its_own_centre(project):
+    result = load_result(project, "run", RUN)
+    figure = figures.mock_figure(result.wiener, result, margin=3, colormap="inferno", note="")
+    first, _, smooth = (axes.images[0] for axes in figure.axes[:3])
+    np.testing.assert_array_equal(first.get_array(), result.wiener[3:-3, 3:-3])
+    half = GRID.pixel_arcmin * (GRID.pixels / 2 - 3)
+    np.testing.assert_allclose(first.get_extent(), [-half, half, -half, half])
+    assert smooth.get_clim() == colour_limits(result.kaiser_squires)
+    assert first.get_clim() == colour_limits(result.wiener)
 
 
 def test_a_notebook_shows_a_smaller_jpeg(project):
