@@ -12,6 +12,7 @@
 # make bench    table of times, memory and accuracy
 # make descent  fit of the sharpening of N-body boxes to halofit (10 minutes)
 # make published  statistics of the public MassiveNuS map (needs that map)
+# make glimpse  the map of the bright galaxies beside a public one (needs that map)
 # make ablation variants of the network, ten minutes of one core each, and their table (two hours)
 # make learning the learning curve: boxes, weights and steps, two seeds each (two hours)
 # make release  keep the results of a long run (profile reference or paper) in data/released
@@ -33,8 +34,8 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
 PYTEST := $(RUN) python -m pytest -n auto --dist loadfile
 
-.PHONY: help repro no-git test test-long test-all committed lint readme paper page site verify bench descent published ablation learning \
-  release recheck guide lock
+.PHONY: help repro no-git test test-long test-all committed lint readme paper page site verify bench descent published glimpse ablation \
+  learning release recheck guide lock
 
 help:
 	@sed -n 's/^# //p; /^$$/q' Makefile
@@ -59,7 +60,7 @@ lint: $(READY)
 	$(RUN) lint-imports --no-cache
 	$(RUN) mypy
 
-readme verify page bench descent published ablation learning release recheck guide: $(READY)
+readme verify page bench descent published glimpse ablation learning release recheck guide: $(READY)
 	$(RUN) python -m analysis $@
 
 site: $(READY) $(NO_GIT)

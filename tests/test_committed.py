@@ -15,12 +15,14 @@ import yaml
 
 from analysis.core.download import fetch
 from analysis.core.paths import ROOT
+from analysis.core.tables import load_table
 from analysis.params import checked_params
 from analysis.params.load import composed
 from analysis.report.paper import PAPER, generated, measured
 from analysis.report.readme import filled_pages
 from analysis.sky import field_grid, load_observation
 from analysis.survey.catalogue import observe
+from analysis.tools.glimpse import RUN, TABLE
 
 pytestmark = pytest.mark.committed
 OBSERVATIONS = [
@@ -46,6 +48,13 @@ def test_the_last_pdf_was_of_this_text_and_these_figures_and_numbers():
     for entry in (entry for entry in files if entry["path"] != "paper/main.pdf"):  # which is not in Git
         digest = hashlib.md5((ROOT / entry["path"]).read_bytes()).hexdigest()
         assert digest == entry["md5"], f"{entry['path']} has changed: run `make paper`"
+
+
+def test_the_map_that_stands_beside_a_public_one_is_of_the_released_samples():
+    stages = yaml.safe_load((ROOT / "dvc.lock").read_text(encoding="utf-8"))["stages"]
+    released = {out["path"]: out["md5"] for out in stages[f"sample@{RUN}"]["outs"]}
+    beside = load_table(TABLE).meta["samples_md5"]
+    assert beside == released[f"data/samples/{RUN}.fits"], "run `make glimpse readme` after the release"
 
 
 @pytest.mark.parametrize("field", ["cosmos", "cosmos_bright"])

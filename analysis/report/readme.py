@@ -18,6 +18,7 @@ from analysis.report.readme_tables import (
     benchmark_table,
     cost_line,
     networks_table,
+    others_table,
     predictive_table,
     runs_table,
     simulations_table,
@@ -44,14 +45,16 @@ def filled_pages() -> dict[str, str]:
 
 def tables_of(data: Path) -> dict[str, Callable[[], str]]:
     """Every generated table by name, from the metrics and times in `data` (a run) or in a folder of the release."""
-    variants = RELEASED / "ablation.ecsv"
+    kept = {name: RELEASED / f"{name}.ecsv" for name in ("ablation", "glimpse")}
+    kept = {name: load_table(path) if path.is_file() else None for name, path in kept.items()}
     return tables(
         (ROOT / "dvc.yaml").read_text(encoding="utf-8"),
         read_json(data / "validation" / "metrics.json"),
         {file.stem: read_json(file) for file in sorted((data / "timings").glob("*.json"))},
         released_results(),
         benchmark=benchmark(data),
-        variants=load_table(variants) if variants.is_file() else None,
+        variants=kept["ablation"],
+        beside=kept["glimpse"],
     )
 
 
@@ -70,6 +73,7 @@ def tables(
     *,
     benchmark: Mapping,
     variants: Table | None,
+    beside: Table | None,
 ) -> dict[str, Callable[[], str]]:
     """Every generated table by name, each made when it is called.
 
@@ -81,6 +85,7 @@ def tables(
     released : of `results.released_results`
     benchmark : metrics of the stage benchmark, which is not part of the default run
     variants : table of `make ablation`, None without one
+    beside : table of `make glimpse`, None without one
     """
     longer = released["validation"]
     runs = {"quick": metrics} | ({"reference": longer["metrics"]} if longer else {})
@@ -102,6 +107,7 @@ def tables(
         "networks": lambda: networks_table(released["networks"]),
         "runs": lambda: runs_table(released["runs"]),
         "ablation": lambda: ablation_table(variants),
+        "others": lambda: others_table(beside),
     }
 
 

@@ -229,6 +229,27 @@ def ablation_table(variants: Table | None) -> str:
     return markdown(header, rows)
 
 
+def others_table(beside: Table | None) -> str:
+    """Maps of the bright galaxies beside the public sparse map of them; a sentence if not measured."""
+    if beside is None:
+        return "Not measured at this commit: `make glimpse` does it."
+    bands = [name for name in beside.colnames if name.startswith("ell_")]
+    labels = METHODS | {"glimpse": "public map (GLIMPSE)", "chance": "posterior mean, public map turned (rms)"}
+    rows = [
+        [
+            labels[row["map"]],
+            number(row["snr"], ".1f") if row["map"] != "chance" else "",
+            *[number(row[band], ".2f") for band in bands],
+        ]
+        for row in beside
+        if row["map"] != "glimpse"
+    ]
+    public = next(row for row in beside if row["map"] == "glimpse")
+    rows.append([labels["glimpse"], number(public["snr"], ".1f"), *[""] * len(bands)])
+    multipoles = [" to ".join(band.split("_")[1:]) for band in bands]
+    return markdown(["map", "S/N of the clusters", *[f"ℓ {each}" for each in multipoles]], rows)
+
+
 def networks_table(networks: Mapping[str, Mapping]) -> str:
     """Released networks: the grid of each, and the cost of its training."""
     rows = []

@@ -41,11 +41,11 @@ def test_readme_is_short():
 def test_a_lost_or_doubled_marker_is_told(change):
     pages = TEXTS | {PAGES[1]: TEXTS[PAGES[1]].replace(*change)}
     names = (
-        "ablation, accuracy, benchmark, calibration, checks, clusters, cost, detection, found, networks, predictive,"
-        " ranks, runs, simulations, stages, summary, survey"
+        "ablation, accuracy, benchmark, calibration, checks, clusters, cost, detection, found, networks, others,"
+        " predictive, ranks, runs, simulations, stages, summary, survey"
     )
     with pytest.raises(BorderError, match=names):
-        with_tables(pages, tables("stages: {}", {}, {}, NOTHING, benchmark={}, variants=None))
+        with_tables(pages, tables("stages: {}", {}, {}, NOTHING, benchmark={}, variants=None, beside=None))
 
 
 def test_tables_alone_are_made_anew():
@@ -115,7 +115,7 @@ def test_a_released_run_has_a_column_of_its_own_and_its_warning():
     longer = metrics | {"peaks": {"lowest": metrics["peaks"]["lowest"], "n": 0, "rms_error": dict.fromkeys(METHODS)}}
     longer["peaks"]["rms_error"] |= {"posterior_mean_infinite": None}
     released = NOTHING | {"validation": {"metrics": longer, "warning": "something has changed"}}
-    text = with_tables(TEXTS, tables(STAGES, metrics, {}, released, benchmark={}, variants=None))[PAGES[1]]
+    text = with_tables(TEXTS, tables(STAGES, metrics, {}, released, benchmark={}, variants=None, beside=None))[PAGES[1]]
     assert "| check | `quick` | `reference` | asked |" in text
     assert "Warning: something has changed." in text
     assert text.count("| `reference`: Wiener filter, exact |") == 1
