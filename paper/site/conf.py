@@ -17,6 +17,7 @@ author = "the maintainers"
 root_doc = "paper/site/contents"
 include_patterns = [
     "README.md",
+    "CHANGELOG.md",
     "CONTRIBUTING.md",
     "paper/guide/*.md",
     "paper/site/contents.md",
@@ -24,7 +25,7 @@ include_patterns = [
     "notebooks/executed/*.ipynb",
     "notebooks/tutorials/*.ipynb",
 ]
-extensions = ["myst_nb", "autoapi.extension", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "autoapi.extension", "sphinx.ext.napoleon", "sphinx-mathjax-offline"]
 html_theme = "furo"
 html_title = project
 html_copy_source = html_show_sphinx = False

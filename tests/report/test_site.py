@@ -14,16 +14,18 @@ BUILD = "sphinx-build -q --fail-on-warning --keep-going -D nb_execution_mode=off
 
 
 class Targets(HTMLParser):
-    """Files that a page points to."""
+    """Files that a page points to, and of them scripts and styles, without which it is not shown."""
 
     def __init__(self, text):
         super().__init__()
-        self.found = set()
+        self.found, self.needed = set(), set()
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         """Links, pictures, styles and scripts."""
-        self.found |= {value for name, value in attrs if name in ("href", "src") and value}
+        named = {value for name, value in attrs if name in ("href", "src") and value}
+        self.found |= named
+        self.needed |= named if tag in ("script", "link") else set()
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +44,10 @@ def site(tmp_path_factory):
 def test_every_target_within_the_site_is_there(site):
     dead, pages = [], list(site.rglob("*.html"))
     for page in pages:
-        for target in Targets(page.read_text(encoding="utf-8")).found:
+        targets = Targets(page.read_text(encoding="utf-8"))
+        for target in targets.found:
             address = urlsplit(target)
+            assert not address.netloc or target not in targets.needed, "shown only where there is a network"
             if not (address.scheme or address.netloc or target.startswith("#")):
                 file = (page.parent / unquote(address.path)).resolve()
                 dead += [(page.name, target)] * (not file.is_file())
