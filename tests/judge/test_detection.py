@@ -13,6 +13,7 @@ from analysis.judge.detection import (
     detection_summary,
     evidence_summary,
     field_peaks,
+    heaps_at,
     mock_detections,
 )
 from analysis.params import load_params
@@ -140,6 +141,20 @@ def test_two_heaps_are_found_and_one_is_not():
     assert bimodality(two, rng=rng)["p_value"] < 1e-3
     assert bimodality(one, rng=rng)["p_value"] > 0.2
     assert bimodality(two, rng=rng)["power"] > 0.95
+
+
+def test_heaps_at_a_cluster_are_found_among_others():
+    """Half of the samples have a peak at the second of three clusters; the others are noise."""
+    rng = np.random.default_rng(3)
+    samples = 0.005 * rng.standard_normal((120, 40, 40))
+    placed = Table({"x": [10.0, 20.0, 30.0], "y": [10.0, 21.0, 30.0], "z": [0.2, 0.5, 0.9]})
+    samples[::2, 20:23, 19:22] += 0.1
+    settings = dataclasses.replace(load_params().clusters, threshold=0.06, radius_arcmin=2.0, aperture_arcmin=3.0)
+    table = heaps_at(samples, placed, settings, 1.0)
+    assert table["mass"].shape == table["height"].shape == (3, 120)
+    np.testing.assert_allclose(table["present"], [0, 0.5, 0], atol=0.02)
+    assert max(table["p_mass"][1], table["p_height"][1]) < 1e-3
+    assert min(*table["p_mass"][::2], *table["p_height"][::2]) > 0.01
 
 
 def test_few_samples_have_little_power():
