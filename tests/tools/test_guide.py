@@ -237,3 +237,12 @@ def test_entries_of_the_guide_are_valid(entry):
     for catalogue in [part["catalogue"] for part in [entry, *entry.values()] if "catalogue" in part]:
         field = {"title": "a field", "center_deg": None, "catalogue": catalogue}
         assert TypeAdapter(sky.FieldParams).validate_json(json.dumps(field)).catalogue.kind
+
+
+def test_each_public_file_has_its_origin_and_licence():
+    names = [line.split()[0] for line in (ROOT / "analysis/core/registry.txt").read_text().splitlines()[1:]]
+    page = (GUIDE / "data.md").read_text(encoding="utf-8")
+    assert names
+    assert [name for name in names if name.rpartition("/")[2] not in page] == []
+    rows = [row.split("|") for row in page.splitlines() if row.startswith("| `")]
+    assert all(all(cell.strip() for cell in row[1:-1]) for row in rows)
