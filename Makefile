@@ -8,7 +8,7 @@
 # make paper    the paper as PDF, its numbers and tables (needs LaTeX)
 # make verify   metrics of this run against the published ones
 # make page     figures, tables and a posterior explorer in one file, paper/site/index.html
-# make site     guide, executed notebooks, figures and code as pages, paper/site/html/index.html
+# make site     guide, notebooks, figures and code as pages, paper/site/html/index.html (fetches one public map)
 # make bench    table of times, memory and accuracy
 # make descent  fit of the sharpening of N-body boxes to halofit (10 minutes)
 # make published  statistics of the public MassiveNuS map (needs that map)

@@ -10,11 +10,13 @@ import papermill
 import pytest
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME
 
+from analysis.core.download import SourceUnavailable, fetch
 from analysis.core.paths import ROOT
 from analysis.core.stage import KERNEL_ARGUMENTS, START_S, OwnKernel
 
 PATHS = sorted((ROOT / "notebooks" / "tutorials").glob("*.ipynb"))
-NETWORKS = {"posterior": "data/released/reference/score"}
+NETWORKS = dict.fromkeys(("other_simulations", "posterior"), "data/released/reference/score")
+MAPS = {"other_simulations": "massivenus/Mnu_cosmos_kappa.fits"}
 CODE_CELLS, CODE_LINES, WORDS = 15, 90, (300, 520)
 MATH = re.compile(r"\$\$.*?\$\$|\$.*?\$", re.DOTALL)
 
@@ -26,7 +28,7 @@ def sources(path, kind):
 
 
 def test_the_tutorials_are_there():
-    assert {path.stem for path in PATHS} == {"posterior", "score_matching", "wiener"}
+    assert {path.stem for path in PATHS} == {"other_simulations", "posterior", "score_matching", "wiener"}
 
 
 # form
@@ -92,8 +94,18 @@ def network(path):
         assert done.returncode == 0, done.stderr
 
 
+@pytest.fixture
+def public_map(path):
+    """Fetch the map of a tutorial from its mirror, the cache or its public address, if it needs one."""
+    if path.stem in MAPS:
+        try:
+            fetch(MAPS[path.stem])
+        except SourceUnavailable:
+            pytest.skip(f"NOT TESTED: needs {MAPS[path.stem]} in DATA_MIRROR")
+
+
 @pytest.mark.long
-@pytest.mark.usefixtures("network")
+@pytest.mark.usefixtures("network", "public_map")
 @tutorials
 def test_tutorial_runs_to_its_end(path, tmp_path):
     executed = papermill.execute_notebook(

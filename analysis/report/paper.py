@@ -9,11 +9,12 @@ from importlib import import_module
 from pathlib import Path
 
 import yaml
+from astropy.table import Table
 
 from analysis.core.files import BorderError, atomic, read_json
 from analysis.core.paths import ROOT
 from analysis.core.tables import load_table
-from analysis.judge.results import DEFAULT, released_results
+from analysis.judge.results import DEFAULT, RELEASED, released_results
 from analysis.params.load import composed
 from analysis.report.pdf import build_pdf
 from analysis.report.readme import benchmark, clusters_of
@@ -67,8 +68,18 @@ def measured(root: Path = ROOT) -> dict:
         "seconds": {k: v for stage in TIMED for k, v in read_json(data / "seconds" / f"{stage}.json").items()},
         "list": load_table(data / "clusters" / "results" / "cosmos_clusters.ecsv"),
         "benchmark": benchmark(data),
+        "beside": beside(load_table(RELEASED / "glimpse.ecsv")),
         "training": read_json(data / "training.json"),
         "run": whole_run(data, root),
+    }
+
+
+def beside(table: Table) -> dict[str, dict]:
+    """S/N of stacked clusters, and correlations by band, of maps beside a public one (`make glimpse`), by map."""
+    bands = [name for name in table.colnames if name.startswith("ell_")]
+    return {
+        "snr": {row["map"]: float(row["snr"]) for row in table},
+        "correlation": {row["map"]: [float(row[band]) for band in bands] for row in table},
     }
 
 

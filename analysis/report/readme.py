@@ -90,7 +90,7 @@ def tables(
     longer = released["validation"]
     runs = {"quick": metrics} | ({"reference": longer["metrics"]} if longer else {})
     return {
-        "found": lambda: found_table(metrics),
+        "found": lambda: found_table(metrics, released["clusters"].get("metrics", {})),
         "cost": lambda: cost_line(yaml.safe_load(stages)["stages"], times),
         "summary": lambda: summary_table(metrics),
         "ranks": lambda: calibration_table(released["calibration"], metrics["calibration"], short=True),

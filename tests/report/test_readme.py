@@ -77,7 +77,7 @@ def test_verdicts_follow_from_the_numbers():
         "presence": {"cosmos": metrics["presence"]["cosmos"] | {"probability": 0.05, "chance": 0.04}},
     }
     poor["accuracy"]["posterior_mean"] = metrics["accuracy"]["posterior_mean"] | {"rmse_infinite": 1.0}
-    verdicts = [[row.split("|")[-2].strip() for row in found_table(each).splitlines()[2:]] for each in (good, poor)]
+    verdicts = [[row.split("|")[-2].strip() for row in found_table(each, {}).splitlines()[2:]] for each in (good, poor)]
     assert verdicts[0][1] == "reproduced"
     assert verdicts[1][:4] == ["not reproduced"] * 4
 
@@ -95,11 +95,36 @@ def test_the_best_map_is_better_by_two_errors(rmse, verdict):
 
 
 @pytest.mark.parametrize(
-    ("p_value", "power", "verdict"),
-    [(0.01, 0.1, "reproduced"), (0.3, 0.9, "refuted"), (0.3, 0.5, "undecided, too few samples")],
+    ("p_values", "power", "verdict"),
+    [
+        ([0.01], 0.1, "reproduced"),
+        ([0.3, 0.4], 0.9, "refuted"),
+        ([0.3], 0.5, "undecided, too few samples"),
+        ([0.01, 0.3], 0.9, "undecided, samplers differ"),
+    ],
 )
-def test_a_test_without_power_decides_nothing(p_value, power, verdict):
-    assert heaps_verdict({"p_value": p_value, "power": power}) == verdict
+def test_a_test_without_power_decides_nothing(p_values, power, verdict):
+    assert heaps_verdict([{"min_p_holm": p, "power_holm": power} for p in p_values]) == verdict
+
+
+def test_two_heaps_are_judged_by_the_many_samples_of_a_long_run_where_there_is_one():
+    few = {
+        "n": 12,
+        "clusters": 15,
+        "min_p_holm": 1.0,
+        "power_holm": 0.01,
+        "central_redshift": 0.93,
+        "central_present": 0.4,
+    }
+    metrics = published_metrics("quick")
+    metrics["bimodality"]["cosmos_bright"] |= few
+    many = few | {"n": 132, "min_p_holm": 0.2, "power_holm": 0.97}
+    longer = {"bimodality": {"cosmos_bright_many": many, "cosmos_bright_gibbs": many | {"central_present": 0.3}}}
+    row = found_table(metrics, longer).splitlines()[6]
+    assert "of 132 samples 40 % have a peak" in row
+    assert "by the other sampler, of 132 samples 30 %" in row
+    assert row.endswith("| refuted |")
+    assert "undecided, too few samples" in found_table(metrics, {})
 
 
 def test_the_cost_of_a_run_is_that_of_its_stages():
