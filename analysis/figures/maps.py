@@ -14,7 +14,7 @@ from analysis.judge.agreement import DENSITY_BINS, densities, mean_difference
 from analysis.judge.results import Result
 from analysis.sky import Grid, Observation
 
-OWN_SCALE = "Kaiser-Squires: colours from and to the values in brackets"  # in captions
+OWN_SCALE = "Kaiser-Squires: own colour scale, its range in brackets"  # in captions
 
 
 def mock_figure(truth: np.ndarray, result: Result, *, margin: int, colormap: str, note: str) -> Figure:

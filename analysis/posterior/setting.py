@@ -4,6 +4,7 @@ import dataclasses
 import logging
 
 import numpy as np
+import yaml
 
 from analysis.core.files import BorderError, read_json
 from analysis.core.paths import DATA, ROOT
@@ -202,6 +203,9 @@ def with_room(prior: Prior, observation: Observation, *, multiple: int) -> tuple
 
 
 def _command(pixels: int, pixel_arcmin: float, run: str, *settings: str) -> str:
-    """`training_command`, with the file of the field where the run is of a field that has one of its own."""
-    own = [f"field={run}"] if (ROOT / "conf" / "field" / f"{run}.yaml").is_file() else []
-    return training_command(pixels, pixel_arcmin, run, *own, *settings)
+    """`training_command`, with the file in `conf/field` that has the run, unless it is that of the default."""
+    files = {path.stem: path for path in sorted((ROOT / "conf" / "field").glob("*.yaml"))}
+    fields = {name: yaml.safe_load(path.read_text(encoding="utf-8")) for name, path in files.items()}
+    having = [name for name, field in fields.items() if run in field.get("sample", {}).get("fields", {})]
+    chosen = [f"field={having[0]}"] if having and "cosmos" not in having else []
+    return training_command(pixels, pixel_arcmin, run, *chosen, *settings)

@@ -9,7 +9,7 @@ from astropy.io import fits
 from matplotlib.figure import Figure
 
 from analysis import figures
-from analysis.core.files import BorderError, atomic, write_json
+from analysis.core.files import BorderError, atomic, read_json, write_json
 from analysis.core.paths import DATA, FIGURES, ROOT
 from analysis.core.tables import load_table
 from analysis.flatsky.power import larger_power, load_power
@@ -54,7 +54,7 @@ def main(name: str, keep: bool) -> None:
         figure = _field_figure(name, result, params, note)
     else:
         title = f"{result.observation.title} | {note}"
-        style = {"margin": params.train.margin, "colormap": params.figures.colormap}
+        style = {"margin": read_json(network / "network.json")["margin"], "colormap": params.figures.colormap}
         figure = figures.mock_figure(truth, result, note=title, **style)
     saved = figures.save_figure(figure, FIGURES, f"run_{name}")
     found = {"profile": params.profile, "network": params.sample.network, **findings(result, truth, params)}

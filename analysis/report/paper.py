@@ -14,7 +14,7 @@ from astropy.table import Table
 from analysis.core.files import BorderError, atomic, read_json
 from analysis.core.paths import ROOT
 from analysis.core.tables import load_table
-from analysis.judge.results import DEFAULT, RELEASED, released_results
+from analysis.judge.results import DEFAULT, released_results
 from analysis.params.load import composed
 from analysis.report.pdf import build_pdf
 from analysis.report.readme import benchmark, clusters_of
@@ -68,7 +68,7 @@ def measured(root: Path = ROOT) -> dict:
         "seconds": {k: v for stage in TIMED for k, v in read_json(data / "seconds" / f"{stage}.json").items()},
         "list": load_table(data / "clusters" / "results" / "cosmos_clusters.ecsv"),
         "benchmark": benchmark(data),
-        "beside": beside(load_table(RELEASED / "glimpse.ecsv")),
+        "beside": beside(load_table(root / "data" / "released" / "glimpse.ecsv")),
         "training": read_json(data / "training.json"),
         "run": whole_run(data, root),
     }

@@ -1,8 +1,7 @@
 """`make glimpse`: the bright galaxies of COSMOS, mapped here, beside a sparse map of them that others published.
 
-The map is one of GLIMPSE (Lanusse et al. 2016), from the repository of MCALens (Starck et al. 2021). No truth is known.
-What both maps share comes from the data, as they have no prior in common; and clusters seen in X-rays are no part of
-either.
+The map is one of GLIMPSE (Lanusse et al. 2016), from the repository of MCALens (Starck et al. 2021). No truth is known,
+and what maps of the same galaxies share is signal and noise together. Clusters seen in X-rays are no part of any map.
 """
 
 import hashlib
@@ -13,11 +12,12 @@ from astropy.io import fits
 from astropy.table import Table
 
 from analysis.core.download import fetch
+from analysis.core.files import BorderError
 from analysis.core.paths import DATA, ROOT
 from analysis.core.tables import save_table
 from analysis.judge.detection import cluster_stacks
 from analysis.judge.metrics import correlation_by_band
-from analysis.judge.results import RELEASED, Result, load_result
+from analysis.judge.results import DEFAULT, RELEASED, Result, load_result
 from analysis.params import load_params
 from analysis.sky import Grid
 
@@ -30,6 +30,8 @@ EDGES = np.geomspace(300, 10_000, 7)  # multipoles
 def main() -> None:
     """Write and print the comparison of the run in the tree with the public map."""
     params, samples = load_params(), DATA / "samples" / f"{RUN}.fits"
+    if params.profile != DEFAULT:
+        raise BorderError(f"the run in this tree is of the profile {params.profile}; compare one of {DEFAULT}")
     result = load_result(ROOT, RUN, params.sample.fields[RUN])
     with fits.open(fetch(PUBLIC_MAP)) as hdus:
         sparse, ra_deg, dec_deg = (np.asarray(hdu.data, float) for hdu in hdus[:3])

@@ -155,6 +155,12 @@ def wiener_maps(mocks: Sequence[Mock], prior: Prior) -> np.ndarray:
     return np.stack([wiener_filter(each.gamma, each.weight, prior.power) for each in seen])
 
 
+def less_mean(maps: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Observed pixels of maps (..., ny, nx) less their mean, which shear does not tell, (..., n_observed)."""
+    seen = maps[..., mask]
+    return seen - seen.mean(axis=-1, keepdims=True)
+
+
 def suite_row(name: str, mocks: Sequence[Mock], samples: np.ndarray, wiener: np.ndarray, edges: np.ndarray) -> dict:
     """What the posterior makes of a suite's truths: one row of a table.
 
@@ -173,14 +179,15 @@ def suite_row(name: str, mocks: Sequence[Mock], samples: np.ndarray, wiener: np.
         et al. 2023, all maps together); `ratio_infinite`, the same for infinitely many samples; `coverage68`, share
         of observed pixels whose truth is inside the samples' central 68 %; `power_ratio` (n_bins,), power of masked
         truths over that of masked samples; `rank_highest` and `rank_deepest`, number of samples (mean over maps)
-        whose highest and lowest observed pixel is below that of the truth.
+        whose highest and lowest observed pixel is below that of the truth. Coverage and ranks are of maps less their
+        mean over observed pixels, which shear does not tell.
     """
     mask, arcmin = mocks[0].observation.mask, mocks[0].observation.grid.pixel_arcmin
     truths, n = np.stack([mock.truth for mock in mocks]), samples.shape[1]
     table = accuracy_table(mocks, {"posterior_mean": samples.mean(axis=1), "wiener": wiener}, samples)
     ours, linear = (table[table["method"] == method] for method in ("posterior_mean", "wiener"))
     mse = np.mean(linear["accuracy.rmse"] ** 2)
-    true, drawn = truths[:, mask], samples[..., mask].swapaxes(0, 1)
+    true, drawn = less_mean(truths, mask), less_mean(samples, mask).swapaxes(0, 1)
     return {
         "name": name,
         "rmse_wiener": float(np.sqrt(mse)),

@@ -85,8 +85,9 @@ def test_the_refusal_names_the_command_that_trains_a_network_that_fits(prior, se
 
 
 def test_the_refusal_names_the_file_of_a_field_that_has_one():
-    with pytest.raises(BorderError, match=r"-S field=cosmos_many sample@cosmos_many`"):
-        check_run(dataclasses.replace(PRIOR, pixel_arcmin=0.41), observation(), SAMPLE, name="cosmos_many")
+    for run, field in (("cosmos_bright_many", " -S field=cosmos_many"), ("cosmos_bright", "")):
+        with pytest.raises(BorderError, match=rf"0\.82 -S train\.crop_pixels=32{field} sample@{run}`"):
+            check_run(dataclasses.replace(PRIOR, pixel_arcmin=0.41), observation(), SAMPLE, name=run)
 
 
 def test_the_command_is_one_that_the_params_take():

@@ -3,12 +3,14 @@
 import json
 import re
 
+import numpy as np
 import pytest
 import yaml
 from astropy.table import Table
 
 from analysis.core.files import BorderError
 from analysis.core.paths import ROOT
+from analysis.judge.detection import bimodality
 from analysis.report.claims import best_verdict, found_table, heaps_verdict
 from analysis.report.readme import PAGES, filled_pages, tables, with_tables
 from analysis.report.readme_tables import (
@@ -104,7 +106,7 @@ def test_the_best_map_is_better_by_two_errors(rmse, verdict):
     ],
 )
 def test_a_test_without_power_decides_nothing(p_values, power, verdict):
-    assert heaps_verdict([{"min_p_holm": p, "power_holm": power} for p in p_values]) == verdict
+    assert heaps_verdict([{"central_p_value": p, "power": power} for p in p_values]) == verdict
 
 
 def test_two_heaps_are_judged_by_the_many_samples_of_a_long_run_where_there_is_one():
@@ -112,17 +114,18 @@ def test_two_heaps_are_judged_by_the_many_samples_of_a_long_run_where_there_is_o
         "n": 12,
         "clusters": 15,
         "min_p_holm": 1.0,
-        "power_holm": 0.01,
+        "power": 0.1,
+        "central_p_value": 0.7,
         "central_redshift": 0.93,
         "central_present": 0.4,
     }
     metrics = published_metrics("quick")
     metrics["bimodality"]["cosmos_bright"] |= few
-    many = few | {"n": 132, "min_p_holm": 0.2, "power_holm": 0.97}
+    many = few | bimodality(np.arange(132.0), rng=np.random.default_rng(1)) | {"central_p_value": 0.2}
     longer = {"bimodality": {"cosmos_bright_many": many, "cosmos_bright_gibbs": many | {"central_present": 0.3}}}
     row = found_table(metrics, longer).splitlines()[6]
-    assert "of 132 samples 40 % have a peak" in row
-    assert "by the other sampler, of 132 samples 30 %" in row
+    assert "`reference`, annealed HMC: 40 % of 132 samples have a peak" in row
+    assert "; `reference`, split Gibbs: 30 % of 132 samples" in row
     assert row.endswith("| refuted |")
     assert "undecided, too few samples" in found_table(metrics, {})
 

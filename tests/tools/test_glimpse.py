@@ -39,6 +39,7 @@ def compared():
     for name in ("x", "y"):
         clusters[name] = np.zeros(0)
     clusters.add_row([1, 150.1, 2.2, 0.4, 8.0, 1.5, 30.0, 20.0])
+    clusters.add_row([2, 150.2, 2.1, 1.2, 9.0, 1.5, 10.0, 10.0])
     seen = Observation(mask, mask, mask[0], GRID, "a field")
     result = Result(seen, np.stack([other + noise] * 2), -other, rest, rest, clusters)
     return comparison(result, other, redshift_max=1.0, seed=3)
@@ -53,6 +54,6 @@ def test_correlation_is_that_of_what_maps_share(compared):
     # 64 pixels a side have some 30 modes in the second band, hundreds beyond: 1 / sqrt(2) +- .1
     np.testing.assert_allclose(bands["posterior_mean"][2:], 2**-0.5, atol=0.15)
     assert np.abs(bands["wiener"][3:]).max() < 0.2
-    assert bands["chance"][3:].max() < 0.2
+    assert 0 < bands["chance"][3:].min() < bands["chance"][3:].max() < 0.2
     assert rows["glimpse"]["snr"] > 5
     assert compared.meta["clusters"] == 1
