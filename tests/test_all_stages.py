@@ -132,6 +132,8 @@ def as_before(tiny):
     yield
     for path, text in kept.items():
         path.write_text(text)
+    back = shell("dvc checkout --quiet dvc.yaml", tiny)  # the network, too, which was trained anew for the wider grid
+    assert back.returncode == 0, back.stderr
     for made in ("conf/field/mycat.yaml", "mycat.fits", "figures/run/run_mycat*", "data/observation/mycat*"):
         for path in tiny.glob(made):
             path.unlink()
@@ -250,6 +252,7 @@ def killed_after(seconds, command, folder, begun):
     process = psutil.Popen(command.split(), cwd=folder, env={**os.environ, "PATH": path}, stderr=subprocess.DEVNULL)
     while process.poll() is None and not list(folder.glob(begun)):
         time.sleep(0.02)
+    assert process.poll() in (None, 0), "the command failed before it was killed"
     time.sleep(seconds)
     members, alive = family(process), process.poll() is None
     for member in members:
