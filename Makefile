@@ -6,6 +6,7 @@
 # make lint     style of code and notebooks, order of imports, types
 # make readme   numbers of README.md from the committed metrics
 # make paper    the paper as PDF, its numbers and tables (needs LaTeX)
+# make figures  every released figure again, from what is kept of it (half a minute)
 # make verify   metrics of this run against the published ones
 # make page     figures, tables and a posterior explorer in one file, paper/site/index.html
 # make site     guide, notebooks, figures and code as pages, paper/site/html/index.html (fetches one public map)
@@ -34,8 +35,8 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
 PYTEST := $(RUN) python -m pytest -n auto --dist loadfile
 
-.PHONY: help repro no-git test test-long test-all committed lint readme paper page site verify bench descent published glimpse ablation \
-  learning release recheck guide lock
+.PHONY: help repro no-git test test-long test-all committed lint readme paper page site figures verify bench descent published glimpse \
+  ablation learning release recheck guide lock
 
 help:
 	@sed -n 's/^# //p; /^$$/q' Makefile
@@ -62,6 +63,10 @@ lint: $(READY)
 
 readme verify page bench descent published glimpse ablation learning release recheck guide: $(READY)
 	$(RUN) python -m analysis $@
+
+figures: $(READY) $(NO_GIT)
+	@$(RUN) dvc pull --quiet data/shown/figures data/shown/method
+	@$(RUN) python -m analysis redraw
 
 site: $(READY) $(NO_GIT)
 	@$(RUN) dvc pull --quiet data/released/reference/score.dvc

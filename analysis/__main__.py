@@ -27,6 +27,7 @@ PLAIN = {  # commands without arguments: what they do, and the module whose `mai
     "bench": ("Print a table of times, memory and accuracy on this machine.", "analysis.tools.bench"),
     "descent": ("Fit the descent that sharpens the halos of the N-body boxes.", "analysis.tools.descent_fit"),
     "glimpse": ("Compare the map of the bright galaxies with a public sparse map of them.", "analysis.tools.glimpse"),
+    "redraw": ("Draw every figure again from what is kept of it in data/shown.", "analysis.tools.redraw"),
     "published": ("Measure the public MassiveNuS map, for the evidence.", "analysis.tools.published"),
 }
 RunName = Annotated[str, typer.Argument(help="name of a run of sample.fields")]

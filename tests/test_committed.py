@@ -10,12 +10,14 @@ import subprocess
 import sys
 
 import numpy as np
+import PIL.Image
 import pytest
 import yaml
 
 from analysis.core.download import fetch
 from analysis.core.paths import ROOT
 from analysis.core.tables import load_table
+from analysis.figures import redraw
 from analysis.params import checked_params
 from analysis.params.load import composed
 from analysis.report.paper import PAPER, generated, measured
@@ -55,6 +57,18 @@ def test_the_map_that_stands_beside_a_public_one_is_of_the_released_samples():
     released = {out["path"]: out["md5"] for out in stages[f"sample@{RUN}"]["outs"]}
     beside = load_table(TABLE).meta["samples_md5"]
     assert beside == released[f"data/samples/{RUN}.fits"], "run `make glimpse readme` after the release"
+
+
+def test_every_released_figure_is_drawn_again_from_what_is_kept_of_it(tmp_path):
+    folders = ["data/shown/figures", "data/shown/method"]
+    subprocess.run([sys.executable, "-m", "dvc", "pull", "--quiet", *folders], cwd=ROOT, check=True)
+    for path in (path for folder in folders for path in (ROOT / folder).iterdir()):
+        released = ROOT / "figures" / f"{path.stem}.png"
+        with PIL.Image.open(redraw(path, tmp_path)) as again, PIL.Image.open(released) as kept:
+            assert again.size == kept.size
+            changed = np.abs(np.subtract(again.convert("RGB"), kept.convert("RGB"), dtype=float))
+        assert changed.mean() < 0.1, f"{path.stem}: release it again, with the code that draws it"  # of 255
+    assert {path.stem for path in tmp_path.glob("*.png")} == {path.stem for path in (ROOT / "figures").glob("*.png")}
 
 
 @pytest.mark.parametrize("field", ["cosmos", "cosmos_bright"])

@@ -12,33 +12,46 @@ from scipy.ndimage import binary_closing, binary_fill_holes
 from analysis.figures.style import BLACK, BLUE, KAPPA, ORANGE, PAGE, colour_limits, multipoles, page
 from analysis.judge.agreement import DENSITY_BINS, densities, mean_difference
 from analysis.judge.results import Result
-from analysis.sky import Grid, Observation
+from analysis.sky import Grid
 
 OWN_SCALE = "Kaiser-Squires: own colour scale, its range in brackets"  # in captions
 
 
-def mock_figure(truth: np.ndarray, result: Result, *, margin: int, colormap: str, note: str) -> Figure:
+def mock_shown(truth: np.ndarray, result: Result) -> dict:
+    """What `mock_figure` shows of a mock.
+
+    Parameters
+    ----------
+    truth : (ny, nx)
+    result : of the mock
+    """
+    samples = result.samples
+    maps = {"truth": truth, "mask": result.observation.mask, "Kaiser-Squires": result.kaiser_squires}
+    maps |= {"posterior median": np.median(samples, axis=0)}
+    maps |= {f"posterior sample {i + 1}": sample for i, sample in enumerate(samples[:4])}
+    return {"maps": maps, "pixel_arcmin": result.observation.grid.pixel_arcmin}
+
+
+def mock_figure(
+    maps: Mapping[str, np.ndarray], *, pixel_arcmin: float, margin: int, colormap: str, note: str
+) -> Figure:
     """Truth, mask, Kaiser-Squires and posterior median of a mock, and below them four posterior samples.
 
     Axes are arcminutes from the centre: a mock has the mask of a field, but no place on the sky.
 
     Parameters
     ----------
-    truth : (ny, nx)
-    result : of the mock
+    maps : (ny, nx) by title, as `mock_shown` gives them
     margin : pixels along each edge that are left out; there the prior is Gaussian by construction
     note : one line that says how the maps were made
 
     Source: form of figure 1 of Remy et al. 2020.
     """
-    samples, mask = result.samples, result.observation.mask
-    maps = {"truth": truth, "mask": mask, "Kaiser-Squires": result.kaiser_squires}
-    maps |= {"posterior median": np.median(samples, axis=0)}
-    maps |= {f"posterior sample {i + 1}": sample for i, sample in enumerate(samples[:4])}
-    limits = dict.fromkeys(maps, colour_limits(truth)) | {"mask": (0, 1)}
-    limits["Kaiser-Squires"] = colour_limits(result.kaiser_squires)
+    mask = maps["mask"]
+    limits = dict.fromkeys(maps, colour_limits(maps["truth"])) | {"mask": (0, 1)}
+    limits["Kaiser-Squires"] = colour_limits(maps["Kaiser-Squires"])
     inner = tuple(slice(margin, side - margin) for side in mask.shape)
-    half_y, half_x = (result.observation.grid.pixel_arcmin * (side / 2 - margin) for side in mask.shape)
+    half_y, half_x = (pixel_arcmin * (side / 2 - margin) for side in mask.shape)
     placed = {"extent": (-half_x, half_x, -half_y, half_y), "origin": "lower"}
     with page(0.54 * PAGE, f"{OWN_SCALE} | {note}") as figure:
         axes = figure.subplots(2, 4, sharex=True, sharey=True)
@@ -57,62 +70,94 @@ def mock_figure(truth: np.ndarray, result: Result, *, margin: int, colormap: str
     return figure
 
 
-def field_figure(
-    result: Result, marked: Table, centre: Mapping, *, cutout_arcmin: float, colormap: str, note: str
-) -> Figure:
-    """Kaiser-Squires, one sample and the posterior mean with X-ray clusters; cut-outs of one place in samples.
+def field_shown(result: Result, marked: Table, centre: Mapping) -> dict:
+    """What `field_figure` shows of a field: of its samples one, the mean, and six for the cut-outs.
 
-    The cut-outs are of six samples, spread evenly from the smallest aperture mass to the largest.
+    The six are spread evenly from the smallest aperture mass to the largest.
 
     Parameters
     ----------
     result : of the field
     marked : clusters to mark, with positions `x`, `y` and redshift `z`
     centre : of the cut-outs, as `clusters.showcase` gives it
+    """
+    samples, seen = result.samples, result.observation
+    maps = {"Kaiser-Squires": result.kaiser_squires, "one posterior sample": samples[0]}
+    order = np.argsort(centre["mass"])
+    chosen = order[np.linspace(0, len(order) - 1, min(6, len(order))).round().astype(int)]
+    return {
+        "maps": maps | {"posterior mean": samples.mean(axis=0)},
+        "cuts": samples[chosen],
+        "centre": {**centre, "mass": np.asarray(centre["mass"])[chosen]},
+        "marked": marked["x", "y", "z"],
+        "limits": colour_limits(samples),
+        "mask": seen.mask,
+        "grid": seen.grid,
+        "title": f"{seen.title}; {len(samples)} posterior samples",
+    }
+
+
+def field_figure(
+    maps: Mapping[str, np.ndarray],
+    cuts: np.ndarray,
+    centre: Mapping,
+    marked: Table,
+    *,
+    limits: tuple[float, float],
+    mask: np.ndarray,
+    grid: Grid,
+    title: str,
+    cutout_arcmin: float,
+    colormap: str,
+    note: str,
+) -> Figure:
+    """Kaiser-Squires, one sample and the posterior mean with X-ray clusters; cut-outs of one place in samples.
+
+    Parameters
+    ----------
+    maps : (ny, nx) by title, Kaiser-Squires first; this and the next parameters are as `field_shown` gives them
+    cuts : (n, ny, nx), samples of which the surroundings of one place are drawn
+    centre : of the cut-outs, with the aperture mass there in each of `cuts`
+    marked : clusters to mark, with positions `x`, `y` and redshift `z`
+    limits : of the colours of all maps but Kaiser-Squires
     cutout_arcmin : side of the cut-outs
     note : one line that says how the maps were made
 
     Source: form of figure 2 of Remy et al. 2020.
     """
-    samples, mask, grid = result.samples, result.observation.mask, result.observation.grid
-    limits = colour_limits(samples)
     size = max(3, round(cutout_arcmin / grid.pixel_arcmin))
-    order = np.argsort(centre["mass"])
-    shown = order[np.linspace(0, len(order) - 1, min(6, len(order))).round().astype(int)]
     shares = [f"{100 * centre[share]:.0f} %" for share in ("present", "chance")]
     rule = f"have a peak above {centre['threshold']:g} there (random places: {shares[1]})"
     cut_outs = rf"bottom: {cutout_arcmin:g}' around {centre['name']}, by aperture mass $M_\mathrm{{ap}}$ in 0.001"
     with page(0.57 * PAGE, f"{OWN_SCALE} | {cut_outs}; {shares[0]} of samples {rule} | {note}") as figure:
         layout = figure.add_gridspec(2, 6, height_ratios=(2, 1))
-        panels = {"Kaiser-Squires": result.kaiser_squires, "one posterior sample": samples[0]}
-        panels |= {"posterior mean": samples.mean(axis=0)}
         axes = []
-        for i, (title, kappa) in enumerate(panels.items()):
+        for i, (name, kappa) in enumerate(maps.items()):
             axes.append(_sky_axes(figure, layout[0, 2 * i : 2 * i + 2], grid.wcs, left=i == 0))
             own = colour_limits(kappa) if i == 0 else None  # so smooth that it would be of one colour among samples
-            shown_title = _own_scale(title, own) if own else title
-            image = _map(axes[-1], kappa, shown_title, own or limits, colormap, mask)
+            image = _map(axes[-1], kappa, _own_scale(name, own) if own else name, own or limits, colormap, mask)
             _zoom(axes[-1], mask)
             _clusters(axes[-1], marked, labels=i == 2)
-        for i, number in enumerate(shown):
-            cut = Cutout2D(
-                samples[number], (centre["x"], centre["y"]), size, wcs=grid.wcs, mode="partial", fill_value=np.nan
-            )
+        place = (centre["x"], centre["y"])
+        for i, (sample, mass) in enumerate(zip(cuts, centre["mass"], strict=True)):
+            cut = Cutout2D(sample, place, size, wcs=grid.wcs, mode="partial", fill_value=np.nan)
             axes.append(_sky_axes(figure, layout[1, i], cut.wcs, labels=False))
-            _map(axes[-1], cut.data, rf"$M_\mathrm{{ap}}$ = {1e3 * centre['mass'][number]:.1f}", limits, colormap)
+            _map(axes[-1], cut.data, rf"$M_\mathrm{{ap}}$ = {1e3 * mass:.1f}", limits, colormap)
             axes[-1].scatter(
                 *cut.input_position_cutout, s=60, marker="o", facecolors="none", edgecolors="white", lw=0.6
             )
         _bar(figure, image, axes)
-        figure.suptitle(f"{result.observation.title}; {len(samples)} posterior samples", fontsize=7)
+        figure.suptitle(title, fontsize=7)
     return figure
 
 
 def data_figure(
-    observations: Mapping[str, Observation],
+    counts: Mapping[str, np.ndarray],
+    masks: Mapping[str, np.ndarray],
     clusters: Table,
     efficiency: tuple[np.ndarray, np.ndarray],
     *,
+    grid: Grid,
     colormap: str,
     note: str,
 ) -> Figure:
@@ -120,12 +165,12 @@ def data_figure(
 
     Parameters
     ----------
-    observations : by title, of one grid
+    counts : (ny, nx), galaxies in each pixel, by title
+    masks : (ny, nx), True where observed, by title
     clusters : with positions `x`, `y` and redshifts `z`
     efficiency : redshifts and the lensing efficiency D_ls / D_s there
     """
-    grid = next(iter(observations.values())).grid
-    density = {title: seen.count / grid.pixel_arcmin**2 for title, seen in observations.items()}
+    density = {title: count / grid.pixel_arcmin**2 for title, count in counts.items()}
     limits = (0.0, float(np.quantile(np.stack(list(density.values())), 0.998)))
     with page(0.36 * PAGE, note) as figure:
         layout = figure.add_gridspec(1, len(density) + 1)
@@ -133,7 +178,7 @@ def data_figure(
         for i, (title, values) in enumerate(density.items()):
             axes.append(_sky_axes(figure, layout[0, i], grid.wcs, left=i == 0))
             image = _map(axes[-1], values, title, limits, colormap)
-            _zoom(axes[-1], observations[title].mask)
+            _zoom(axes[-1], masks[title])
             _clusters(axes[-1], clusters, labels=False)
         _bar(figure, image, axes, label="galaxies a square arcminute")
         lens = figure.add_subplot(layout[0, -1])
@@ -146,21 +191,46 @@ def data_figure(
     return figure
 
 
+def agreement_shown(results: Mapping[str, Result]) -> dict:
+    """What `agreement_figure` shows of a field sampled by two samplers.
+
+    Parameters
+    ----------
+    results : of the same observation, by the label of the sampler; two
+    """
+    first, second = results.values()
+    mask = first.observation.mask
+    return {
+        "means": {label: result.samples.mean(axis=0) for label, result in results.items()},
+        "difference": np.where(mask, mean_difference(first.samples, second.samples), np.nan),
+        "distributions": {label: densities(result.samples, mask) for label, result in results.items()},
+        "mask": mask,
+        "grid": first.observation.grid,
+    }
+
+
 def agreement_figure(
-    first: Result, second: Result, labels: tuple[str, str], found: Mapping, *, colormap: str, note: str
+    means: Mapping[str, np.ndarray],
+    difference: np.ndarray,
+    distributions: Mapping[str, np.ndarray],
+    found: Mapping,
+    *,
+    mask: np.ndarray,
+    grid: Grid,
+    colormap: str,
+    note: str,
 ) -> Figure:
     """A field sampled by two samplers: both means and their difference; band powers, peaks and one-point distribution.
 
     Parameters
     ----------
-    first, second : of the same observation
-    labels : of the two samplers
+    means : (ny, nx), by label of the sampler
+    difference : (ny, nx), of the means over its standard error; NaN where not observed
+    distributions : densities of the observed pixels of samples in `agreement.DENSITY_BINS`, by label
     found : of `agreement.field_agreement`
     """
-    mask, grid = first.observation.mask, first.observation.grid
-    means = {label: one.samples.mean(axis=0) for label, one in zip(labels, (first, second), strict=True)}
+    labels = list(means)
     limits = colour_limits(np.stack(list(means.values())))
-    difference = np.where(mask, mean_difference(first.samples, second.samples), np.nan)
     with page(0.68 * PAGE, note) as figure:
         layout = figure.add_gridspec(2, 3, height_ratios=(1.6, 1))
         axes = [_sky_axes(figure, layout[0, i], grid.wcs, left=i == 0) for i in range(3)]
@@ -180,11 +250,11 @@ def agreement_figure(
         power.set_title("2 % band in grey")
         multipoles(power, np.asarray(found["ell"]))
         styles = ((BLUE, "o", 0.98), (ORANGE, "s", 1.02))
-        counted = zip(labels, (first, second), found["peaks"], found["peaks_err"], styles, strict=True)
-        for label, one, counts, errors, (color, marker, shift) in counted:
+        counted = zip(labels, found["peaks"], found["peaks_err"], styles, strict=True)
+        for label, counts, errors, (color, marker, shift) in counted:
             heights = shift * np.asarray(found["height"])
             peaks.errorbar(heights, counts, errors, color=color, marker=marker, ms=3, label=label)
-            pixels.stairs(densities(one.samples, mask), DENSITY_BINS, color=color, label=label)
+            pixels.stairs(distributions[label], DENSITY_BINS, color=color, label=label)
         peaks.set(xscale="log", yscale="log", xlabel="peak height, from", ylabel="peaks in a sample")
         peaks.set_xticks(found["height"][::2], [f"{height:g}" for height in found["height"][::2]])
         peaks.minorticks_off()

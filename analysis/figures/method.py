@@ -68,23 +68,31 @@ def prior_figure(held_out: np.ndarray, samples: np.ndarray, *, colormap: str, no
     return figure
 
 
-def annealing_figure(
-    trail: np.ndarray, sigmas: Sequence[float], mask: np.ndarray, *, colormap: str, note: str, stills: int = 5
-) -> Figure:
-    """Maps of one chain: its start, some noise levels on the way down, and its end.
+def stills(trail: np.ndarray, sigmas: Sequence[float], number: int = 5) -> dict[str, np.ndarray]:
+    """Maps of one chain by title: its start, some noise levels on the way down, and its end.
 
     Parameters
     ----------
     trail : (1 + levels, ny, nx), as `samples.load_trail` gives it
     sigmas : (levels,)
+    """
+    chosen = np.linspace(0, len(trail) - 1, min(number, len(trail))).round().astype(int)
+    return {_stage(level, sigmas): trail[level] for level in chosen}
+
+
+def annealing_figure(maps: Mapping[str, np.ndarray], mask: np.ndarray, *, colormap: str, note: str) -> Figure:
+    """Maps of one chain on its way from the start to the end.
+
+    Parameters
+    ----------
+    maps : (ny, nx) by title, the end last, as `stills` gives them
     mask : (ny, nx), True where observed; its outline is drawn
     """
-    chosen = np.linspace(0, len(trail) - 1, min(stills, len(trail))).round().astype(int)
-    limits = colour_limits(trail[-1])
+    limits = colour_limits(list(maps.values())[-1])
     with page(0.24 * PAGE, note) as figure:
-        axes = figure.subplots(1, len(chosen), squeeze=False)
-        for axis, number in zip(axes[0], chosen, strict=True):
-            image = _plain(axis, trail[number], _stage(number, sigmas), limits, colormap)
+        axes = figure.subplots(1, len(maps), squeeze=False)
+        for axis, (title, kappa) in zip(axes[0], maps.items(), strict=True):
+            image = _plain(axis, kappa, title, limits, colormap)
             axis.contour(mask, levels=[0.5], colors="white", linewidths=0.3)
         figure.colorbar(image, ax=axes, label=KAPPA, shrink=0.8, pad=0.01, aspect=30)
     return figure

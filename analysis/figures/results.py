@@ -97,15 +97,15 @@ def information_figure(
     return figure
 
 
-def calibration_figure(calibration: Mapping) -> Figure:
+def calibration_figure(tables: Mapping[str, Table], metrics: Mapping, *, note: str) -> Figure:
     """Rank histograms of every statistic, expected coverage of the whole map, and coverage of 68 % intervals.
 
     Parameters
     ----------
-    calibration : `tables` of mocks by kind (`own`, `sky`, and `self` if it was run), a rank by statistic and `tarp`;
-        `metrics` of `calibration.calibration_summary`, those of the other kinds under their names; `note`
+    tables : of mocks by kind (`own`, `sky`, and `self` if it was run), a rank by statistic and `tarp`
+    metrics : of `calibration.calibration_summary`, those of the other kinds under their names
+    note : one line that says which run this is
     """
-    tables, metrics, note = (calibration[key] for key in ("tables", "metrics", "note"))
     statistics = [name for name in tables["own"].colnames if name in metrics["coverage68_by_statistic"]]
     n = metrics["n_samples"]
     kinds = {

@@ -55,7 +55,7 @@ def main(name: str, keep: bool) -> None:
     else:
         title = f"{result.observation.title} | {note}"
         style = {"margin": read_json(network / "network.json")["margin"], "colormap": params.figures.colormap}
-        figure = figures.mock_figure(truth, result, note=title, **style)
+        figure = figures.mock_figure(**figures.mock_shown(truth, result), note=title, **style)
     saved = figures.save_figure(figure, FIGURES, f"run_{name}")
     found = {"profile": params.profile, "network": params.sample.network, **findings(result, truth, params)}
     write_json(saved.with_suffix(".json"), found)
@@ -97,7 +97,7 @@ def _field_figure(name: str, result: Result, params: Params, note: str) -> Figur
     rng = stage_rng(params.seed, "figures", name)
     place = showcase(result.samples, marked, result.observation, params.clusters, rng=rng)
     style = {"cutout_arcmin": params.figures.cutout_arcmin, "colormap": params.figures.colormap}
-    return figures.field_figure(result, marked, place, note=note, **style)
+    return figures.field_figure(**figures.field_shown(result, marked, place), note=note, **style)
 
 
 def run_result(params: Params, name: str, root: Path = ROOT) -> Result:

@@ -7,6 +7,7 @@ the samples follows netCDF 4, so that xarray opens it with its coordinates.
 
 import tempfile
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 import h5py
@@ -24,6 +25,7 @@ from analysis.params import load_params
 from analysis.sky import Grid, Observation, grid_from_header, image_hdu, load_observation, read_image, write_fits
 from analysis.survey.clusters import load_clusters
 
+SOFTWARE = "probabilistic-mass-mapping"  # the name that pyproject.toml installs it by
 CARDS = ("PROFILE", "SOURCE", "SEED", "CODEHASH")
 LARGEST_NSIDE = 2**14  # pixels of a fifth of an arcmin
 COLOURS = {"clusters": "white", "peaks": "cyan"}
@@ -124,19 +126,27 @@ def save_mass_map(
     observed: Observation,
     about: Mapping[str, object],
 ) -> Path:
-    """Write the layers MEAN, STD, SNR (mean over standard deviation), COUNT, MASK and SAMPLES, with NSAMPLES, as FITS.
+    """Write the layers MEAN, STD, SNR (mean over standard deviation), COUNT, MASK and SAMPLES as FITS.
+
+    Beside `about` the primary header has NSAMPLES, and what applies of the keywords of Euclid's mass maps: SOFTNAME
+    and SOFTVERS, PROJ (projection), PWIDTH and PIXSIZE (sides of map and pixel, deg) and NGAL (galaxies).
 
     Parameters
     ----------
     samples : (n, ny, nx), on the grid of the observation
     maps : their `mean` and `std`, (ny, nx)
+
+    Source: names of the keywords as the prototype of Euclid's processing function 2D-MASS-WL writes them.
     """
+    grid, side_deg = observed.grid, observed.grid.pixel_arcmin / 60
     mean, std = maps["mean"], maps["std"]
     snr = np.divide(mean, std, out=np.zeros_like(mean), where=std > 0)
     layers = {"MEAN": mean, "STD": std, "SNR": snr, "COUNT": observed.count, "MASK": observed.mask}
-    hdus = [image_hdu(layer, observed.grid, key) for key, layer in layers.items()]
-    hdus.append(image_hdu(samples, observed.grid, "SAMPLES", axis="SAMPLE"))
-    write_fits(path, hdus, {**about, "NSAMPLES": len(samples)})
+    hdus = [image_hdu(layer, grid, key) for key, layer in layers.items()]
+    hdus.append(image_hdu(samples, grid, "SAMPLES", axis="SAMPLE"))
+    cards = {"NSAMPLES": len(samples), "SOFTNAME": SOFTWARE, "SOFTVERS": version(SOFTWARE), "PROJ": grid.projection}
+    cards |= {"PWIDTH": grid.pixels * side_deg, "PIXSIZE": side_deg, "NGAL": round(float(observed.count.sum()))}
+    write_fits(path, hdus, {**about, **cards})
     return path
 
 

@@ -13,6 +13,7 @@ from analysis.core.tables import load_table
 from analysis.judge.results import DEFAULT, RELEASED, released_results
 from analysis.params.load import composed
 from analysis.report.claims import found_table, summary_table
+from analysis.report.comparison import claims_table
 from analysis.report.readme_tables import (
     ablation_table,
     benchmark_table,
@@ -91,6 +92,7 @@ def tables(
     runs = {"quick": metrics} | ({"reference": longer["metrics"]} if longer else {})
     return {
         "found": lambda: found_table(metrics, released["clusters"].get("metrics", {})),
+        "claims": lambda: claims_table(metrics, times),
         "cost": lambda: cost_line(yaml.safe_load(stages)["stages"], times),
         "summary": lambda: summary_table(metrics),
         "ranks": lambda: calibration_table(released["calibration"], metrics["calibration"], short=True),

@@ -10,8 +10,11 @@ from astropy.table import Table
 
 from analysis import figures
 from analysis.core.files import BorderError
+from analysis.figures.shown import DRAWN, keep
+from analysis.figures.shown import load as load_shown
 from analysis.figures.style import colour_limits
 from analysis.flatsky.maps import MapSet
+from analysis.judge.agreement import field_agreement
 from analysis.judge.results import load_result
 from analysis.params import load_params
 from analysis.posterior.diagnostics import Level
@@ -20,6 +23,7 @@ from analysis.rivals.baselines import save_baselines
 from analysis.simulations.evidence import SMOOTHING_ARCMIN, evidence_table
 from analysis.sky import Grid, Observation, save_observation
 from analysis.survey.clusters import empty_clusters, massive_clusters, save_clusters, showcase
+from analysis.tools.redraw import main as redraw_all
 
 GRID = Grid(32, 2.0, 150.0, 2.0)
 SETTINGS = load_params().figures
@@ -136,62 +140,137 @@ def test_a_learning_curve_shows_its_rows_and_marks_what_passed():
     assert passed.get_markerfacecolor() != failed.get_markerfacecolor()
 
 
-def drawn(project):
-    """Every figure, of small maps."""
+def calibrated():
+    """Ranks of ten mocks of two kinds, and what the calibration figure says of them."""
+    rng = np.random.default_rng(4)
+    names = ("band_0", "peak_count")
+    tables = {kind: Table({name: rng.integers(0, 4, 10) for name in (*names, "tarp")}) for kind in ("own", "sky")}
+    found = {key: dict.fromkeys(names, 0.66) for key in ("coverage68_by_statistic", "coverage68_by_statistic_err")}
+    return {"tables": tables, "metrics": {**found, "n_samples": 3, "tarp_band95": 0.2, "sky": found}}
+
+
+def shown(project):
+    """What every figure shows, of small maps."""
     result = load_result(project, "run", RUN)
     marked = massive_clusters(result.clusters, SETTINGS)
     place = showcase(result.samples, marked, result.observation, PEAKS, rng=np.random.default_rng(3))
-    style = {"colormap": "inferno", "note": "a note"}
-    ell = np.geomspace(200, 4000, 6)
+    note = {"note": "a note"}
+    style = {"colormap": "inferno", **note}
+    mask, density = result.observation.mask, result.observation.count
     theory = Table({"ell": np.geomspace(10, 1e4, 50), "c_ell": np.geomspace(1e-8, 1e-11, 50)})
     held_out = MapSet(result.samples, np.arange(len(result.samples)))
     skewness = Table({"smoothing_arcmin": SMOOTHING_ARCMIN, "skewness": np.ones(len(SMOOTHING_ARCMIN))})
     evidence = evidence_table(result.samples, held_out, theory, skewness, None, 2.0, boxes=2)
-    power = np.geomspace(1e-9, 1e-10, 5)
+    ell, power = np.geomspace(300, 4000, 5), np.geomspace(1e-9, 1e-10, 5)
+    field = {**figures.field_shown(result, marked, place), "cutout_arcmin": 16, **style}
+    other = dataclasses.replace(result, samples=result.samples[::-1] + 0.01)
+    agreement = field_agreement(result.samples, other.samples, mask, 2.0)
+    injected = {"injections": {"quick": HALOS}, "published": {"snr": (3.8,), "present": (0.8,)}, "detection": BLIND}
     return {
-        "mock": figures.mock_figure(result.wiener, result, margin=1, **style),
-        "field": figures.field_figure(result, marked, place, cutout_arcmin=16, **style),
-        "std": figures.std_figure(
-            {"a": result.gaussian_std**2, "b": result.wiener**2}, result.observation.mask, GRID, **style
-        ),
-        "spectra": figures.spectra_figure(
-            ell[1:], {"truth": power}, np.stack([power, 2 * power]), {"a": (ell[1:], power / power)}, note="a note"
-        ),
-        "simulations": figures.simulations_figure(result.wiener, evidence, 2.0, **style),
-        "denoiser": figures.denoiser_figure(
-            result.wiener, {0.02: {"noisy": result.samples[0], "score": result.samples[1]}}, **style
-        ),
-        "prior": figures.prior_figure(result.samples[:2], result.samples[2:4], **style),
-        "annealing": figures.annealing_figure(result.samples, [0.3, 0.1, 0.02], result.observation.mask, **style),
-        "data": figures.data_figure(
-            {"a": result.observation, "b": result.observation}, result.clusters, ([0.1, 0.9], [0.8, 0.1]), **style
-        ),
-        "information": figures.information_figure(
-            theory["ell"], theory["c_ell"], {"a": 1e-9}, MULTIPOLES, {"wiener": "Wiener"}, note="a note"
-        ),
-        "clusters": figures.clusters_figure(
-            clusters_seen(), {"quick": HALOS}, {"snr": (3.8,), "present": (0.8,)}, BLIND, threshold=0.06, note="a note"
-        ),
-        "learning": figures.learning_figure(LEARNT, note="a note"),
-        "training": figures.training_figure([1.0, 0.95], {0.01: [0.99, 0.95], 0.1: [1.0, 0.99]}, note="a note"),
+        "annealing": {"maps": figures.stills(result.samples, [0.3, 0.1, 0.02]), "mask": mask, **style},
+        "calibration": {**calibrated(), **note},
+        "clusters": {"evidence": clusters_seen(), **injected, "threshold": 0.06, **note},
+        "data": {
+            "counts": {"a": density, "b": density},
+            "masks": {"a": mask, "b": mask},
+            "clusters": result.clusters["x", "y", "z"],
+            "efficiency": ([0.1, 0.9], [0.8, 0.1]),
+            "grid": GRID,
+            **style,
+        },
+        "denoiser": {
+            "truth": result.wiener,
+            "rows": {0.02: {"noisy": result.samples[0], "score": result.samples[1]}},
+            **style,
+        },
+        "figure1_mock": {**figures.mock_shown(result.wiener, result), "margin": 1, **style},
+        "figure2_cosmos": field,
+        "figure2_cosmos_bright": {**field, "title": "bright"},
+        "information": {
+            "ell": np.asarray(theory["ell"]),
+            "c_ell": np.asarray(theory["c_ell"]),
+            "noise": {"a": 1e-9},
+            "found": MULTIPOLES,
+            "labels": {"wiener": "Wiener"},
+            **note,
+        },
+        "learning": {"learning": LEARNT, **note},
+        "posterior_std": {
+            "stds": {"a": result.gaussian_std**2, "b": result.wiener**2},
+            "mask": mask,
+            "grid": GRID,
+            **style,
+        },
+        "power_spectra": {
+            "ell": ell,
+            "spectra": {"truth": power},
+            "samples": np.stack([power, 2 * power]),
+            "ratios": {"a": (ell, power / power)},
+            **note,
+        },
+        "prior": {"held_out": result.samples[:2], "samples": result.samples[2:4], **style},
+        "samplers": {**figures.agreement_shown({"one": result, "other": other}), "found": agreement, **style},
+        "simulations": {"kappa": result.wiener, "evidence": evidence, "pixel_arcmin": 2.0, **style},
+        "training": {"loss": [1.0, 0.95], "errors": {0.01: [0.99, 0.95], 0.1: [1.0, 0.99]}, **note},
     }
 
 
 @pytest.mark.long
-def test_figures_are_the_same_file_every_time(project):
-    copies = []
-    for run in ("first", "second"):
-        for name, figure in drawn(project).items():
-            figures.save_figure(figure, project / run, name)
-        copies.append({path.name: path.read_bytes() for path in sorted((project / run).iterdir())})
-    assert len(copies[0]) == 26
-    assert copies[0] == copies[1]
-    assert all(len(content) > 4000 for content in copies[0].values())
+def test_a_figure_drawn_from_what_is_kept_of_it_is_the_same_file(project):
+    for name, arguments in shown(project).items():
+        figures.save_figure(DRAWN[name](**arguments), project / "at once", name)
+        keep(project / "kept" / f"{name}.npz", arguments)
+        figures.redraw(project / "kept" / f"{name}.npz", project / "again")
+    files = {path.name: path.read_bytes() for path in (project / "at once").iterdir()}
+    assert len(files) == 2 * len(DRAWN)
+    assert files == {path.name: path.read_bytes() for path in (project / "again").iterdir()}
+    assert all(len(content) > 4000 for content in files.values())
+
+
+def test_what_a_figure_shows_is_kept_as_it_was_and_as_the_same_bytes(project):
+    found = shown(project)["samplers"] | {"table": LEARNT, "nothing": None, "by level": {0.02: (1, True, "a")}}
+    paths = [project / "first.npz", project / "second.npz"]
+    for path in paths:
+        keep(path, found)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    again = load_shown(paths[0])
+    assert list(again) == list(found)
+    np.testing.assert_array_equal(again["difference"], found["difference"])
+    assert again["means"]["other"].dtype == found["means"]["other"].dtype
+    assert (again["grid"], again["nothing"], again["by level"]) == (GRID, None, {0.02: [1, True, "a"]})
+    assert again["table"].colnames == LEARNT.colnames
+    assert list(again["table"]["axis"]) == list(LEARNT["axis"])
+
+
+@pytest.mark.parametrize("value", [object(), np.array([object()]), Table({"z": np.ma.array([1.0], mask=[True])})])
+def test_what_cannot_be_kept_is_refused_before_a_file_is_written(tmp_path, value):
+    with pytest.raises(TypeError):
+        keep(tmp_path / "prior.npz", {"held_out": value})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_or_unknown_kept_figure_is_one_sentence(project):
+    path = project / "prior.npz"
+    keep(path, shown(project)["prior"])
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(BorderError, match=r"prior\.npz cannot be read"):
+        figures.redraw(path, project)
+    with pytest.raises(BorderError, match=r"sunset\.npz is of no figure"):
+        figures.redraw(project / "sunset.npz", project)
+
+
+def test_all_kept_figures_are_drawn_by_one_command(project, capsys):
+    with pytest.raises(BorderError, match="data/shown holds no figure"):
+        redraw_all(project)
+    keep(project / "data" / "shown" / "method" / "training.npz", shown(project)["training"])
+    redraw_all(project)
+    assert capsys.readouterr().out == "figures/run/training.png\n"
+    assert {path.name for path in (project / "figures" / "run").iterdir()} == {"training.pdf", "training.png"}
 
 
 def test_a_mock_is_drawn_without_its_margin_and_around_its_own_centre(project):
     result = load_result(project, "run", RUN)
-    figure = figures.mock_figure(result.wiener, result, margin=3, colormap="inferno", note="")
+    figure = figures.mock_figure(**figures.mock_shown(result.wiener, result), margin=3, colormap="inferno", note="")
     first, _, smooth = (axes.images[0] for axes in figure.axes[:3])
     np.testing.assert_array_equal(first.get_array(), result.wiener[3:-3, 3:-3])
     half = GRID.pixel_arcmin * (GRID.pixels / 2 - 3)
@@ -201,10 +280,10 @@ def test_a_mock_is_drawn_without_its_margin_and_around_its_own_centre(project):
 
 
 def test_a_notebook_shows_a_smaller_jpeg(project):
-    path = figures.save_figure(drawn(project)["simulations"], project, "simulations")
-    shown = figures.preview(path)
-    assert shown.data.startswith(b"\xff\xd8")
-    assert len(shown.data) < path.stat().st_size
+    path = figures.save_figure(figures.simulations_figure(**shown(project)["simulations"]), project, "simulations")
+    small = figures.preview(path)
+    assert small.data.startswith(b"\xff\xd8")
+    assert len(small.data) < path.stat().st_size
 
 
 def test_maps_are_drawn_east_left_on_either_projection(project):

@@ -12,6 +12,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_scales
 
 from analysis.__main__ import main
 from analysis.core.files import BorderError
@@ -224,7 +225,13 @@ def test_a_run_is_exported(sampled, capsys):
     assert fits.getheader(folder / "std.fits")["SOURCE"] == "a field"
     with fits.open(folder / "mass_map.fits") as hdus:
         assert [hdu.name for hdu in hdus[1:]] == ["MEAN", "STD", "SNR", "COUNT", "MASK", "SAMPLES"]
-        assert (hdus[0].header["NSAMPLES"], hdus[0].header["SEED"]) == (3, 3)
+        header = hdus[0].header
+        assert (header["NSAMPLES"], header["SEED"]) == (3, 3)
+        assert (header["SOFTNAME"], header["PROJ"]) == ("probabilistic-mass-mapping", GRIDS[0].projection)
+        sides = np.abs(proj_plane_pixel_scales(WCS(hdus["MEAN"].header)))
+        np.testing.assert_allclose(sides, header["PIXSIZE"])
+        np.testing.assert_allclose(20 * sides, header["PWIDTH"])
+        assert header["NGAL"] == hdus["COUNT"].data.sum() == 5 * 17 * 20
         samples = hdus["SAMPLES"].data
         np.testing.assert_allclose(hdus["SNR"].data * samples.std(axis=0, ddof=1), samples.mean(axis=0), atol=1e-5)
         np.testing.assert_array_equal(hdus["COUNT"].data, 5 * hdus["MASK"].data)
