@@ -6,6 +6,13 @@ is followed to second order, by a predictor and a corrector that share one evalu
 
 Levels are evenly spaced in the cube root of the noise. Whether a peak forms is decided at noise of its height; levels
 evenly spaced in the logarithm spend most steps at lower noise.
+
+The noise that such a step draws has the power of the Gaussian prior everywhere. True maps are smoother than that in
+voids, and rougher at peaks. What a step does wrong the next ones mend, as their means see it, but nothing mends the
+last one: with this noise alone it makes the deepest pixel of a map too deep by a third of its scatter. But the denoiser
+says how clean maps vary about the denoised one: given the noisy map, their covariance is sigma^2 J, where J is the
+derivative of the denoised map. So the last step draws noise of this covariance, to first order in the derivative of m,
+for one more evaluation of the network (`local_noise`).
 """
 
 from collections.abc import Callable
@@ -19,6 +26,8 @@ from analysis.posterior.diagnostics import Level, noisy_power, report, stein_rat
 from analysis.prior.score import Prior, gaussian_score, shifted_mean
 
 FINE = 0.014  # convergence^(1/3), half of the samplers' spacing
+KEPT = 0.25  # share S / (S + sigma^2) of every wave, from which the last step draws local noise
+PROBE = 0.3  # of the noise, by which a map is moved to find the derivative of m; 0.1 and 1 give the same
 
 
 def descent(start: float, end: float, spacing: float) -> np.ndarray:
@@ -31,12 +40,12 @@ def descent(start: float, end: float, spacing: float) -> np.ndarray:
 
 
 def descend(mean_of: Callable, draw: Callable, kappa, sigmas: np.ndarray, *, end: float = 0.0):
-    """Maps at noise level `end`, by reverse diffusion from the first of `sigmas`; one network evaluation a level.
+    """Maps at noise level `end`, by reverse diffusion from the first of `sigmas`.
 
     Parameters
     ----------
     mean_of : (kappa, sigma) -> (n, ny, nx), the network's mean
-    draw : (kappa, high, low) -> (mean -> kappa at noise level `low`), with the same noise for every mean
+    draw : (kappa, mean, high, low) -> (mean -> kappa at noise level `low`), with the same noise for every mean
     kappa : (n, ny, nx), at noise level `sigmas[0]`
     end : below the last of `sigmas`; 0 for clean maps
 
@@ -56,7 +65,7 @@ def descend(mean_of: Callable, draw: Callable, kappa, sigmas: np.ndarray, *, end
             kappa = arrive(0.5 * (before + mean))
             if number < len(steps):
                 ahead = mean + np.float32(0.5 * steps[number] / steps[number - 1]) * (mean - before)
-        arrive, before = draw(kappa, np.float32(high), np.float32(end if last else sigmas[number + 1])), mean
+        arrive, before = draw(kappa, mean, np.float32(high), np.float32(end if last else sigmas[number + 1])), mean
         kappa = arrive(ahead)
     return kappa
 
@@ -71,7 +80,7 @@ def reverse_diffusion(prior: Prior) -> Callable:
     """
     power = prior.power.astype("float32")
     mean_of = compiled(lambda kappa, sigma: shifted_mean(prior, kappa, ops.broadcast_to(sigma, (kappa.shape[0],))))
-    bridged = compiled(bridge)
+    bridged, probed, localised = compiled(bridge), compiled(probe), compiled(local_noise)
 
     def fall(
         kappa,
@@ -82,9 +91,14 @@ def reverse_diffusion(prior: Prior) -> Callable:
         advance: Callable,
         watch: Callable | None = None,
     ):
-        def draw(kappa, high, low):
+        def draw(kappa, mean, high, low):
             noise = rng.standard_normal(kappa.shape, "float32")
-            return lambda mean: bridged(kappa, mean, high, low, power, noise)
+            if low > 0 or not is_local(prior, high):
+                return lambda mean: bridged(kappa, mean, high, low, power, noise)
+            moved = mean_of(kappa + probed(noise, high, power), high)
+            advance()
+            local = localised(moved - mean, high, power)
+            return lambda mean: bridged(kappa, mean, high, low, power, noise) + local
 
         def counted_mean(kappa, sigma):
             mean = mean_of(kappa, sigma)
@@ -98,9 +112,21 @@ def reverse_diffusion(prior: Prior) -> Callable:
     return fall
 
 
-def prior_draws(
-    prior: Prior, fall: Callable, n: int, *, rng: np.random.Generator, spacing: float = FINE
-) -> tuple[np.ndarray, list[Level]]:
+def is_local(prior: Prior, sigma: float) -> bool:
+    """Whether a last step from a noise level draws local noise: the Gaussian model keeps a share `KEPT` of every wave.
+
+    Below that share, the expansion to first order is too bold.
+    """
+    lowest = float(np.min(prior.power))
+    return prior.network is not None and lowest >= KEPT * (lowest + float(sigma) ** 2)
+
+
+def evaluations_to_clean(prior: Prior, sigmas: np.ndarray) -> int:
+    """Evaluations of the network on the way down `sigmas`, and from the last of them to clean maps."""
+    return len(sigmas) + is_local(prior, sigmas[-1])
+
+
+def prior_draws(prior: Prior, fall: Callable, n: int, *, rng: np.random.Generator) -> tuple[np.ndarray, list[Level]]:
     """Maps from the prior itself: no data, no sampler, and steps finer than a sampler's.
 
     They start at the largest noise level of the training, where the prior is Gaussian, and end at the smallest.
@@ -108,7 +134,6 @@ def prior_draws(
     Parameters
     ----------
     fall : of `reverse_diffusion`
-    spacing : of the cube roots of the noise levels
 
     Returns
     -------
@@ -126,7 +151,7 @@ def prior_draws(
         levels.append(report(level, len(levels)))
 
     start = gaussian_field(prior.power + high**2, n, rng=rng).astype("float32")
-    sigmas = descent(high, low, spacing)
+    sigmas = descent(high, low, FINE)
     return np.asarray(fall(start, sigmas, end=0.0, rng=rng, advance=lambda: None, watch=watch)), levels
 
 
@@ -149,3 +174,35 @@ def bridge(kappa, mean, high, low, power, noise):
     upper, lower = power + high**2, power + low**2
     spread = ops.sqrt(lower * (high**2 - low**2) / upper)
     return mean + filtered(kappa - mean, lower / upper) + filtered(noise, spread)
+
+
+def probe(noise, sigma, power):
+    """How a map is moved to find the derivative of the network's mean, for `local_noise`; (n, ny, nx).
+
+    Parameters
+    ----------
+    noise : (n, ny, nx), standard normal, the same as for `bridge`
+    sigma : scalar
+    power : (ny, nx), pixel variance per mode
+    """
+    return filtered(noise, PROBE * sigma * ops.sqrt((power + sigma**2) / power))
+
+
+def local_noise(change, sigma, power):
+    """What the last draw of `bridge` lacks where maps vary less, or more, than the Gaussian prior; (n, ny, nx).
+
+    With G = S / (S + sigma^2) and M the derivative of the mean m, the denoised map has the derivative
+    J = G + (1 - G) M, and the clean map given the noisy one the covariance sigma^2 J. The noise
+
+        sigma [G^1/2 + (1 - G) M G^-1/2 / 2] n      has that covariance
+
+    to first order in M. The first term is in `bridge`; this is the second.
+
+    Parameters
+    ----------
+    change : (n, ny, nx), of the mean, where the map is moved by `probe`
+    sigma, power : as for `probe`
+
+    Source: Efron 2011 and Meng et al. 2021 for the covariance from the derivative (Tweedie's formula, second order).
+    """
+    return filtered(change, sigma**2 / (power + sigma**2) / (2 * PROBE))

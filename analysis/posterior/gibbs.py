@@ -19,7 +19,7 @@ from analysis.core.progress import within
 from analysis.flatsky.backend import compiled
 from analysis.params import SampleParams
 from analysis.posterior.diagnostics import Level, noisy_power, stein_ratio
-from analysis.posterior.diffusion import descent, reverse_diffusion
+from analysis.posterior.diffusion import descent, evaluations_to_clean, reverse_diffusion
 from analysis.posterior.likelihood import added_variance, capped_weight, corrected, less_noise, lowest_split, renoised
 from analysis.posterior.runner import Sampler
 from analysis.posterior.wiener import gaussian_posterior_draws
@@ -45,7 +45,7 @@ def gibbs_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
         rhos = np.geomspace(params.sigma_start, lowest, settings.cycles)
         rhos = np.append(rhos, np.repeat(lowest, settings.last_cycles))
         ladders = [descent(rho, min(settings.sigma_end, rho / 2), settings.spacing) for rho in rhos]
-        evaluations = np.cumsum([len(ladder) for ladder in ladders])
+        evaluations = np.cumsum([evaluations_to_clean(prior, ladder) for ladder in ladders])
 
         def white(rng: np.random.Generator, *shape: int) -> np.ndarray:
             return rng.standard_normal((*shape, *power.shape), "float32")
@@ -92,6 +92,6 @@ def gibbs_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
         def around(kappa: np.ndarray, rng: np.random.Generator) -> dict:
             return {"kappa": kappa}
 
-        return Sampler(init, step, samples, further, around, evaluations[-1], len(ladders[-1]))
+        return Sampler(init, step, samples, further, around, evaluations[-1], evaluations_to_clean(prior, ladders[-1]))
 
     return on_field

@@ -38,7 +38,7 @@ from analysis.flatsky.backend import compiled, filtered
 from analysis.flatsky.lensing import convergence_from_shear
 from analysis.params import SampleParams
 from analysis.posterior.diagnostics import Level, noisy_power
-from analysis.posterior.diffusion import descent, reverse_diffusion
+from analysis.posterior.diffusion import descent, evaluations_to_clean, reverse_diffusion
 from analysis.posterior.likelihood import added_variance, capped_weight, corrected, less_noise, lowest_split, renoised
 from analysis.posterior.runner import Sampler
 from analysis.posterior.wiener import data_precision, gaussian_posterior_draws, gaussian_posterior_solve
@@ -261,8 +261,8 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
             noisy = noisy_draws(kappa, lowest, data_at(kappa, noise), capped_weight(weight, lowest), rng)
             return {"kappa": noisy, "noise": noise, "clean": kappa}
 
-        total = evaluations[-1] + len(ending)
-        return Sampler(init, step, samples, further, around, total, 1 + a_trajectory + len(ending))
+        last = evaluations_to_clean(prior, ending)
+        return Sampler(init, step, samples, further, around, evaluations[-1] + last, 1 + a_trajectory + last)
 
     return on_field
 

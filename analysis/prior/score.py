@@ -9,10 +9,11 @@ which the Gaussian model shrinks a map. So the score is the analytic one plus a 
 an error of f moves samples by that error. As a free residual it would be amplified by S / sigma^2 in the modes that no
 data constrain. (Remy et al. 2020, eqs. 3, 5 and 6.)
 
-Where maps vary less or more than that model expects, the network says so by a local gain t, its second output. In a
-void, which is smooth, a negative t damps the noise that looks like structure. At a peak the noisy map is right to
-within sigma, and a t near 1 keeps it. Both t and the scale s fall smoothly to zero at large sigma, where the noisy
-field is Gaussian and theory exact (`gate`).
+Where maps vary less or more than that model expects, the network says so by a local gain t. In a void, which is
+smooth, a negative t damps the noise that looks like structure. At a peak the noisy map is right to within sigma, and a
+t near 1 keeps it. If the variance is e^a times that of the model, t tends to 1 - e^-a as the noise falls; so the
+network's second output is a, a number of order one, where t itself may be -10. Both t and the scale s fall smoothly to
+zero at large sigma, where the noisy field is Gaussian and theory exact (`gate`).
 
 An error of a few percent of a peak of forty sigma is more than a sigma, and feeds itself on the way down. So where a
 map stands out by much more than the Gaussian model expects, and by more than the noise, a rule takes over: t is 1 and s
@@ -44,6 +45,7 @@ from analysis.prior.network import build_network
 from analysis.prior.tiling import Tiles, network_tiles, tiled
 
 THEORY_ELL = (100, 300, 1000, 3000, 10000)
+SMOOTHEST = -3.0  # smallest logarithm of a local variance over the model's
 SKIP_SIGNIFICANCE, SKIP_HEIGHT = 5.0, 2.0  # Wiener map over its rms and over the noise, where t is about 1/2
 
 
@@ -132,9 +134,9 @@ def prior_score(prior: Prior, kappa, sigma, *, training: bool = False):
 def shifted_mean(prior: Prior, kappa, sigma, *, training: bool = False):
     """The mean m towards which the Gaussian model shrinks a noisy map: the network's part of the score.
 
-    m = (1 - q) (c f + min(1, c / sigma) g kappa) + q (kappa + min(c, sigma) f), q the `local_skip` and c the `gate`.
-    The network (f, g) sees the map and the Wiener-denoised map, both scaled to order one, the margin, the map whitened
-    by (S + sigma^2)^-1/2, and the noise level. Without a network m is 0.
+    m = (1 - q) (c f + min(1, c / sigma) (1 - e^-a) kappa) + q (kappa + min(c, sigma) f), q the `local_skip` and c the
+    `gate`. The network (f, a) sees the map and the Wiener-denoised map, both scaled to order one, the margin, the map
+    whitened by (S + sigma^2)^-1/2, and the noise level. Without a network m is 0.
 
     Returns
     -------
@@ -156,7 +158,8 @@ def shifted_mean(prior: Prior, kappa, sigma, *, training: bool = False):
     closed = ops.minimum(opened, per_map(sigma))
     mean = opened * out[..., 0]
     if prior.gain:
-        mean = mean + closed / per_map(sigma) * out[..., 1] * kappa
+        gain = 1.0 - ops.exp(-ops.maximum(out[..., 1], SMOOTHEST))
+        mean = mean + closed / per_map(sigma) * gain * kappa
     if prior.skip:
         kept = local_skip(significance, sigma, power)
         mean = (1.0 - kept) * mean + kept * (kappa + closed * out[..., 0])
@@ -279,7 +282,7 @@ def save_prior(
         "pixel_arcmin": prior.pixel_arcmin,
         "gate_sigma": prior.gate_sigma,
         "margin": prior.margin,
-        "gain": prior.gain,
+        "local_variance": prior.gain,
         "skip": prior.skip,
         "noise_range": list(prior.noise_range),
         "highest": prior.highest,
@@ -312,9 +315,14 @@ def load_prior(
     """
     folder = Path(folder)
     record = read_json(folder / "network.json")
+    if record.get("gain", False):
+        raise BorderError(
+            f"{folder} holds a network of earlier code, whose second output was a gain and not the logarithm of a"
+            " variance; train it again with `dvc repro -f train`, or use it with the code that it came with."
+        )
     try:
         settings = NetworkParams(**record["network"])
-        gain = record.get("gain", False)  # networks of earlier releases have none
+        gain = record.get("local_variance", False)  # networks of earlier releases have none
         network = score_network(settings, precision, gain=gain)
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # Keras only warns if weights are missing

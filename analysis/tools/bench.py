@@ -22,7 +22,7 @@ from analysis.flatsky.power import binned_c_ell, crop_power, gaussian_field
 from analysis.judge.benchmark import peak_memory_gb, run_alone
 from analysis.judge.calibration import BANDS, CutOut, piece_of_field
 from analysis.params import CatalogueTable, Params, SampleParams, TableColumns, load_params, stage_rng
-from analysis.posterior.diffusion import bridge, descent
+from analysis.posterior.diffusion import bridge, descent, evaluations_to_clean
 from analysis.posterior.likelihood import renoised
 from analysis.posterior.sampler import annealer
 from analysis.posterior.wiener import gaussian_posterior_draws
@@ -174,9 +174,10 @@ def part_rows(prior: Prior, params: SampleParams) -> Iterator[Row]:
     parts, settings = sample_parts(prior), params.gibbs
     rhos = np.geomspace(params.sigma_start, settings.renoise, settings.cycles)
     rhos = np.append(rhos, np.repeat(settings.renoise, settings.last_cycles))
-    levels = sum(len(descent(rho, min(settings.sigma_end, rho / 2), settings.spacing)) for rho in rhos)
+    ladders = [descent(rho, min(settings.sigma_end, rho / 2), settings.spacing) for rho in rhos]
+    levels = sum(map(len, ladders))
     calls = {
-        "network's mean, its transforms included": levels,
+        "network's mean, its transforms included": sum(evaluations_to_clean(prior, ladder) for ladder in ladders),
         "from one noise level to the next": 2 * levels,
         "pull of the data, and fresh noise": len(rhos),
         "drawing noise on the host": levels + 3 * len(rhos),

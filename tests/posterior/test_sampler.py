@@ -17,7 +17,7 @@ from analysis.flatsky.power import ell_grid, gaussian_field
 from analysis.params import load_params
 from analysis.posterior import runner
 from analysis.posterior.diagnostics import noisy_power
-from analysis.posterior.diffusion import descent, prior_draws, reverse_diffusion
+from analysis.posterior.diffusion import descent, evaluations_to_clean, prior_draws, reverse_diffusion
 from analysis.posterior.dps import levels_of
 from analysis.posterior.hmc import from_precision, gaussian_mean, leap, path_work
 from analysis.posterior.likelihood import SHARE, added_variance, capped_weight, less_noise, renoised
@@ -442,6 +442,51 @@ def test_draws_of_a_mixture_have_its_odds():
     assert abs(there - 0.3) < 0.01 + 3.3 * (0.3 * 0.7 / 800) ** 0.5
 
 
+SMOOTH = 0.4  # of the power, in a void
+
+
+def prior_with_a_void(power):
+    """White maps of variance `power`, in their left half of `SMOOTH` times that; and the variances."""
+    variance = np.full((16, 16), power, "float32")
+    variance[:, :8] *= SMOOTH
+    prior = closed_form_prior(np.full((16, 16), power), lambda kappa, s: kappa * variance / (variance + s**2))
+    return dataclasses.replace(prior, noise_range=(0.0025, 0.5)), variance
+
+
+def test_the_last_step_draws_noise_of_the_local_covariance():
+    """The answer to first order in the derivative of the mean; the Gaussian model's has 1.5 times the variance."""
+    power, n = 4e-4, 4000
+    (prior, variance), sigma, rng = prior_with_a_void(power), 0.02, np.random.default_rng(2)
+    noisy = np.sqrt(variance + sigma**2) * rng.standard_normal((n, 16, 16), "float32")
+    spent = []
+    drawn = reverse_diffusion(prior)(noisy, np.array([sigma]), end=0.0, rng=rng, advance=lambda: spent.append(1))
+    assert len(spent) == evaluations_to_clean(prior, np.array([sigma])) == 2
+    kept, share = variance / (variance + sigma**2), power / (power + sigma**2)
+    expected = kept * variance + (sigma * (share + kept) / (2 * np.sqrt(share))) ** 2
+    for half in (np.s_[:, :8], np.s_[:, 8:]):
+        found = np.asarray(drawn)[:, *half].var()
+        assert found == pytest.approx(expected[half].mean(), rel=5 * (2 / n / 128) ** 0.5)
+        assert found == pytest.approx(variance[half].mean(), rel=0.07)
+
+
+def test_local_noise_is_left_out_where_its_expansion_is_too_bold():
+    prior, _ = prior_with_a_void(4e-4)
+    for sigma, evaluations in ((0.034, 3), (0.035, 2)):  # three times the power is between their squares
+        assert evaluations_to_clean(prior, np.array([0.1, sigma])) == evaluations
+    assert evaluations_to_clean(dataclasses.replace(prior, network=None), np.array([0.1, 0.01])) == 2
+
+
+@pytest.mark.parametrize("start", [0.5, 0.03])
+def test_draws_of_the_prior_are_smooth_in_a_void(start):
+    """From noise as small as pixels vary, a last step of the Gaussian model would leave a tenth more."""
+    (prior, variance), rng = prior_with_a_void(3.5e-5), np.random.default_rng(4)
+    noisy = np.sqrt(variance + start**2) * rng.standard_normal((600, 16, 16), "float32")
+    fall, ladder = reverse_diffusion(prior), descent(start, 0.003, SAMPLE.hmc.spacing)
+    draws = np.asarray(fall(noisy, ladder, end=0.0, rng=rng, advance=lambda: None))
+    for half in (np.s_[:, :8], np.s_[:, 8:]):
+        assert draws[:, *half].var() == pytest.approx(variance[half].mean(), rel=0.005 + 3 * (2 / 600 / 128) ** 0.5)
+
+
 HALVED = dataclasses.replace(SAMPLE.hmc, step=SAMPLE.hmc.step / 2, leapfrog_steps=2 * SAMPLE.hmc.leapfrog_steps)
 
 
@@ -586,7 +631,7 @@ def test_a_network_that_fails_ends_the_run_in_one_sentence(preset):
 
 def test_diffusion_posterior_sampling_takes_the_derivative_of_the_rule_for_peaks():
     """A map of the first levels is far below the noise: there the rule, and its derivative, have to vanish."""
-    power = np.full((16, 16), 1e-6, "float32")
+    power = np.full((16, 16), 6e-7, "float32")  # of an rms of a third of the last noise, where the rule is still closed
     network = score_network(SETTINGS, gain=True)
     prior = Prior(power, 0.82, network, noise_range=(0.005, 0.5), gain=True, skip=True)
     weight = np.full((2, 16, 16), 1e4)

@@ -69,7 +69,7 @@ def test_a_network_of_another_universe_is_told():
     ("prior", "settings"),
     [
         ({"pixel_arcmin": 0.41}, ""),
-        ({"noise_range": (0.005, 0.2)}, " -S train.sigma_min=0.003 -S train.sigma_max=0.25"),
+        ({"noise_range": (0.005, 0.2)}, " -S train.sigma_min=0.0025 -S train.sigma_max=0.25"),
     ],
 )
 def test_the_refusal_names_the_command_that_trains_a_network_that_fits(prior, settings):

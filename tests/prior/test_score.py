@@ -59,7 +59,7 @@ def test_what_stands_out_of_the_noise_is_left_as_it_is():
     assert float(local_skip(20 * ones, np.array([1.0], "float32"), POWER)[0, 0, 0]) < 0.2
 
 
-@pytest.mark.parametrize("variance", [1e-6, 2e-5, 1e-2])
+@pytest.mark.parametrize("variance", [2e-5, 2e-4, 1e-2])
 def test_a_local_gain_gives_the_wiener_filter_of_another_variance(variance):
     """A checkerboard, a single mode: what a gain must be so that the mode has this variance and not the model's."""
     board = 0.02 * (1.0 - 2.0 * (np.indices((1, 16, 16)).sum(axis=0) % 2)).astype("float32")
@@ -69,11 +69,24 @@ def test_a_local_gain_gives_the_wiener_filter_of_another_variance(variance):
 
     def network(inputs, training):
         np.testing.assert_allclose(inputs[0][..., 3], board / (POWER[8, 8] + sigma[0] ** 2) ** 0.5, rtol=1e-4)
-        return np.stack([np.zeros_like(board), np.full_like(board, gain)], axis=-1)
+        return np.stack([np.zeros_like(board), np.full_like(board, -np.log(1 - gain))], axis=-1)
 
     one = Prior(POWER.astype("float32"), 0.82, network, gain=True)
     found = np.asarray(denoised(board, sigma, prior_score(one, board, sigma)))
     np.testing.assert_allclose(found, local * board, atol=1e-6)
+
+
+def test_as_the_noise_falls_the_second_output_is_the_log_of_the_variance_over_the_model():
+    board = 0.02 * (1.0 - 2.0 * (np.indices((1, 16, 16)).sum(axis=0) % 2)).astype("float32")
+    for log_variance in (-1.5, 0.7):
+        variance, sigma = POWER[8, 8] * np.exp(log_variance), np.array([1e-4], "float32")
+
+        def network(inputs, training, log_variance=log_variance):
+            return np.stack([np.zeros_like(board), np.full_like(board, log_variance)], axis=-1)
+
+        one = Prior(POWER.astype("float32"), 0.82, network, gain=True)
+        lost = 1 - np.asarray(denoised(board, sigma, prior_score(one, board, sigma))) / board
+        np.testing.assert_allclose(lost, sigma[0] ** 2 / (variance + sigma[0] ** 2), rtol=0.04)
 
 
 @pytest.mark.parametrize("gain", [0.0, 0.03])
@@ -86,7 +99,7 @@ def test_where_a_map_stands_out_the_network_moves_it_by_the_noise(gain):
 
         def network(inputs, training):
             sign = np.sign(inputs[0][..., :1])
-            return np.concatenate([sign, np.full_like(sign, gain)], axis=-1)
+            return np.concatenate([sign, np.full_like(sign, -np.log(1 - gain))], axis=-1)
 
         one = Prior(POWER.astype("float32"), 0.82, network, gain=True, skip=skip)
         moved[skip] = np.asarray(denoised(200 * board, sigma, prior_score(one, 200 * board, sigma))) - 200 * board
@@ -117,6 +130,14 @@ def test_no_denoised_map_exceeds_the_highest_of_the_training_maps():
     np.testing.assert_allclose(found, np.minimum(without, highest), atol=1e-5)
 
 
+def test_a_network_with_the_gain_of_earlier_code_is_refused(tmp_path):
+    save_prior(prior(), SETTINGS, tmp_path)
+    path = tmp_path / "network.json"
+    path.write_text(path.read_text().replace('"local_variance": true', '"gain": true'))
+    with pytest.raises(BorderError, match="whose second output was a gain"):
+        load_prior(tmp_path)
+
+
 @pytest.mark.parametrize("gain", [False, True])
 def test_saved_is_reloaded(tmp_path, gain):
     kappa = 0.02 * np.random.default_rng(4).standard_normal((2, 16, 16)).astype("float32")
@@ -125,8 +146,8 @@ def test_saved_is_reloaded(tmp_path, gain):
     save_prior(one, SETTINGS, tmp_path)
     if not gain:  # as in releases before there was one
         path = tmp_path / "network.json"
-        path.write_text(path.read_text().replace(' "gain": false,\n', "", 1))
-        assert "gain" not in path.read_text()
+        path.write_text(path.read_text().replace(' "local_variance": false,\n', "", 1))
+        assert "local_variance" not in path.read_text()
     score = np.asarray(prior_score(one, kappa, sigma))
     np.testing.assert_array_equal(np.asarray(prior_score(load_prior(tmp_path), kappa, sigma)), score)
     assert np.abs(score - np.asarray(gaussian_score(kappa, sigma, POWER))).max() > 1e-3
