@@ -6,8 +6,8 @@
 # make lint     style of code and notebooks, order of imports, types
 # make readme   numbers of README.md from the committed metrics
 # make paper    the paper as PDF, its numbers and tables (needs LaTeX)
-# make figures  every released figure again, from what is kept of it (half a minute)
-# make verify   metrics of this run against the published ones
+# make figures  every figure of the recorded run (in a clone, the release) again, from what is kept of it (half a minute)
+# make verify   each claim, and every metric, of this run against the published ones
 # make page     figures, tables and a posterior explorer in one file, paper/site/index.html
 # make site     guide, notebooks, figures and code as pages, paper/site/html/index.html (fetches one public map)
 # make bench    table of times, memory and accuracy

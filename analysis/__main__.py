@@ -22,7 +22,7 @@ PAIR = re.compile(r'\s*(\w+)\s*=\s*(?:"((?:[^"]|"")+)"|(.*?))\s*(?:,(?=\s*\w+\s*
 PLAIN = {  # commands without arguments: what they do, and the module whose `main` does it
     "readme": ("Fill the numbers of README.md from the released metrics.", "analysis.report.readme"),
     "paper": ("Write numbers and tables of the paper, and its PDF.", "analysis.report.paper"),
-    "verify": ("Compare the metrics of this run with the published ones.", "analysis.tools.verify"),
+    "verify": ("Compare this run with the published one: each claim, and every metric.", "analysis.tools.verify"),
     "guide": ("Write the generated parts of paper/guide.", "analysis.tools.guide"),
     "bench": ("Print a table of times, memory and accuracy on this machine.", "analysis.tools.bench"),
     "descent": ("Fit the descent that sharpens the halos of the N-body boxes.", "analysis.tools.descent_fit"),

@@ -2,8 +2,10 @@
 
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +52,8 @@ def draw(path: Path, **shown) -> Path:
     Parameters
     ----------
     path : .npz, to be written; its stem is a name of `DRAWN`
-    shown : arguments of that function: arrays, tables without masked values, grids, numbers, text, and mappings and
-        sequences of these
+    shown : arguments of that function: arrays, tables (of which columns are kept), grids, numbers, text, and mappings
+        and sequences of these; without masked values
 
     Returns
     -------
@@ -71,11 +73,18 @@ def redraw(path: Path, folder: Path) -> Path:
     Raises
     ------
     BorderError
-        If the file is damaged, or not of a figure of `DRAWN`.
+        If the file is damaged, or not of a figure as this code draws it.
     """
     if path.stem not in DRAWN:
         raise BorderError(f"{path} is of no figure of this code ({', '.join(DRAWN)}); move it away.")
-    return save_figure(DRAWN[path.stem](**load(path)), folder, path.stem)
+    function, shown = DRAWN[path.stem], load(path)
+    try:
+        signature(function).bind(**shown)
+    except TypeError as error:
+        raise BorderError(
+            f"{path} was kept by other code ({error}); make it again with `dvc repro method figures`."
+        ) from None
+    return save_figure(function(**shown), folder, path.stem)
 
 
 def keep(path: Path, shown: Mapping) -> None:
@@ -97,9 +106,10 @@ def load(path: Path) -> dict:
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             return _unpacked(json.loads(str(file["tree"])), file)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise BorderError(
-            f"{path} cannot be read as what a figure shows ({error}); fetch it again with `dvc pull {path.parent}`."
+            f"{path} cannot be read as what a figure shows ({error}); fetch it again with"
+            f" `dvc pull --force {path.parent}`, or make it with `dvc repro method figures`."
         ) from error
 
 
@@ -110,9 +120,9 @@ def _packed(value, arrays: dict[str, np.ndarray]):
             return ["plain", value]
         case np.generic():
             return ["plain", value.item()]
+        case Table() | np.ma.MaskedArray() if np.ma.is_masked(value.as_array() if isinstance(value, Table) else value):
+            raise TypeError("masked values cannot be kept: fill them first")
         case Table():
-            if value.has_masked_values:
-                raise TypeError("a table with masked values cannot be kept: fill them first")
             return ["table", [[name, _packed(np.asarray(value[name]), arrays)] for name in value.colnames]]
         case np.ndarray() if not value.dtype.hasobject:
             name = f"array_{len(arrays)}"

@@ -254,7 +254,7 @@ def sampler_health(
     chains = [load_chain(folder / f"{name}.fits") for name in names]
     agreement = [load_convergence(folder / f"{name}.fits") for name in names]
     return {
-        "evaluations_per_sample": int(max(chain["evaluations"][-1] for chain in chains)),
+        "evaluations_per_sample": int(chains[0]["evaluations"][-1]),
         "acceptance": np.mean([np.mean(chain["acceptance"]) for chain in chains]),
         "stein_error": max((e for e in map(stein_error, chains) if e is not None), default=None),
         "rhat_max": max(float(np.max(table["rhat"])) for table in agreement),

@@ -27,7 +27,7 @@ from analysis.prior.score import Prior, gaussian_score, shifted_mean
 
 FINE = 0.014  # convergence^(1/3), half of the samplers' spacing
 KEPT = 0.25  # share S / (S + sigma^2) of every wave, from which the last step draws local noise
-PROBE = 0.3  # of the noise, by which a map is moved to find the derivative of m; 0.1 and 1 give the same
+PROBE = 0.3  # a map is moved by as much of the noise that would be drawn, to find the derivative of m
 
 
 def descent(start: float, end: float, spacing: float) -> np.ndarray:
@@ -45,7 +45,8 @@ def descend(mean_of: Callable, draw: Callable, kappa, sigmas: np.ndarray, *, end
     Parameters
     ----------
     mean_of : (kappa, sigma) -> (n, ny, nx), the network's mean
-    draw : (kappa, mean, high, low) -> (mean -> kappa at noise level `low`), with the same noise for every mean
+    draw : (kappa, seen, high, low) -> (mean -> kappa at noise level `low`), with the same noise for every mean; `seen`
+        holds the map that the network saw, before the corrector, and its mean there
     kappa : (n, ny, nx), at noise level `sigmas[0]`
     end : below the last of `sigmas`; 0 for clean maps
 
@@ -61,11 +62,12 @@ def descend(mean_of: Callable, draw: Callable, kappa, sigmas: np.ndarray, *, end
     for number, high in enumerate(sigmas):
         last = number == len(sigmas) - 1
         mean = ahead = mean_of(kappa, np.float32(high))
+        seen = kappa, mean
         if before is not None:
             kappa = arrive(0.5 * (before + mean))
             if number < len(steps):
                 ahead = mean + np.float32(0.5 * steps[number] / steps[number - 1]) * (mean - before)
-        arrive, before = draw(kappa, mean, np.float32(high), np.float32(end if last else sigmas[number + 1])), mean
+        arrive, before = draw(kappa, seen, np.float32(high), np.float32(end if last else sigmas[number + 1])), mean
         kappa = arrive(ahead)
     return kappa
 
@@ -91,13 +93,14 @@ def reverse_diffusion(prior: Prior) -> Callable:
         advance: Callable,
         watch: Callable | None = None,
     ):
-        def draw(kappa, mean, high, low):
+        def draw(kappa, seen, high, low):
             noise = rng.standard_normal(kappa.shape, "float32")
             if low > 0 or not is_local(prior, high):
                 return lambda mean: bridged(kappa, mean, high, low, power, noise)
-            moved = mean_of(kappa + probed(noise, high, power), high)
+            at, mean_there = seen
+            moved = mean_of(at + probed(noise, high, power), high)
             advance()
-            local = localised(moved - mean, high, power)
+            local = localised(moved - mean_there, high, power)
             return lambda mean: bridged(kappa, mean, high, low, power, noise) + local
 
         def counted_mean(kappa, sigma):
@@ -196,7 +199,7 @@ def local_noise(change, sigma, power):
 
         sigma [G^1/2 + (1 - G) M G^-1/2 / 2] n      has that covariance
 
-    to first order in M. The first term is in `bridge`; this is the second.
+    to first order in M. The first term is in `bridge`; this is the second, with M from a finite difference.
 
     Parameters
     ----------

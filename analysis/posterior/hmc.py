@@ -262,7 +262,7 @@ def hmc_sampler(prior: Prior, params: SampleParams) -> Callable[..., Sampler]:
             return {"kappa": noisy, "noise": noise, "clean": kappa}
 
         last = evaluations_to_clean(prior, ending)
-        return Sampler(init, step, samples, further, around, evaluations[-1] + last, 1 + a_trajectory + last)
+        return Sampler(init, step, samples, further, around, evaluations[-1] + last, 1 + a_trajectory + last, last)
 
     return on_field
 

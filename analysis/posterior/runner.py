@@ -6,7 +6,7 @@ the same for all of them.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -35,6 +35,7 @@ class Sampler:
     around : (maps, rng) -> state, chains at the last level whose clean maps (chains, ny, nx) are given
     evaluations : of the network for one sample, as `advance` counts them
     evaluations_further : of the network for one more transition
+    evaluations_ending : those of `evaluations` that follow the last level, where samples are taken
     """
 
     init: Callable
@@ -44,6 +45,7 @@ class Sampler:
     around: Callable
     evaluations: float
     evaluations_further: float
+    evaluations_ending: int = 0
 
 
 def run_chains(
@@ -77,6 +79,7 @@ def run_chains(
         state["trail"] = np.concatenate([trail, _first_clean(state)])
         save_state(resume, rng, levels, **state)
     samples = np.asarray(sampler.samples(state, rng, advance))
+    levels[-1] = replace(levels[-1], evaluations=levels[-1].evaluations + sampler.evaluations_ending)
     for _ in range(further):
         state, maps = sampler.further(state, rng, advance)
         watch(np.asarray(maps))

@@ -59,9 +59,9 @@ def claims() -> list[dict[str, str]]:
 
 
 def claims_compared(metrics: Mapping, published: Mapping) -> list[tuple[str, Compared]]:
-    """Each claim with the number that it rests on, of a run and published."""
+    """Each claim with the number that it rests on, of a run and published; without those that neither has."""
     numbers = {found.name: found for found in compared(metrics, published)}
-    return [(entry["claim"], numbers[entry["metric"]]) for entry in claims()]
+    return [(entry["claim"], numbers[entry["metric"]]) for entry in claims() if entry["metric"] in numbers]
 
 
 def claims_table(metrics: Mapping, times: Mapping[str, Mapping]) -> str:
@@ -72,9 +72,9 @@ def claims_table(metrics: Mapping, times: Mapping[str, Mapping]) -> str:
     metrics : published, of `data/validation/metrics.json`
     times : of the stages, by stage or item
     """
-    rows = []
-    for entry, (claim, found) in zip(claims(), claims_compared(metrics, metrics), strict=True):
-        stage = entry["stage"]
+    stages, rows = {entry["claim"]: entry["stage"] for entry in claims()}, []
+    for claim, found in claims_compared(metrics, metrics):
+        stage = stages[claim]
         items = [cost["wall_s"] for name, cost in times.items() if name == stage or name.startswith(f"{stage}_")]
         digits = described(found.name).digits or ",.0f"
         minutes = f"{sum(items) / 60:.1f}" if items else ""

@@ -168,7 +168,8 @@ def field_rows(params: Params) -> Iterator[Row]:
 def part_rows(prior: Prior, params: SampleParams) -> Iterator[Row]:
     """Milliseconds a map of every part of a Gibbs sample, and its share of a sample.
 
-    A sample evaluates the network's mean once a noise level of every cycle, and crosses to the next level twice
+    A sample evaluates the network's mean once a noise level of every cycle, and once more at its end, for local noise
+    (`diffusion.local_noise`, whose filters are not counted here). It crosses to the next level twice
     (predictor and corrector) with one draw of noise; the data enter once a cycle.
     """
     parts, settings = sample_parts(prior), params.gibbs

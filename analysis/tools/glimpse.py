@@ -43,7 +43,8 @@ def main() -> None:
     )
     table.meta["samples_md5"] = hashlib.md5(samples.read_bytes()).hexdigest()  # that of dvc.lock
     table.pprint_all()
-    print(save_table(table, TABLE).relative_to(ROOT))
+    save_table(table, TABLE)
+    print(TABLE.relative_to(ROOT))
 
 
 def on_grid(values: np.ndarray, ra_deg: np.ndarray, dec_deg: np.ndarray, grid: Grid) -> np.ndarray:

@@ -35,7 +35,8 @@ or one out of range ends every command with a sentence that names it.
 GALLERY_HEAD = """# Every figure
 
 `python -m analysis guide` writes this page. The pictures are those of the release, as PNG here and as PDF beside it; a
-run makes its own in `figures/run/`, and `dvc repro STAGE` draws those of a stage again.
+run makes its own in `figures/run/`, and `dvc repro STAGE` draws those of a stage again. `make figures` draws all of
+them from what is kept of each, without a run.
 """
 
 

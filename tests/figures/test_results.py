@@ -242,7 +242,10 @@ def test_what_a_figure_shows_is_kept_as_it_was_and_as_the_same_bytes(project):
     assert list(again["table"]["axis"]) == list(LEARNT["axis"])
 
 
-@pytest.mark.parametrize("value", [object(), np.array([object()]), Table({"z": np.ma.array([1.0], mask=[True])})])
+MASKED = np.ma.array([1.0], mask=[True])
+
+
+@pytest.mark.parametrize("value", [object(), np.array([object()]), MASKED, Table({"z": MASKED})])
 def test_what_cannot_be_kept_is_refused_before_a_file_is_written(tmp_path, value):
     with pytest.raises(TypeError):
         keep(tmp_path / "prior.npz", {"held_out": value})
@@ -252,8 +255,14 @@ def test_what_cannot_be_kept_is_refused_before_a_file_is_written(tmp_path, value
 def test_a_damaged_or_unknown_kept_figure_is_one_sentence(project):
     path = project / "prior.npz"
     keep(path, shown(project)["prior"])
-    path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(BorderError, match=r"prior\.npz cannot be read"):
+    content = path.read_bytes()
+    middle = len(content) // 2
+    for damaged in (content[:2000], content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]):
+        path.write_bytes(damaged)
+        with pytest.raises(BorderError, match=r"prior\.npz cannot be read"):
+            figures.redraw(path, project)
+    keep(path, shown(project)["prior"] | {"brightness": 2})
+    with pytest.raises(BorderError, match=r"prior\.npz was kept by other code \(got an unexpected keyword"):
         figures.redraw(path, project)
     with pytest.raises(BorderError, match=r"sunset\.npz is of no figure"):
         figures.redraw(project / "sunset.npz", project)

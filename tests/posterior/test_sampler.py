@@ -17,7 +17,7 @@ from analysis.flatsky.power import ell_grid, gaussian_field
 from analysis.params import load_params
 from analysis.posterior import runner
 from analysis.posterior.diagnostics import noisy_power
-from analysis.posterior.diffusion import descent, evaluations_to_clean, prior_draws, reverse_diffusion
+from analysis.posterior.diffusion import bridge, descend, descent, evaluations_to_clean, prior_draws, reverse_diffusion
 from analysis.posterior.dps import levels_of
 from analysis.posterior.hmc import from_precision, gaussian_mean, leap, path_work
 from analysis.posterior.likelihood import SHARE, added_variance, capped_weight, less_noise, renoised
@@ -25,7 +25,7 @@ from analysis.posterior.remy2020 import remy2020_sampler
 from analysis.posterior.runner import run_chains
 from analysis.posterior.sampler import annealer, field_sampler, transitions
 from analysis.posterior.wiener import gaussian_posterior_draws, gaussian_posterior_solve
-from analysis.prior.score import Prior, denoised, gate, gaussian_score, score_network
+from analysis.prior.score import Prior, denoised, gate, gaussian_score, score_network, shifted_mean
 
 SAMPLE = load_params().sample
 PRESETS = {preset: dataclasses.replace(SAMPLE, preset=preset) for preset in ("gibbs", "hmc")}
@@ -469,6 +469,48 @@ def test_the_last_step_draws_noise_of_the_local_covariance():
         assert found == pytest.approx(variance[half].mean(), rel=0.07)
 
 
+def test_local_noise_is_the_derivative_at_the_map_that_the_network_saw():
+    """A coloured spectrum and a linear mean, two levels: the noise of the last step, from its formula as matrices."""
+    side, sigmas = 6, np.array([0.03, 0.012])
+    power = (4e-4 * (np.maximum(ell_grid((side, side), 0.82), 500) / 500) ** -0.5).astype("float32")
+    variance = np.broadcast_to(np.where(np.arange(side) < 3, 0.4, 1.2) * 4e-4, (side, side)).astype("float32")
+    prior = closed_form_prior(power, lambda kappa, s: kappa * variance / (variance + s**2))
+    units, seed = np.eye(side**2, dtype="float32").reshape(-1, side, side), 3
+    rng = np.random.default_rng(seed)
+    noise = [rng.standard_normal((1, side, side), "float32") for _ in sigmas]
+    start = np.full((1, side, side), 0.03, "float32")
+    drawn = reverse_diffusion(prior)(start, sigmas, end=0.0, rng=np.random.default_rng(seed), advance=lambda: None)
+    known = descend(
+        lambda kappa, sigma: shifted_mean(prior, kappa, np.full(1, sigma)),
+        lambda kappa, seen, high, low: lambda mean: bridge(kappa, mean, high, low, power, noise[int(low == 0)]),
+        start,
+        sigmas,
+    )  # the same without local noise
+    low = sigmas[-1]
+    share = power / (power + low**2)
+    columns = np.asarray(shifted_mean(prior, units, np.full(side**2, low, "float32")))  # of M
+    mean = columns.reshape(side**2, -1)
+    raised = np.asarray(filtered(noise[1], share**-0.5)).reshape(1, -1)
+    expected = filtered((raised @ mean).reshape(1, side, side), low * (1 - share) / 2)
+    np.testing.assert_allclose(np.asarray(drawn) - np.asarray(known), expected, atol=2e-3 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_evaluations_are_counted_to_the_last(preset):
+    prior, _ = prior_with_a_void(4e-4)
+    spent, data = [], (np.zeros((2, 16, 16), "float32"), np.full((2, 16, 16), 400.0, "float32"))
+    sampler = field_sampler(prior, PRESETS[preset])(*data, 2)
+    rng, levels = np.random.default_rng(1), []
+    state = sampler.init(rng, lambda *_: None)
+    while (moved := sampler.step(state, len(levels), rng, lambda: spent.append(1))) is not None:
+        state, level = moved
+        levels.append(level)
+        assert len(spent) == level.evaluations
+    sampler.samples(state, rng, lambda: spent.append(1))
+    assert len(spent) == sampler.evaluations == levels[-1].evaluations + sampler.evaluations_ending
+    assert annealer(prior, PRESETS[preset])(*data, 2, rng=np.random.default_rng(1))[1][-1].evaluations == len(spent)
+
+
 def test_local_noise_is_left_out_where_its_expansion_is_too_bold():
     prior, _ = prior_with_a_void(4e-4)
     for sigma, evaluations in ((0.034, 3), (0.035, 2)):  # three times the power is between their squares
@@ -481,7 +523,7 @@ def test_draws_of_the_prior_are_smooth_in_a_void(start):
     """From noise as small as pixels vary, a last step of the Gaussian model would leave a tenth more."""
     (prior, variance), rng = prior_with_a_void(3.5e-5), np.random.default_rng(4)
     noisy = np.sqrt(variance + start**2) * rng.standard_normal((600, 16, 16), "float32")
-    fall, ladder = reverse_diffusion(prior), descent(start, 0.003, SAMPLE.hmc.spacing)
+    fall, ladder = reverse_diffusion(prior), descent(start, SAMPLE.hmc.sigma_end, SAMPLE.hmc.spacing)
     draws = np.asarray(fall(noisy, ladder, end=0.0, rng=rng, advance=lambda: None))
     for half in (np.s_[:, :8], np.s_[:, 8:]):
         assert draws[:, *half].var() == pytest.approx(variance[half].mean(), rel=0.005 + 3 * (2 / 600 / 128) ** 0.5)

@@ -1,12 +1,17 @@
 """A map of the field beside one by others: put onto the grid with the right side east, and compared by band."""
 
+import hashlib
+
 import numpy as np
 import pytest
+from astropy.io import fits
 
+from analysis.core.tables import load_table
 from analysis.flatsky.power import gaussian_field
 from analysis.judge.results import Result
 from analysis.sky import Grid, Observation
 from analysis.survey.clusters import empty_clusters
+from analysis.tools import glimpse
 from analysis.tools.glimpse import EDGES, comparison, on_grid
 
 GRID = Grid(64, 0.82, 150.1, 2.2)
@@ -28,8 +33,8 @@ def test_pixels_of_a_finer_map_are_averaged_where_they_lie():
 
 
 @pytest.fixture
-def compared():
-    """Table for a mean that is half the other map and half noise, and a Wiener map that is noise."""
+def maps():
+    """A result whose mean is half the other map and half noise, and whose Wiener map is noise; and the other map."""
     rng = np.random.default_rng(2)
     other, noise, rest = gaussian_field(np.full((64, 64), 1e-9), 3, rng=rng)
     noise *= other.std() / noise.std()
@@ -41,11 +46,11 @@ def compared():
     clusters.add_row([1, 150.1, 2.2, 0.4, 8.0, 1.5, 30.0, 20.0])
     clusters.add_row([2, 150.2, 2.1, 1.2, 9.0, 1.5, 10.0, 10.0])
     seen = Observation(mask, mask, mask[0], GRID, "a field")
-    result = Result(seen, np.stack([other + noise] * 2), -other, rest, rest, clusters)
-    return comparison(result, other, redshift_max=1.0, seed=3)
+    return Result(seen, np.stack([other + noise] * 2), -other, rest, rest, clusters), other
 
 
-def test_correlation_is_that_of_what_maps_share(compared):
+def test_correlation_is_that_of_what_maps_share(maps):
+    compared = comparison(*maps, redshift_max=1.0, seed=3)
     rows = {row["map"]: row for row in compared}
     bands = {name: np.array(list(row.values())[2:], float) for name, row in rows.items()}
     assert len(bands["wiener"]) == BANDS
@@ -57,3 +62,21 @@ def test_correlation_is_that_of_what_maps_share(compared):
     assert 0 < bands["chance"][3:].min() < bands["chance"][3:].max() < 0.2
     assert rows["glimpse"]["snr"] > 5
     assert compared.meta["clusters"] == 1
+
+
+def test_the_command_keeps_its_table_with_the_digest_of_the_samples(maps, tmp_path, monkeypatch, capsys):
+    result, other = maps
+    public, samples = tmp_path / "public.fits", tmp_path / "samples" / "cosmos_bright.fits"
+    values, ra_deg, dec_deg = finer(other)
+    fits.HDUList([fits.PrimaryHDU(values), fits.ImageHDU(ra_deg), fits.ImageHDU(dec_deg)]).writeto(public)
+    samples.parent.mkdir()
+    samples.write_bytes(b"samples")
+    for name, value in {"DATA": tmp_path, "ROOT": tmp_path, "TABLE": tmp_path / "glimpse.ecsv"}.items():
+        monkeypatch.setattr(glimpse, name, value)
+    monkeypatch.setattr(glimpse, "fetch", lambda name: public)
+    monkeypatch.setattr(glimpse, "load_result", lambda *_: result)
+    glimpse.main()
+    assert capsys.readouterr().out.splitlines()[-1] == "glimpse.ecsv"
+    kept = load_table(tmp_path / "glimpse.ecsv")
+    assert kept.meta["samples_md5"] == hashlib.md5(b"samples").hexdigest()
+    assert {"glimpse", "posterior_mean", "chance"} <= set(kept["map"])

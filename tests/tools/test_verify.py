@@ -76,7 +76,10 @@ def test_published_are_the_released_without_git(tmp_path):
 def test_every_claim_is_of_a_stage_and_rests_on_a_number_that_is_compared():
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     assert {entry["stage"] for entry in claims()} <= set(stages)
+    assert len(claims_compared(METRICS, METRICS)) == len(claims())
     assert all(row.agrees and row.expected is not None for _, row in claims_compared(METRICS, METRICS))
+    fewer = {key: value for key, value in METRICS.items() if key != "predictive"}  # as of a field without that stage
+    assert len(claims_compared(fewer, fewer)) == len(claims()) - 1
     table = claims_table(METRICS, {"train": {"wall_s": 90.0}, "sample_a": {"wall_s": 30.0}, "sample_b": {"wall_s": 30}})
     assert len(table.splitlines()) == 2 + len(claims())
     assert "| `dvc repro train` | 1.5 |" in table
