@@ -16,7 +16,7 @@ from analysis.core.files import DIGITS
 from analysis.judge.definitions import Tolerance, described, dotted
 from analysis.report.typeset import markdown, number
 
-TABLE = Path(__file__).with_name("claims.yaml")
+TABLE = Path(__file__).with_name("comparison.yaml")
 
 
 class Compared(NamedTuple):
@@ -54,7 +54,7 @@ def compared(metrics: Mapping, published: Mapping) -> Iterator[Compared]:
 
 @cache
 def claims() -> list[dict[str, str]]:
-    """Every entry of `claims.yaml`: its `claim`, `metric` and `stage`."""
+    """Every entry of `comparison.yaml`: its `claim`, `metric` and `stage`."""
     return yaml.safe_load(TABLE.read_text(encoding="utf-8"))
 
 

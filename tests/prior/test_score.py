@@ -130,14 +130,6 @@ def test_no_denoised_map_exceeds_the_highest_of_the_training_maps():
     np.testing.assert_allclose(found, np.minimum(without, highest), atol=1e-5)
 
 
-def test_a_network_with_the_gain_of_earlier_code_is_refused(tmp_path):
-    save_prior(prior(), SETTINGS, tmp_path)
-    path = tmp_path / "network.json"
-    path.write_text(path.read_text().replace('"local_variance": true', '"gain": true'))
-    with pytest.raises(BorderError, match="whose second output was a gain"):
-        load_prior(tmp_path)
-
-
 @pytest.mark.parametrize("gain", [False, True])
 def test_saved_is_reloaded(tmp_path, gain):
     kappa = 0.02 * np.random.default_rng(4).standard_normal((2, 16, 16)).astype("float32")
@@ -171,11 +163,19 @@ def test_a_prior_cut_short_is_told(tmp_path, file):
         load_prior(tmp_path)
 
 
-def test_weights_of_another_network_are_told(tmp_path):
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (('"blocks": 1', '"blocks": 2'), "dvc repro -f train"),
+        (('"local_variance": true', '"gain": true'), "of earlier code, whose second output was a gain"),
+    ],
+    ids=["other weights", "the gain of earlier code"],
+)
+def test_a_network_that_is_not_as_described_is_told(tmp_path, change, told):
     save_prior(prior(), SETTINGS, tmp_path)
     path = tmp_path / "network.json"
-    path.write_text(path.read_text().replace('"blocks": 1', '"blocks": 2'))
-    with pytest.raises(BorderError, match="dvc repro -f train"):
+    path.write_text(path.read_text().replace(*change))
+    with pytest.raises(BorderError, match=told):
         load_prior(tmp_path)
 
 
