@@ -20,7 +20,8 @@ from analysis.flatsky.power import binned_c_ell, multipole_edges, resampled_powe
 from analysis.judge.calibration import CutOut, cut_out
 from analysis.params import Params, SampleParams, stage_rng
 from analysis.posterior.sampler import annealer
-from analysis.prior.score import Prior, load_prior
+from analysis.prior.files import load_prior
+from analysis.prior.score import Prior
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,9 @@ from analysis.judge.calibration import CutOut, calibrate_mock, cut_out, statisti
 from analysis.params import Params, load_params, stage_rng
 from analysis.posterior.diffusion import prior_draws, reverse_diffusion
 from analysis.posterior.sampler import CHECK, annealed, field_sampler, transitions
+from analysis.prior.files import load_prior
 from analysis.prior.margin import gaussian_margin
-from analysis.prior.score import Prior, load_prior
+from analysis.prior.score import Prior
 from analysis.simulations.mocks import Mock
 from analysis.sky import load_observation
 

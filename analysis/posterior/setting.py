@@ -12,7 +12,8 @@ from analysis.core.tables import load_table
 from analysis.flatsky.power import larger_power, resampled_power
 from analysis.params import NetworkParams, Params, SampleParams
 from analysis.posterior.likelihood import lowest_split
-from analysis.prior.score import Prior, check_grid, load_prior
+from analysis.prior.files import load_prior
+from analysis.prior.score import Prior, check_grid
 from analysis.sky import Observation, load_observation, rotate_shear, training_command
 
 log = logging.getLogger(__name__)

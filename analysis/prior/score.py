@@ -23,26 +23,23 @@ Samples live on a torus, but crops of simulations do not continue across its sea
 margin, which is Gaussian of power S given the map inside. Such maps are periodic and can be drawn for the training
 (`margin`), and the network is told where the margin is.
 
-The clean map that belongs to a noisy one is on average no higher than the highest training map. Where the network says
+After the training, the mean error of each denoised value is measured and taken away (`recalibration`). The clean map
+that belongs to a noisy one is on average no higher than the highest training map. Where the network says
 so, it is outside what it learnt, and the denoised map is lowered to that bound.
 """
 
-import warnings
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from types import MappingProxyType
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 from keras import ops
 
-from analysis.core.files import BorderError, atomic, read_json, write_json
+from analysis.core.files import BorderError
 from analysis.flatsky.backend import filtered
-from analysis.flatsky.power import load_power, save_power
 from analysis.params import NetworkParams, Precision
 from analysis.prior.network import build_network
-from analysis.prior.tiling import Tiles, network_tiles, tiled
+from analysis.prior.recalibration import Recalibration
+from analysis.prior.tiling import Tiles, tiled
 
 THEORY_ELL = (100, 300, 1000, 3000, 10000)
 SMOOTHEST = -3.0  # smallest logarithm of a local variance over the model's
@@ -64,6 +61,7 @@ class Prior:
     gain : whether the network also sees the whitened map and gives a local gain
     skip : whether peaks are kept by the rule of `local_skip`
     highest : largest convergence of the training maps, the bound of denoised maps; None for no bound
+    recalibration : of denoised maps, measured after the training; None for none
     theory : multipoles and C_ell [sr] of the universe of the training (`theory_points`); None if not known
     tiles : windows of a larger map that the network sees one by one; None for the whole map
     """
@@ -77,6 +75,7 @@ class Prior:
     gain: bool = False
     skip: bool = False
     highest: float | None = None
+    recalibration: Recalibration | None = None
     theory: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     tiles: Tiles | None = None
 
@@ -134,9 +133,10 @@ def prior_score(prior: Prior, kappa, sigma, *, training: bool = False):
 def shifted_mean(prior: Prior, kappa, sigma, *, training: bool = False):
     """The mean m towards which the Gaussian model shrinks a noisy map: the network's part of the score.
 
-    m = (1 - q) (c f + min(1, c / sigma) (1 - e^-a) kappa) + q (kappa + min(c, sigma) f), q the `local_skip` and c the
-    `gate`. The network (f, a) sees the map and the Wiener-denoised map, both scaled to order one, the margin, the map
-    whitened by (S + sigma^2)^-1/2, and the noise level. Without a network m is 0.
+    m = (1 - q) (c f + min(1, c / sigma) (1 - e^-a) kappa) + q (kappa + min(c, sigma) f), q the `local_skip`, c the
+    `gate` and a at least `SMOOTHEST`. The network (f, a) sees the map and the Wiener-denoised map, both scaled to order
+    one, the margin, the map whitened by (S + sigma^2)^-1/2, and the noise level. Then m is moved so that the denoised
+    map is recalibrated and keeps its bound. Without a network m is 0.
 
     Returns
     -------
@@ -163,11 +163,15 @@ def shifted_mean(prior: Prior, kappa, sigma, *, training: bool = False):
     if prior.skip:
         kept = local_skip(significance, sigma, power)
         mean = (1.0 - kept) * mean + kept * (kappa + closed * out[..., 0])
-    if prior.highest is None:
+    if prior.highest is None and prior.recalibration is None:
         return mean
-    clean = denoised(kappa, sigma, gaussian_score(kappa - mean, sigma, power))
+    clean = mended = denoised(kappa, sigma, gaussian_score(kappa - mean, sigma, power))
+    if prior.recalibration is not None:
+        mended = clean + inside * prior.recalibration.shift(clean, sigma)
+    if prior.highest is not None:
+        mended = ops.minimum(mended, prior.highest)
     inverse = power / per_map(sigma) ** 2 + 1.0  # a change of the mean over its change of the denoised map
-    return mean - filtered(ops.maximum(clean - prior.highest, 0.0), inverse)
+    return mean + filtered(mended - clean, inverse)
 
 
 def wiener_significance(kappa, sigma, power):
@@ -265,86 +269,6 @@ def denoised_by(prior: Prior, truth: np.ndarray, sigma: float, *, rng: np.random
 def score_network(settings: NetworkParams, precision: Precision = "float32", *, gain: bool) -> keras.Model:
     """A new network of the score: what it sees and gives with and without the local gain (`shifted_mean`)."""
     return build_network(settings, precision, inputs=4 if gain else 3, outputs=2 if gain else 1)
-
-
-def save_prior(
-    prior: Prior, settings: NetworkParams, folder: str | Path, *, crops: Mapping[int, np.ndarray] = MappingProxyType({})
-) -> None:
-    """Write a prior: `network.weights.h5`, its settings in `network.json` and the spectrum in `power.npy`.
-
-    Parameters
-    ----------
-    crops : spectra of smaller grids, by their side in pixels, each in `power_<side>.npy`
-    """
-    folder = Path(folder)
-    record = {
-        "network": asdict(settings),
-        "pixel_arcmin": prior.pixel_arcmin,
-        "gate_sigma": prior.gate_sigma,
-        "margin": prior.margin,
-        "local_variance": prior.gain,
-        "skip": prior.skip,
-        "noise_range": list(prior.noise_range),
-        "highest": prior.highest,
-        "theory": prior.theory,
-    }
-    write_json(folder / "network.json", record)
-    save_power(prior.power, folder / "power.npy")
-    for side, power in crops.items():
-        save_power(power, folder / f"power_{side}.npy")
-    with atomic(folder / "network.weights.h5") as temporary:
-        prior.network.save_weights(temporary)
-
-
-def load_prior(
-    folder: str | Path, *, side: int | None = None, precision: Precision = "float32", tile_pixels: int | None = None
-) -> Prior:
-    """The prior that `save_prior` wrote.
-
-    Parameters
-    ----------
-    side : of a smaller grid, pixels; by default the grid of the training
-    precision : of the network's layers
-    tile_pixels : side of the largest map that the network sees at once; None for any
-
-    Raises
-    ------
-    BorderError
-        If a file is missing or damaged, or the weights do not fit the network described beside them, or the network
-        cannot see a map window by window (`network_tiles`).
-    """
-    folder = Path(folder)
-    record = read_json(folder / "network.json")
-    if record.get("gain", False):
-        raise BorderError(
-            f"{folder} holds a network of earlier code, whose second output was a gain and not the logarithm of a"
-            " variance; train it again with `dvc repro -f train`, or use it with the code that it came with."
-        )
-    try:
-        settings = NetworkParams(**record["network"])
-        gain = record.get("local_variance", False)  # networks of earlier releases have none
-        network = score_network(settings, precision, gain=gain)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # Keras only warns if weights are missing
-            network.load_weights(folder / "network.weights.h5")
-        prior = Prior(
-            power=load_power(folder / ("power.npy" if side is None else f"power_{side}.npy")),
-            pixel_arcmin=record["pixel_arcmin"],
-            network=network,
-            gate_sigma=record["gate_sigma"],
-            margin=record["margin"],
-            gain=gain,
-            skip=record["skip"],
-            noise_range=tuple(record["noise_range"]),
-            highest=record["highest"],
-            theory=record["theory"],
-        )
-    except (OSError, KeyError, TypeError, ValueError, UserWarning) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BorderError(
-            f"the prior in {folder} is not complete ({reason}); make it again with `dvc repro -f train`"
-        ) from error
-    return prior if tile_pixels is None else replace(prior, tiles=network_tiles(settings, tile_pixels))
 
 
 def per_map(values):

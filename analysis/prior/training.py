@@ -21,12 +21,14 @@ from analysis.prior.batches import CropBatches, stack_sizes
 from analysis.prior.loss import ScoreMatching, denoising_error
 from analysis.prior.margin import gaussian_margin
 from analysis.prior.optimizer import training_optimizer
-from analysis.prior.score import Prior, prior_score, score_network
+from analysis.prior.recalibration import measured
+from analysis.prior.score import Prior, denoised, prior_score, score_network
 
 log = logging.getLogger(__name__)
 
 VALIDATION_SIGMA = (0.001, 0.0025, 0.005, 0.01, 0.014, 0.02, 0.028, 0.04, 0.057, 0.08, 0.16, 0.32)
 HELD_OUT = 16  # maps
+RECALIBRATION_MAPS = 96
 WATCHED_SIGMA, WATCHED_MAPS = (0.01, 0.02, 0.04, 0.08), 8  # after each epoch: enough to see how a training goes
 
 
@@ -195,7 +197,7 @@ def train_prior(
 
     Returns
     -------
-    prior : on the grid, with the running average of the weights
+    prior : on the grid, with the running average of the weights, recalibrated
     history : for each epoch the weighted loss (`ScoreMatching`) and `error_<sigma>`, RMSE over the Gaussian score's
     seconds : of all epochs, with those before an interruption
     """
@@ -214,7 +216,26 @@ def train_prior(
         Progress(params.epochs * params.steps_per_epoch, done=done * params.steps_per_epoch),
     ]
     model.fit(batches, initial_epoch=done, epochs=params.epochs, callbacks=callbacks, shuffle=False, verbose=0)
-    return dataclasses.replace(prior, highest=float(maps.max())), *epochs.history()
+    prior = dataclasses.replace(prior, highest=float(maps.max()))
+    return recalibrated(prior, maps, seed=seed), *epochs.history()
+
+
+def recalibrated(prior: Prior, maps: np.ndarray, *, seed: int) -> Prior:
+    """A trained prior with the mean error of its denoised maps taken away, as `recalibration` measures it.
+
+    Parameters
+    ----------
+    maps : (n, side, side), clean training maps
+    """
+    rng = stage_rng(seed, "train", "recalibration")
+    inside = crops(maps[np.sort(rng.permutation(len(maps))[:RECALIBRATION_MAPS])], len(prior.power), rng=rng)
+    clean, score = np.asarray(gaussian_margin(prior.power, prior.margin)(inside, rng)), current_score(prior)
+
+    def denoise(noisy, sigma):
+        return denoised(noisy, sigma, score(noisy, sigma))
+
+    found = measured(denoise, clean, prior.noise_range, margin=prior.margin, rng=rng)
+    return dataclasses.replace(prior, recalibration=found)
 
 
 def training_record(

@@ -26,7 +26,8 @@ from analysis.posterior.diffusion import bridge, descent, evaluations_to_clean
 from analysis.posterior.likelihood import renoised
 from analysis.posterior.sampler import annealer
 from analysis.posterior.wiener import gaussian_posterior_draws
-from analysis.prior.score import Prior, load_prior, shifted_mean
+from analysis.prior.files import load_prior
+from analysis.prior.score import Prior, shifted_mean
 from analysis.simulations.lightcone import convergence_map, simulate_box
 from analysis.simulations.n_of_z import source_distribution
 from analysis.simulations.nbody import evolve, linear_modes

@@ -19,7 +19,7 @@ from analysis.judge.mock_runs import calibrated, mock_rng, small_mocks
 from analysis.judge.validation import accuracy_table
 from analysis.params import Params, stage_rng
 from analysis.posterior.sampler import annealer
-from analysis.prior.score import load_prior
+from analysis.prior.files import load_prior
 from analysis.simulations.mocks import load_mocks
 
 SMALL = (("own", 0), ("own", 1), ("own", 2), ("sky", 0))

@@ -22,8 +22,9 @@ from analysis.judge.benchmark import (
     scaling,
 )
 from analysis.params import load_params
+from analysis.prior.files import save_prior
 from analysis.prior.network import build_network
-from analysis.prior.score import Prior, save_prior
+from analysis.prior.score import Prior
 
 POWER = 4e-3 * (np.maximum(ell_grid((32, 32), 0.82), 500) / 500) ** -1.5
 SETTINGS = dataclasses.replace(load_params().train.network, widths=[4, 8], blocks=1)

@@ -14,7 +14,8 @@ from analysis.flatsky.backend import compiled
 from analysis.flatsky.power import resampled_power
 from analysis.params import load_params
 from analysis.posterior.sampler import annealer
-from analysis.prior.score import Prior, load_prior, prior_score, save_prior, score_network
+from analysis.prior.files import load_prior, save_prior
+from analysis.prior.score import Prior, prior_score, score_network
 
 pytestmark = pytest.mark.long
 LEVELS = (0.005, 0.03, 0.2)

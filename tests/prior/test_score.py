@@ -1,13 +1,16 @@
 """The prior's score: exact for Gaussian fields, the network's share zero at the start, saved = reloaded."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 from small_prior import POWER, SETTINGS, shifted
 
 from analysis.core.files import BorderError
+from analysis.prior.files import load_prior, save_prior
 from analysis.prior.network import build_network
+from analysis.prior.recalibration import Recalibration
 from analysis.prior.score import (
     Prior,
     check_grid,
@@ -15,10 +18,8 @@ from analysis.prior.score import (
     denoised_by,
     gaussian_score,
     inside_margin,
-    load_prior,
     local_skip,
     prior_score,
-    save_prior,
     score_network,
 )
 
@@ -135,11 +136,16 @@ def test_saved_is_reloaded(tmp_path, gain):
     kappa = 0.02 * np.random.default_rng(4).standard_normal((2, 16, 16)).astype("float32")
     sigma = np.array([0.02, 0.2], "float32")
     one = dataclasses.replace(shifted(prior(gain=gain)), skip=not gain, highest=0.03)
+    if gain:
+        table = Recalibration((0.01, 0.5), ((-0.02, 0.06),) * 2, ((0.004, 0.0), (0.0, 0.0)))
+        one = dataclasses.replace(one, recalibration=table)
     save_prior(one, SETTINGS, tmp_path)
     if not gain:  # as in releases before there was one
         path = tmp_path / "network.json"
-        path.write_text(path.read_text().replace(' "local_variance": false,\n', "", 1))
-        assert "local_variance" not in path.read_text()
+        path.write_text(
+            path.read_text().replace(' "local_variance": false,\n', "").replace(' "recalibration": null,\n', "")
+        )
+        assert not {"local_variance", "recalibration"} & set(json.loads(path.read_text()))
     score = np.asarray(prior_score(one, kappa, sigma))
     np.testing.assert_array_equal(np.asarray(prior_score(load_prior(tmp_path), kappa, sigma)), score)
     assert np.abs(score - np.asarray(gaussian_score(kappa, sigma, POWER))).max() > 1e-3
@@ -167,7 +173,7 @@ def test_a_prior_cut_short_is_told(tmp_path, file):
     ("change", "told"),
     [
         (('"blocks": 1', '"blocks": 2'), "dvc repro -f train"),
-        (('"local_variance": true', '"gain": true'), "of earlier code, whose second output was a gain"),
+        (('"local_variance": true', '"gain": true'), "earlier code trained it: its second output is a gain"),
     ],
     ids=["other weights", "the gain of earlier code"],
 )

@@ -10,8 +10,9 @@ from analysis.core.files import BorderError
 from analysis.flatsky.backend import compiled
 from analysis.flatsky.power import resampled_power
 from analysis.params import load_params
+from analysis.prior.files import load_prior, save_prior
 from analysis.prior.network import build_network
-from analysis.prior.score import Prior, load_prior, prior_score, save_prior, score_network
+from analysis.prior.score import Prior, prior_score, score_network
 from analysis.prior.tiling import Tiles, network_reach, network_tiles, tiled
 
 THIN = dataclasses.replace(SETTINGS, widths=[4, 4, 4])
