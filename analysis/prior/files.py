@@ -25,7 +25,7 @@ def save_prior(
     ----------
     crops : spectra of smaller grids, by their side in pixels, each in `power_<side>.npy`
     """
-    folder = Path(folder)
+    folder, table = Path(folder), prior.recalibration
     record = {
         "network": asdict(settings),
         "pixel_arcmin": prior.pixel_arcmin,
@@ -35,7 +35,7 @@ def save_prior(
         "skip": prior.skip,
         "noise_range": list(prior.noise_range),
         "highest": prior.highest,
-        "recalibration": None if prior.recalibration is None else asdict(prior.recalibration),
+        "recalibration": None if table is None else {name: rows.tolist() for name, rows in vars(table).items()},
         "theory": prior.theory,
     }
     write_json(folder / "network.json", record)
@@ -87,7 +87,7 @@ def load_prior(
             recalibration=recalibration_of(record.get("recalibration")),
             theory=record["theory"],
         )
-    except (OSError, KeyError, TypeError, ValueError, UserWarning) as error:
+    except (AttributeError, OSError, KeyError, TypeError, ValueError, UserWarning) as error:
         reason = " ".join(str(error).split())[:200]
         raise BorderError(
             f"the prior in {folder} cannot be used ({reason}); make it again with `dvc repro -f train`, or let"

@@ -167,7 +167,7 @@ def shifted_mean(prior: Prior, kappa, sigma, *, training: bool = False):
         return mean
     clean = mended = denoised(kappa, sigma, gaussian_score(kappa - mean, sigma, power))
     if prior.recalibration is not None:
-        mended = clean + inside * prior.recalibration.shift(clean, sigma)
+        mended = clean + prior.recalibration.added(clean, sigma, inside, prior.pixel_arcmin)
     if prior.highest is not None:
         mended = ops.minimum(mended, prior.highest)
     inverse = power / per_map(sigma) ** 2 + 1.0  # a change of the mean over its change of the denoised map

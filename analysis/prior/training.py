@@ -197,7 +197,7 @@ def train_prior(
 
     Returns
     -------
-    prior : on the grid, with the running average of the weights, recalibrated
+    prior : on the grid, with the running average of the weights
     history : for each epoch the weighted loss (`ScoreMatching`) and `error_<sigma>`, RMSE over the Gaussian score's
     seconds : of all epochs, with those before an interruption
     """
@@ -216,19 +216,20 @@ def train_prior(
         Progress(params.epochs * params.steps_per_epoch, done=done * params.steps_per_epoch),
     ]
     model.fit(batches, initial_epoch=done, epochs=params.epochs, callbacks=callbacks, shuffle=False, verbose=0)
-    prior = dataclasses.replace(prior, highest=float(maps.max()))
-    return recalibrated(prior, maps, seed=seed), *epochs.history()
+    return dataclasses.replace(prior, highest=float(maps.max())), *epochs.history()
 
 
-def recalibrated(prior: Prior, maps: np.ndarray, *, seed: int) -> Prior:
+def recalibrated(prior: Prior, maps: np.ndarray, *, seed: int, turned: bool = True) -> Prior:
     """A trained prior with the mean error of its denoised maps taken away, as `recalibration` measures it.
 
     Parameters
     ----------
     maps : (n, side, side), clean training maps
+    turned : as for `crops`
     """
-    rng = stage_rng(seed, "train", "recalibration")
-    inside = crops(maps[np.sort(rng.permutation(len(maps))[:RECALIBRATION_MAPS])], len(prior.power), rng=rng)
+    prior, rng = dataclasses.replace(prior, recalibration=None), stage_rng(seed, "train", "recalibration")
+    chosen = maps[np.sort(rng.permutation(len(maps))[:RECALIBRATION_MAPS])]
+    inside = crops(chosen, len(prior.power), rng=rng, turned=turned)
     clean, score = np.asarray(gaussian_margin(prior.power, prior.margin)(inside, rng)), current_score(prior)
 
     def denoise(noisy, sigma):

@@ -11,11 +11,12 @@ from pipeline import PATHS
 from small_prior import POWER, SETTINGS, shifted
 
 from analysis.flatsky.backend import compiled
-from analysis.flatsky.power import resampled_power
+from analysis.flatsky.power import gaussian_field, resampled_power
 from analysis.params import load_params
 from analysis.posterior.sampler import annealer
 from analysis.prior.files import load_prior, save_prior
 from analysis.prior.score import Prior, prior_score, score_network
+from analysis.prior.training import recalibrated
 
 pytestmark = pytest.mark.long
 LEVELS = (0.005, 0.03, 0.2)
@@ -51,7 +52,8 @@ def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prior")
     network = score_network(SETTINGS, gain=True)
     one = Prior(POWER.astype("float32"), 0.82, network, 1.0, (0.002, 1.0), margin=2, gain=True, highest=0.5)
-    save_prior(shifted(one, by=0.02), SETTINGS, folder)
+    maps = gaussian_field(POWER, 4, rng=np.random.default_rng(6))
+    save_prior(recalibrated(shifted(one, by=0.02), maps, seed=1), SETTINGS, folder)
     code = f"import numpy, test_backends as t; numpy.savez({str(folder / 'jax.npz')!r}, **t.results({str(folder)!r}))"
     environment = {**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": PATHS}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)

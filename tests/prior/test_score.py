@@ -10,7 +10,7 @@ from small_prior import POWER, SETTINGS, shifted
 from analysis.core.files import BorderError
 from analysis.prior.files import load_prior, save_prior
 from analysis.prior.network import build_network
-from analysis.prior.recalibration import Recalibration
+from analysis.prior.recalibration import recalibration_of
 from analysis.prior.score import (
     Prior,
     check_grid,
@@ -137,8 +137,8 @@ def test_saved_is_reloaded(tmp_path, gain):
     sigma = np.array([0.02, 0.2], "float32")
     one = dataclasses.replace(shifted(prior(gain=gain)), skip=not gain, highest=0.03)
     if gain:
-        table = Recalibration((0.01, 0.5), ((-0.02, 0.06),) * 2, ((0.004, 0.0), (0.0, 0.0)))
-        one = dataclasses.replace(one, recalibration=table)
+        rows = {"sigmas": [0.01, 0.5], "values": [[-0.02, 0.06]] * 2, "shifts": [[0.004, 0.0], [0.0, 0.0]]}
+        one = dataclasses.replace(one, recalibration=recalibration_of(rows))
     save_prior(one, SETTINGS, tmp_path)
     if not gain:  # as in releases before there was one
         path = tmp_path / "network.json"
