@@ -28,7 +28,13 @@ def sources(path, kind):
 
 
 def test_the_tutorials_are_there():
-    assert {path.stem for path in PATHS} == {"other_simulations", "posterior", "score_matching", "wiener"}
+    assert {path.stem for path in PATHS} == {
+        "other_programs",
+        "other_simulations",
+        "posterior",
+        "score_matching",
+        "wiener",
+    }
 
 
 # form
