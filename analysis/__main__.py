@@ -227,6 +227,17 @@ def recheck(profile: Annotated[str, typer.Argument()] = "reference") -> None:
 
 
 @app.command()
+def suites(
+    maps: Annotated[list[str], typer.Argument(metavar="PATH=ARCMIN", help="maps of a suite, and their pixel scale")],
+    samples: Annotated[int, typer.Option(help="of each mock", min=2)] = 24,
+) -> None:
+    """Sample mocks of COSMOS with truths that others simulated."""
+    from analysis.tools import suites
+
+    suites.main(maps, samples)
+
+
+@app.command()
 def ablation(
     minutes: Annotated[float, typer.Option(help="of training for each variant, on one core", min=0.1)] = 10.0,
 ) -> None:

@@ -76,7 +76,8 @@ def detection_summary(places: Table, judged: Table, peaks: int) -> dict:
     dict
         `level`; `listed`, number of places that likely; `purity`, share of them that are true; `completeness`, share of
         the truths' peaks that they find; `reliability`, of the `judged` in bins of `found` between the levels: mean
-        `predicted` probability, and share that is `true` with its binomial error. None where there is no place.
+        `predicted` probability, and share that is `true` with its binomial error; a truth counts once, though both
+        halves of the samples find it. None where there is no place.
     """
     probability, true = np.asarray(places["probability"], float), np.asarray(places["true"], bool)
     lists = [true[probability >= level] for level in LEVELS]
@@ -94,7 +95,7 @@ def detection_summary(places: Table, judged: Table, peaks: int) -> dict:
             "predicted": [_share(np.asarray(chosen["probability"], float)) for chosen in members],
             "true": shares,
             "true_err": [
-                float(np.sqrt(max(share * (1 - share), 1e-9) / len(chosen))) if len(chosen) else None
+                float(np.sqrt(max(share * (1 - share), 1e-9) / (len(chosen) / 2))) if len(chosen) else None
                 for share, chosen in zip(shares, members, strict=True)
             ],
         },

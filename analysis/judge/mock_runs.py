@@ -64,6 +64,14 @@ def mock_rng(params: Params, kind: str, number: int) -> np.random.Generator:
     return stage_rng(params.seed, "calibrate", kind, str(number))
 
 
+def judging_rng(params: Params, kind: str, number: int) -> np.random.Generator:
+    """Random numbers of what a small mock is judged by: places, and draws of the Gaussian posterior.
+
+    They do not depend on the sampler, so that two samplers of one mock are judged alike.
+    """
+    return stage_rng(params.seed, "calibrate", kind, str(number), "judged")
+
+
 def small_mocks(params: Params, prior: Prior, data: Path) -> Callable:
     """A function (kind, rng) that makes a mock with the noise of a piece of the field.
 
@@ -87,11 +95,18 @@ def small_mocks(params: Params, prior: Prior, data: Path) -> Callable:
     return mock
 
 
-def calibrated(mock: CutOut, params: Params, prior: Prior, anneal: Callable, rng: np.random.Generator) -> dict:
-    """Ranks of a mock's truth among its samples (`calibrate_mock`)."""
+def calibrated(
+    mock: CutOut, params: Params, prior: Prior, anneal: Callable, rng: np.random.Generator, judged: np.random.Generator
+) -> dict:
+    """Ranks of a mock's truth among its samples (`calibrate_mock`).
+
+    Parameters
+    ----------
+    rng, judged : of the samples, and of what they are judged by (`judging_rng`)
+    """
     n = params.calibrate.samples
     samples = np.asarray(anneal(mock.gamma, mock.weight, n, reduced=mock.reduced, rng=rng)[0], float)
-    return calibrate_mock(mock, samples, prior, rng=rng)
+    return calibrate_mock(mock, samples, prior, rng=judged)
 
 
 def _calibrate(path: Path, kind: str, number: int) -> None:
@@ -105,11 +120,12 @@ def _calibrate(path: Path, kind: str, number: int) -> None:
     of = "own" if repeated else kind
     rng = mock_rng(params, of, number)
     mock = run_small_mocks(run)(of, rng)
-    row = calibrated(mock, params, prior, annealed(on_field), rng)
+    row = calibrated(mock, params, prior, annealed(on_field), rng, judging_rng(params, of, number))
     if kind == "self":
         start = np.repeat(mock.truth[None], params.calibrate.samples, axis=0)
         moved = transitions(on_field, mock.gamma, mock.weight, start, TRANSITIONS, rng=rng)
-        row |= {f"{name}_moved": value for name, value in statistics_moved(mock, moved, prior, rng=rng).items()}
+        changes = statistics_moved(mock, moved, prior, rng=judging_rng(params, of, number))
+        row |= {f"{name}_moved": value for name, value in changes.items()}
     write_json(path, row)
 
 

@@ -44,29 +44,45 @@ def predictive_check(
     Returns
     -------
     metrics : by statistic of `STATISTICS` the chance of mocks as far off, `p_value`, and `ratio`, the field's mean over
-        the mocks'; the `amplitude` that the field asks for, its error, the share of mocks below it, and the smallest
-        and largest of mocks
+        the mocks'; the `amplitude` that the field asks for, its error (the scatter of mocks of that amplitude), the
+        share of mocks below it, and the smallest and largest of mocks
     statistics : (1 + mocks, k) by name, the field's in row 0
     ell : (bands,)
     """
-    shears = [observation.gamma]
-    for number in followed(range(params.mocks), "mocks of the prior"):
-        kappa = np.rot90(maps[number % len(maps)], rng.integers(4))
-        kappa = kappa.T if rng.random() < 0.5 else kappa
-        shears.append(mock_observation(kappa, observation, rng=rng, reduced=observation.reduced)[1].gamma)
-    pixel_arcmin = observation.grid.pixel_arcmin
-    statistics, ell = field_statistics(np.stack(shears), observation.weight, params, pixel_arcmin)
-    amplitude, error, of_mocks = amplitude_of(statistics["e_minus_b"])
+    weight, pixel_arcmin = observation.weight, observation.grid.pixel_arcmin
+    shears = [observation.gamma, *mock_shears(observation, maps, params.mocks, rng=rng)]
+    statistics, ell = field_statistics(np.stack(shears), weight, params, pixel_arcmin)
+    mocks = statistics["e_minus_b"][1:]
+    amplitude, of_mocks = amplitudes(statistics["e_minus_b"][:1], mocks)[0], amplitudes(mocks, mocks)
+    like_it = np.stack(mock_shears(observation, amplitude * maps, params.mocks, rng=rng))
+    error = amplitudes(field_statistics(like_it, weight, params, pixel_arcmin)[0]["e_minus_b"], mocks).std(ddof=1)
     metrics = {
         "p_value": {name: ranked(values)[2] for name, values in statistics.items()},
         "ratio": {name: float(v[0].mean() / v[1:].mean()) for name, v in statistics.items()},
-        "amplitude": amplitude,
-        "amplitude_err": error,
+        "amplitude": float(amplitude),
+        "amplitude_err": float(error),
         "amplitude_rank": float(np.mean(of_mocks < amplitude)),
         "amplitude_of_mocks": [float(of_mocks.min()), float(of_mocks.max())],
         "mocks": params.mocks,
     }
     return metrics, statistics, ell
+
+
+def mock_shears(
+    observation: Observation, maps: np.ndarray, count: int, *, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Shears of mocks of a field, (2, ny, nx) each: maps in turn, at random orientations.
+
+    Parameters
+    ----------
+    maps : (n, side, side), dimensionless
+    """
+    shears = []
+    for number in followed(range(count), "mocks of the prior"):
+        kappa = np.rot90(maps[number % len(maps)], rng.integers(4))
+        kappa = kappa.T if rng.random() < 0.5 else kappa
+        shears.append(mock_observation(kappa, observation, rng=rng, reduced=observation.reduced)[1].gamma)
+    return shears
 
 
 def field_statistics(
@@ -128,22 +144,19 @@ def correlation_of(weight: np.ndarray, distances_arcmin: Sequence[float], pixel_
     return correlation
 
 
-def amplitude_of(powers: np.ndarray) -> tuple[float, float, np.ndarray]:
-    """Amplitude of the convergence in a field, its error, and the amplitudes of mocks, from E- less B-mode power.
+def amplitudes(powers: np.ndarray, mocks: np.ndarray) -> np.ndarray:
+    """Amplitude of the convergence in fields, in units of the mocks', from E- less B-mode power; (n,), not below 0.
 
-    Bands count by their signal over their variance in mocks. The error is the scatter of mocks: noise, and the sample
-    variance of so small a field.
+    Bands count by their signal over their variance in mocks.
 
     Parameters
     ----------
-    powers : (1 + mocks, bands), the field's in row 0
+    powers : (n, bands)
+    mocks : (m, bands), of the amplitude 1
     """
-    mean, variance = powers[1:].mean(axis=0), powers[1:].var(axis=0, ddof=1)
-    share = mean / variance
-    squares = powers @ share / (mean @ share)
-    amplitudes = np.sqrt(np.maximum(squares, 0.0))
-    error = squares[1:].std(ddof=1) / 2 / max(amplitudes[0], 0.1)  # of the root
-    return float(amplitudes[0]), float(error), amplitudes[1:]
+    mean = mocks.mean(axis=0)
+    share = mean / mocks.var(axis=0, ddof=1)
+    return np.sqrt(np.maximum(powers @ share / (mean @ share), 0.0))
 
 
 def statistics_table(metrics: dict) -> Table:

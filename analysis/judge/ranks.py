@@ -72,15 +72,17 @@ def pooled_z(ranks: np.ndarray, n: int) -> float:
     return float((values.mean() - 0.5) / (spread / len(values) ** 0.5))
 
 
-def powers(shifts: np.ndarray, n: int, *, tests: int) -> dict[str, float]:
-    """Chance that each test of ranks finds statistics whose truths are shifted: what a passed test could have seen.
+def powers(shifts: np.ndarray, n: int, *, tests: int, found: np.ndarray) -> dict[str, float]:
+    """Chance that each test of ranks finds samples that are shifted from the truth: what a passed test could have seen.
 
-    Posteriors are taken as Gaussian. Ranks of `SETS` sets of mocks are drawn; a test finds a set at 1 %, after Holm's
-    correction for the least of `tests` p-values (the pooled test at a departure of `POOLED`).
+    Posteriors are taken as Gaussian, and statistics of one mock as correlated as the ranks that were found. Ranks of
+    `SETS` sets of mocks are drawn; a test finds a set at 1 %, after Holm's correction for the least of `tests` p-values
+    (the pooled test at a departure of `POOLED`).
 
     Parameters
     ----------
-    shifts : (statistics, mocks), of the truth, in standard deviations of its posterior
+    shifts : (statistics, mocks), of the truth above its samples, in standard deviations of these
+    found : (statistics, mocks), ranks
 
     Returns
     -------
@@ -90,14 +92,22 @@ def powers(shifts: np.ndarray, n: int, *, tests: int) -> dict[str, float]:
     rng, level, count = np.random.default_rng(0), 0.01 / tests, shifts.shape[1]
     flat = np.sum(rng.multinomial(count, np.full(n + 1, 1 / (n + 1)), size=DRAWN) ** 2, axis=1)
     uneven = np.quantile(flat, 1 - level)
-    shifted = norm.cdf(rng.standard_normal((SETS, *shifts.shape)) + shifts)
-    drawn = rng.binomial(n, shifted)
+    scores = norm.ppf((found + 0.5) / (n + 1))
+    scores -= scores.mean(axis=1, keepdims=True)
+    spread = scores.std(axis=1, keepdims=True)
+    scores = np.divide(scores, spread, out=np.zeros_like(scores), where=spread > 0)  # equal ranks tell nothing
+    together = scores @ scores.T / scores.shape[1]
+    np.fill_diagonal(together, 1.0)
+    values, vectors = np.linalg.eigh(together)
+    root = vectors * np.sqrt(np.maximum(values, 0))  # of few mocks the matrix is singular
+    shifted = norm.cdf(root @ rng.standard_normal((SETS, *shifts.shape)) + shifts * n / (n + 1))  # of n samples
+    drawn = np.minimum((n + 1) * shifted, n).astype(int)
     by_statistic = drawn.reshape(-1, count)
-    squares = [np.sum(np.bincount(found, minlength=n + 1) ** 2) for found in by_statistic]
+    squares = [np.sum(np.bincount(drawn_ranks, minlength=n + 1) ** 2) for drawn_ranks in by_statistic]
     return {
         "chi_squared": float(np.mean(np.array(squares) > uneven)),
-        "mean_or_spread": float(np.mean([tilt_or_width(found, n) < level for found in by_statistic])),
-        "pooled": float(np.mean([abs(pooled_z(found, n)) > POOLED for found in drawn])),
+        "mean_or_spread": float(np.mean([tilt_or_width(drawn_ranks, n) < level for drawn_ranks in by_statistic])),
+        "pooled": float(np.mean([abs(pooled_z(drawn_ranks, n)) > POOLED for drawn_ranks in drawn])),
     }
 
 
@@ -125,6 +135,13 @@ def largest_deviation(ranks: np.ndarray, n: int) -> float:
     return float(np.max(np.abs(expected_coverage(ranks, n) - np.arange(1, n + 1) / (n + 1))))
 
 
+def largest_by_chance(count: int, n: int, *, level: float) -> float:
+    """What `largest_deviation` of `count` uniform ranks stays below with the chance `level`, from drawn sets."""
+    drawn = np.random.default_rng(0).multinomial(count, np.full(n + 1, 1 / (n + 1)), size=DRAWN)
+    departures = np.cumsum(drawn, axis=1)[:, :n] / count - np.arange(1, n + 1) / (n + 1)
+    return float(np.quantile(np.abs(departures).max(axis=1), level))
+
+
 def tarp_rank(truth: np.ndarray, samples: np.ndarray, reference: np.ndarray) -> int:
     """Rank of the truth's distance from a reference point among those of the samples.
 
@@ -139,6 +156,8 @@ def tarp_rank(truth: np.ndarray, samples: np.ndarray, reference: np.ndarray) -> 
 def bootstrap_error(statistic: Callable, groups: Sequence, *, rng: np.random.Generator) -> float | np.ndarray:
     """Standard error of a statistic of mocks, by a bootstrap that draws N-body boxes, each with all its mocks.
 
+    Draws from G boxes have (G - 1) / G of the variance of new boxes, for a mean, which is corrected.
+
     Parameters
     ----------
     statistic : of the indices of the mocks to use, (m,), with repetitions; returns a number or an array
@@ -152,4 +171,4 @@ def bootstrap_error(statistic: Callable, groups: Sequence, *, rng: np.random.Gen
         statistic(np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))]))
         for _ in range(RESAMPLINGS)
     ]
-    return np.std(values, axis=0, ddof=1)[()]
+    return (np.std(values, axis=0, ddof=1) * np.sqrt(len(members) / max(len(members) - 1, 1)))[()]

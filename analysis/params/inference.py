@@ -79,9 +79,9 @@ class SampleParams:
     tile_pixels: Count | None
     """side of the largest map that the network is given at once, which bounds its memory; null for any"""
     sigma_start: Positive
-    """noise level at which chains start [convergence], large enough that the prior is nearly Gaussian there"""
+    """noise level at which chains of gibbs and hmc start [convergence]; the prior must be nearly Gaussian there"""
     sigma_final: Positive
-    """noise level at which chains of remy2020 end [convergence]"""
+    """noise level at which chains of remy2020 end, and the last level of dps [convergence]"""
     reduced_shear: bool
     """whether galaxies show gamma / (1 - kappa), and each chain corrects its data by its own map"""
     further: Annotated[int, Field(ge=4)]

@@ -16,9 +16,9 @@ one solve by conjugate gradients a kick. A velocity is a draw of the Gaussian po
 
 rho falls from level to level. The prior's reverse diffusion carries z down: it leads exactly from p_rho f to the same
 at the lower rho. Where rho is too large for the data, noise is added to them (`likelihood.added_variance`). As rho
-falls it is taken away, and z moves with mu to the better data. That step is exact for the Gaussian prior only, and HMC
-has to correct it. From the last level the reverse diffusion leads to clean maps. Reduced shear is corrected by the
-denoised map of each chain, before every level (`likelihood.corrected`).
+falls it is taken away, and z moves with mu to the better data. That step is exact for the mean under the Gaussian
+prior, not for the variance, and HMC has to correct it. From the last level the reverse diffusion leads to clean maps.
+Reduced shear is corrected by the denoised map of each chain, before every level (`likelihood.corrected`).
 
 No proposal is rejected: a network is not a gradient, and the error of the energy grows with the number of pixels. The
 Metropolis ratio is a diagnostic of the length of a step, whose error falls as its square.

@@ -24,7 +24,9 @@ from analysis.report.readme_tables import (
     runs_table,
     simulations_table,
     stage_table,
+    suites_table,
     survey_table,
+    weaker_table,
 )
 from analysis.report.tables import accuracy_table, calibration_table, checks_table, clusters_table, detection_table
 
@@ -56,6 +58,7 @@ def tables_of(data: Path) -> dict[str, Callable[[], str]]:
         benchmark=benchmark(data),
         variants=kept["ablation"],
         beside=kept["glimpse"],
+        suites=read_json(RELEASED / "suites.json") if (RELEASED / "suites.json").is_file() else {},
     )
 
 
@@ -75,6 +78,7 @@ def tables(
     benchmark: Mapping,
     variants: Table | None,
     beside: Table | None,
+    suites: Mapping,
 ) -> dict[str, Callable[[], str]]:
     """Every generated table by name, each made when it is called.
 
@@ -87,6 +91,7 @@ def tables(
     benchmark : metrics of the stage benchmark, which is not part of the default run
     variants : table of `make ablation`, None without one
     beside : table of `make glimpse`, None without one
+    suites : what `python -m analysis suites` found, empty without it
     """
     longer = released["validation"]
     runs = {"quick": metrics} | ({"reference": longer["metrics"]} if longer else {})
@@ -110,6 +115,8 @@ def tables(
         "runs": lambda: runs_table(released["runs"]),
         "ablation": lambda: ablation_table(variants),
         "others": lambda: others_table(beside),
+        "suites": lambda: suites_table(suites),
+        "weaker": lambda: weaker_table(suites),
     }
 
 

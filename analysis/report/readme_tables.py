@@ -250,6 +250,48 @@ def others_table(beside: Table | None) -> str:
     return markdown(["map", "S/N of the clusters", *[f"ℓ {each}" for each in multipoles]], rows)
 
 
+def suites_table(found: Mapping) -> str:
+    """Mocks with truths of others, by suite and prior (`tools.suites`); a sentence if not measured."""
+    if not found:
+        return "Not measured at this commit: `python -m analysis suites` does it."
+    n = found["samples"]
+    header = ["truths (maps)", "spectrum of the prior", "RMSE / Wiener", "of infinitely many samples", "inside 68 %"]
+    header += ["highest pixel, rank", "deepest", "power of truths / samples, from long waves"]
+    rows = [
+        [
+            f"{row['name'].replace('_', ' ')} ({row['maps']})",
+            row["prior"],
+            number(row["ratio"], ".3f"),
+            number(row["ratio_infinite"], ".3f"),
+            number(row["coverage68"], ".1%"),
+            *[number(row[name] / n, ".2f") for name in ("rank_highest", "rank_deepest")],
+            " ".join(number(value, ".2f") for value in row["power_ratio"]),
+        ]
+        for row in found["suites"]
+    ]
+    return markdown(header, rows)
+
+
+def weaker_table(found: Mapping) -> str:
+    """COSMOS under the prior as it is and with the short waves of the suites (`tools.suites`)."""
+    if not found:
+        return "Not measured at this commit: `python -m analysis suites` does it."
+    field = found["field"]
+    bands = {k: " ".join(number(value, ".2f") for value in field[k]) for k in ("correlation", "power_ratio")}
+    snr = "; ".join(number(field["snr"][name], ".1f") for name in field["highest"])
+    rows = [
+        ["power of samples, weaker / as trained, from long waves", bands["power_ratio"]],
+        ["correlation of the two means", bands["correlation"]],
+        [
+            "their difference / standard deviation of samples",
+            f"{field['difference']:.2f}, chance {field['chance']:.2f}",
+        ],
+        ["S/N of the stacked clusters, as trained; weaker", snr],
+        ["highest pixel of the mean", "; ".join(number(value, ".3f") for value in field["highest"].values())],
+    ]
+    return markdown(["COSMOS, two priors", "found"], rows)
+
+
 def networks_table(networks: Mapping[str, Mapping]) -> str:
     """Released networks: the grid of each, and the cost of its training."""
     rows = []

@@ -29,6 +29,7 @@ DECIDING = (
     "MSE ratio / ideal",
 )  # rows of the table of calibration that README.md shows
 RANKS_EXPECTED = 5  # mocks a possible rank that chi squared needs
+TOO_FEW = "too few mocks"
 
 
 def accuracy_table(runs: Mapping[str, Mapping], render: Callable = markdown) -> str:
@@ -146,10 +147,10 @@ def calibration_table(released: Mapping, current: Mapping, render: Callable = ma
         "smallest p of flat ranks, after Holm": (lambda m: _p_value(m, "sbc"), "≥ 0.01"),
         "the same of their mean or spread, a sharper test": (lambda m: _p_value(m, "tilt_or_width"), "≥ 0.01"),
         "pooled rank of all bands: departure over its error": (
-            lambda m: _rank_test(m, "pooled_band_z"),
+            lambda m: _rank_test(m, "pooled_band_z") if _enough(m) else TOO_FEW,
             f"below {POOLED:g}",
         ),
-        "chance that these three find 5 % more power in the truths": (_powers, ""),
+        "chance that these three find 5 % too little power in the samples": (_powers, ""),
         "mean rank of the truth, six bands of power from long waves": (_mean_ranks, "0.5"),
         "TARP: largest departure (95 % band)": (
             lambda m: f"{_rank_test(m, 'tarp_max_deviation')} ({_rank_test(m, 'tarp_band95')})",
@@ -180,6 +181,8 @@ def _rank_test(calibration: Mapping, name: str, **options) -> str:
 
 def _powers(calibration: Mapping) -> str:
     """Power of the tests of ranks against a tilt; a dash where an older release has none."""
+    if not _enough(calibration):
+        return TOO_FEW
     found = calibration.get("power_against_tilt", {})
     return ", ".join(f"{found[name]:.2f}" for name in ("chi_squared", "mean_or_spread", "pooled")) if found else "-"
 
@@ -191,9 +194,13 @@ def _mean_ranks(calibration: Mapping) -> str:
 
 
 def _p_value(calibration: Mapping, test: str) -> str:
-    """The smallest p-value of flat ranks; too few mocks make it meaningless."""
-    enough = calibration["n_mocks"] >= RANKS_EXPECTED * (calibration["n_samples"] + 1)
-    return _rank_test(calibration, f"{test}_min_p_holm", digits=".3g") if enough else "too few mocks"
+    """The smallest p-value of flat ranks."""
+    return _rank_test(calibration, f"{test}_min_p_holm", digits=".3g") if _enough(calibration) else TOO_FEW
+
+
+def _enough(calibration: Mapping) -> bool:
+    """Whether there are mocks enough for tests of ranks to mean something."""
+    return calibration["n_mocks"] >= RANKS_EXPECTED * (calibration["n_samples"] + 1)
 
 
 def rivals_table(comparison: Table, seconds: Mapping[str, float], render: Callable = markdown) -> str:

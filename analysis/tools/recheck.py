@@ -15,7 +15,7 @@ from analysis.core.files import BorderError, atomic
 from analysis.core.tables import load_table
 from analysis.judge.calibration import STATISTICS, CutOut
 from analysis.judge.injection import injection_rng, sampled_halo
-from analysis.judge.mock_runs import calibrated, mock_rng, small_mocks
+from analysis.judge.mock_runs import calibrated, judging_rng, mock_rng, small_mocks
 from analysis.judge.validation import accuracy_table
 from analysis.params import Params, stage_rng
 from analysis.posterior.sampler import annealer
@@ -73,7 +73,7 @@ def recheck_calibration(folder: Path, params: Params, mocks: Sequence[tuple[str,
     anneal, found = annealer(prior, params.sample), []
     for kind, number in mocks:
         mock, rng = _load(_path(folder, kind, number))
-        row = calibrated(mock, params, prior, anneal, rng)
+        row = calibrated(mock, params, prior, anneal, rng, judging_rng(params, kind, number))
         table = load_table(folder / "calibration" / "ranks" / f"{kind}.ecsv")
         found += [
             (f"{kind} {number}, {name} {quantity}", *_agree(table[key][number], row[key], scale))

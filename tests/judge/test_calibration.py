@@ -24,6 +24,8 @@ from analysis.judge.calibration import (
     summaries,
     under_field,
 )
+from analysis.judge.mock_runs import calibrated, judging_rng
+from analysis.params import load_params
 from analysis.posterior.wiener import gaussian_posterior_draws
 from analysis.prior.margin import gaussian_margin
 from analysis.prior.score import Prior
@@ -120,6 +122,24 @@ def test_the_reference_point_of_tarp_does_not_know_the_truth(monkeypatch):
         one = dataclasses.replace(mock, truth=truth)
         calibrate_mock(one, samples, Prior(POWER, PIXEL, margin=MARGIN), rng=np.random.default_rng(4))
     np.testing.assert_array_equal(*references)
+
+
+def test_two_samplers_of_a_mock_are_judged_alike():
+    """At the same places, against the same draws, however many random numbers each has used."""
+    params = load_params()
+    mock = cut_out(maps(), field_weight(), SIDE, MARGIN, "own", rng=np.random.default_rng(2))
+
+    def anneal(gamma, weight, n, *, reduced, rng):
+        return gaussian_posterior_draws(gamma, weight, POWER, n, rng=rng), None
+
+    rows = [
+        calibrated(mock, params, Prior(POWER, PIXEL, margin=MARGIN), anneal, rng, judging_rng(params, "own", 3))
+        for rng in map(np.random.default_rng, (5, 6))
+    ]
+    alike = [name for name in rows[0] if name.endswith(("_truth", "_gaussian"))]
+    assert len(alike) == len(STATISTICS) + 2
+    assert [rows[0][name] for name in alike] == [rows[1][name] for name in alike]
+    assert rows[0]["band_0_mean"] != rows[1]["band_0_mean"]
 
 
 def test_every_statistic_is_measured():

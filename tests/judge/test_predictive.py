@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.flatsky.power import ell_grid, gaussian_field
-from analysis.judge.predictive import STATISTICS, amplitude_of, correlation_of, predictive_check, statistics_table
+from analysis.judge.predictive import STATISTICS, amplitudes, correlation_of, predictive_check, statistics_table
 from analysis.params import load_params
 from analysis.simulations.mocks import mock_observation
 from analysis.sky import Grid, Observation
@@ -77,10 +77,21 @@ def test_the_correlation_is_the_mean_product_of_pairs():
 def test_bands_count_by_signal_over_variance_and_no_power_is_no_amplitude():
     rng = np.random.default_rng(5)
     mocks = [1.0, 4.0] + rng.standard_normal((4000, 2)) * [0.1, 2.0]
-    amplitude, error, of_mocks = amplitude_of(np.vstack([[4.0, 16.0], mocks]))
-    assert amplitude == pytest.approx(2, rel=0.01)
+    assert amplitudes(np.array([[4.0, 16.0], [-1.0, 0.0]]), mocks) == pytest.approx([2, 0], rel=0.01)
+    of_mocks = amplitudes(mocks, mocks)
     share = np.array([1 / 0.01, 4 / 4.0])
-    spread = np.sqrt(np.sum((share * [0.1, 2.0]) ** 2)) / np.sum(share * [1, 4])
-    assert error == pytest.approx(spread / 4, rel=0.05)
     assert of_mocks.mean() == pytest.approx(1, abs=0.01)
-    assert amplitude_of(np.vstack([[-1.0, 0.0], mocks]))[0] == 0
+    assert of_mocks.std() == pytest.approx(
+        np.sqrt(np.sum((share * [0.1, 2.0]) ** 2)) / np.sum(share * [1, 4]) / 2, rel=0.05
+    )
+
+
+def test_the_error_of_an_amplitude_is_the_scatter_of_fields_of_that_amplitude(maps):
+    """Sample variance falls with the amplitude, noise does not."""
+    for factor in (0.5, 1.5):
+        found = []
+        for seed in range(24):
+            rng = np.random.default_rng([6, seed])
+            found.append(predictive_check(field(factor * maps[seed % 12], rng), maps[12:], PARAMS, rng=rng)[0])
+        values, errors = (np.array([m[key] for m in found]) for key in ("amplitude", "amplitude_err"))
+        assert np.std(values, ddof=1) == pytest.approx(np.mean(errors), rel=0.45)  # three errors of a spread of 24

@@ -58,14 +58,29 @@ def test_drawn_ranks_say_what_chi_squared_says_of_many():
 
 
 def test_powers_are_the_shares_of_shifted_sets_that_a_test_finds():
-    assert all(chance < 0.02 for chance in ranks.powers(np.zeros((2, 100)), N, tests=5).values())
-    assert all(chance > 0.98 for chance in ranks.powers(np.full((2, 400), 1.0), N, tests=5).values())
-    found = ranks.powers(np.full((3, 100), 0.3), N, tests=5)
+    alone = np.random.default_rng(4).integers(N + 1, size=(3, 400))  # of statistics that do not depend on each other
+    assert all(chance < 0.02 for chance in ranks.powers(np.zeros((2, 100)), N, tests=5, found=alone[:2]).values())
+    assert all(chance > 0.98 for chance in ranks.powers(np.full((2, 400), 1.0), N, tests=5, found=alone[:2]).values())
+    found = ranks.powers(np.full((3, 100), 0.3), N, tests=5, found=alone)
     # mean rank .5 + .3 / (2 sqrt pi), of spread about 1 / sqrt 12; two-sided, half of the level for each of two tests
     departure = 0.3 / (2 * np.pi**0.5) * (12 * 100) ** 0.5 * N / (N + 1)
     expected = norm.sf(norm.isf(0.01 / 5 / 4) - departure)
     assert found["mean_or_spread"] == pytest.approx(expected, abs=0.06)
     assert found["chi_squared"] < found["mean_or_spread"] < found["pooled"]
+    departure *= 3**0.5  # of the mean of three
+    assert found["pooled"] == pytest.approx(norm.sf(ranks.POOLED - departure), abs=0.06)
+    same = ranks.powers(np.full((3, 100), 0.3), N, tests=5, found=alone[[0, 0, 0]])
+    assert same["pooled"] == pytest.approx(norm.sf(ranks.POOLED - departure / 3**0.5), abs=0.06)  # no more than one
+    assert ranks.powers(np.full((3, 2), 0.3), N, tests=5, found=np.zeros((3, 2), int))["pooled"] <= 1
+
+
+def test_the_band_of_tarp_holds_its_share_of_uniform_ranks():
+    rng = np.random.default_rng(9)
+    for count in (24, 400):
+        band = ranks.largest_by_chance(count, N, level=0.95)
+        inside = np.mean([ranks.largest_deviation(rng.integers(N + 1, size=count), N) <= band for _ in range(2000)])
+        assert 0.935 < inside < 0.985  # few ranks have few values
+    assert band < 1.358 / 400**0.5  # the limit of many levels
 
 
 def test_bins_at_the_ends_of_an_interval_count_in_part():
@@ -93,6 +108,8 @@ def test_bootstrap_by_box_sees_what_mocks_of_a_box_share():
     values = rng.standard_normal(40)[boxes] + 0.1 * rng.standard_normal(400)
     error = ranks.bootstrap_error(lambda chosen: values[chosen].mean(), boxes, rng=rng)
     assert abs(error - values.reshape(40, 10).mean(axis=1).std(ddof=1) / 40**0.5) < 0.02
+    two = ranks.bootstrap_error(lambda chosen: values[:20][chosen].mean(), boxes[:20], rng=rng)
+    assert two == pytest.approx(abs(values[:10].mean() - values[10:20].mean()) / 2, rel=0.1)
     alone = ranks.bootstrap_error(lambda chosen: values[chosen].mean(), np.zeros(400), rng=rng)
     assert alone < 0.5 * error
 

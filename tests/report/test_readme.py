@@ -44,10 +44,10 @@ def test_a_lost_or_doubled_marker_is_told(change):
     pages = TEXTS | {PAGES[1]: TEXTS[PAGES[1]].replace(*change)}
     names = (
         "ablation, accuracy, benchmark, calibration, checks, claims, clusters, cost, detection, found, networks,"
-        " others, predictive, ranks, runs, simulations, stages, summary, survey"
+        " others, predictive, ranks, runs, simulations, stages, suites, summary, survey, weaker"
     )
     with pytest.raises(BorderError, match=names):
-        with_tables(pages, tables("stages: {}", {}, {}, NOTHING, benchmark={}, variants=None, beside=None))
+        with_tables(pages, tables("stages: {}", {}, {}, NOTHING, benchmark={}, variants=None, beside=None, suites={}))
 
 
 def test_tables_alone_are_made_anew():
@@ -143,7 +143,9 @@ def test_a_released_run_has_a_column_of_its_own_and_its_warning():
     longer = metrics | {"peaks": {"lowest": metrics["peaks"]["lowest"], "n": 0, "rms_error": dict.fromkeys(METHODS)}}
     longer["peaks"]["rms_error"] |= {"posterior_mean_infinite": None}
     released = NOTHING | {"validation": {"metrics": longer, "warning": "something has changed"}}
-    text = with_tables(TEXTS, tables(STAGES, metrics, {}, released, benchmark={}, variants=None, beside=None))[PAGES[1]]
+    text = with_tables(
+        TEXTS, tables(STAGES, metrics, {}, released, benchmark={}, variants=None, beside=None, suites={})
+    )[PAGES[1]]
     assert "| check | `quick` | `reference` | asked |" in text
     assert "Warning: something has changed." in text
     assert text.count("| `reference`: Wiener filter, exact |") == 1

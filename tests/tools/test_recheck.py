@@ -37,13 +37,15 @@ def params():
 
 
 @pytest.mark.long
-def test_the_released_calibration_is_what_this_code_makes_but_for_local_noise(released, params, monkeypatch):
-    """It was drawn before the last step had local noise; the next release is confirmed without this line."""
+def test_the_released_calibration_is_what_this_code_makes_but_for_two_changes(released, params, monkeypatch):
+    """It was drawn before the last step had local noise, and judged at other random places."""
     monkeypatch.setattr(diffusion, "KEPT", 1.0)  # of no wave: all steps are those of the release
     found = recheck_calibration(released, params, SMALL[:1])
     assert len(found) == 36
-    assert [row for row in found if not row[-1]] == []
-    assert report(found) == ["own 0: 36 of 36 numbers agree"]
+    elsewhere = [row for row in found if "pixel_" in row[0] or "aperture_random" in row[0]]
+    assert len(elsewhere) == 12
+    assert {row[0] for row in found if not row[-1]} <= {row[0] for row in elsewhere}
+    assert not all(row[-1] for row in elsewhere)
     assert np.std([row[1] for row in found]) > 0
 
 
