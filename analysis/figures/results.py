@@ -175,9 +175,9 @@ def clusters_figure(
             )
         halos.plot(found["snr"], found["chance"], color="0.5", ls="--", label="random places")
         halos.plot(published["snr"], published["present"], color=RED, marker="s", ms=3, ls="none", label="Remy+23")
-        halos.set(xlabel="aperture mass of the halo, S/N", ylabel="share of samples", ylim=(-0.04, 1.04))
+        halos.set(xlabel="aperture mass of the halo, S/N", ylabel="share of samples", ylim=(-0.04, 1.5))
         halos.set_title(f"injected halos, z = {found['redshift']:g}")
-        halos.legend(loc="center right")
+        halos.legend(loc="upper left")
         _reliability(blind, detection)
     return figure
 

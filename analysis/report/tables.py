@@ -30,6 +30,7 @@ DECIDING = (
 )  # rows of the table of calibration that README.md shows
 RANKS_EXPECTED = 5  # mocks a possible rank that chi squared needs
 TOO_FEW = "too few mocks"
+BOXES_FOR_AN_ERROR = 4  # errors are taken between boxes
 
 
 def accuracy_table(runs: Mapping[str, Mapping], render: Callable = markdown) -> str:
@@ -170,13 +171,12 @@ def calibration_table(released: Mapping, current: Mapping, render: Callable = ma
     return f"{table}\n\nWarning: {released['warning']}." if released and released["warning"] and not short else table
 
 
-def _rank_test(calibration: Mapping, name: str, **options) -> str:
-    """A metric of the stage calibrate as text; a dash where an older release has none."""
-    return (
-        "-"
-        if name.partition("/")[0] not in calibration
-        else shown({"calibration": calibration}, f"calibration/{name}", **options)
-    )
+def _rank_test(calibration: Mapping, name: str, *, error: bool = False, digits: str = "") -> str:
+    """A metric of the stage calibrate as text; a dash where an older release has none, few boxes tell no error."""
+    if name.partition("/")[0] not in calibration:
+        return "-"
+    told = error and calibration["n_boxes"] >= BOXES_FOR_AN_ERROR
+    return shown({"calibration": calibration}, f"calibration/{name}", error=told, digits=digits)
 
 
 def _powers(calibration: Mapping) -> str:
