@@ -57,6 +57,7 @@ def test_two_sets_of_samples_of_one_posterior_differ_by_chance():
     assert np.mean(suites.compared(drawn, mask, GRID.pixel_arcmin, EDGES)["power_ratio"]) > 1.15
 
 
+@pytest.mark.long
 def test_the_command_samples_suites_and_field_and_keeps_what_it_found(tmp_path, monkeypatch, capsys):
     settings = NetworkParams(**composed("tiny")["train"]["network"])
     prior = Prior(POWER.astype("float32"), 0.82, build_network(settings), noise_range=(0.002, 1.0), margin=4)
