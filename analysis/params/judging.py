@@ -148,7 +148,7 @@ class BenchmarkParams:
     side_chains: Several
     """chains on maps of other sizes"""
     chain_numbers: Annotated[list[Count], Field(min_length=1)]
-    """numbers of chains on a map of the first of `sides`, for the cost of each, for the cost of each"""
+    """numbers of chains on a map of the first of `sides`, for the cost of each"""
 
 
 @record

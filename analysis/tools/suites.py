@@ -42,9 +42,12 @@ def main(given: Sequence[str], samples: int) -> None:
     Raises
     ------
     BorderError
-        If an entry is not of that form, maps cannot be used, or the network of the release is not there.
+        If an entry is not of that form, two have one name, maps cannot be used, or the released network is not there.
     """
     paths = [_parsed(text) for text in given]
+    names = [place.stem for place, _ in paths]
+    if len(set(names)) < len(names):
+        raise BorderError(f"{', '.join(names)} are the names of the suites, but each must have its own; rename a file")
     params, network = load_params(), RELEASED / "reference" / "score"
     prior, seen = load_prior(network), load_observation(DATA / "observation" / f"{FIELD}.fits")
     suites = {

@@ -33,6 +33,11 @@ def test_a_suite_without_path_or_scale_is_refused(text):
         suites.main([text], 2)
 
 
+def test_two_suites_of_one_name_are_refused():
+    with pytest.raises(BorderError, match="maps, maps are the names of the suites, but each must have its own"):
+        suites.main(["a/maps.fits=0.41", "b/maps.npy=0.82"], 2)
+
+
 def test_short_waves_of_suites_with_half_the_power_are_halved():
     """The geometric mean of one suite with a quarter and one with all of the power; long waves stay."""
     rng = np.random.default_rng(1)
