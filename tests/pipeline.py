@@ -1,6 +1,7 @@
-"""Shared by tests of the pipeline and of its stages: files of the project, a command in a folder, a small notebook."""
+"""Shared by tests of the pipeline and of its stages: files of the project, a clone, a command there, a notebook."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,16 +26,34 @@ def project_files(root=ROOT):
 
 
 def shell(command, folder, **environment):
-    """A finished command, run in `folder` with the Python of this test."""
+    """A finished command, text or a list of arguments, run in `folder` with the Python of this test."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return subprocess.run(
-        command.split(),
+        command.split() if isinstance(command, str) else command,
         cwd=folder,
         env={**os.environ, "PATH": path, **environment},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def cloned(folder):
+    """Clone the repository as it lies here, changes included, and nothing that git ignores."""
+    for path in project_files():
+        copy = folder / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    for command in (
+        "git init --quiet",
+        "git config user.name tests",
+        "git config user.email tests@localhost",
+        "git add --all",
+        "git commit --quiet --message=clone",
+    ):
+        done = shell(command, folder)
+        assert done.returncode == 0, done.stderr
+    return folder
 
 
 def wings(files):

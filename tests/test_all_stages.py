@@ -1,14 +1,10 @@
-"""All stages on the profile `tiny`, as `dvc` runs them: outputs, file contract, kills, another source of maps."""
+"""All stages on the profile `tiny`, as `dvc` runs them: outputs, file contract, kills, commands that build on them."""
 
 import contextlib
-import hashlib
-import io
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tarfile
 import time
 from pathlib import Path
 
@@ -20,13 +16,10 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 from faults import family
-from pipeline import project_files, shell
-from range_server import serving
+from pipeline import cloned, shell
 
 from analysis.core.paths import ROOT
 from analysis.core.provenance import code_hash, pipeline_stages
-from analysis.flatsky.maps import load_maps
-from analysis.flatsky.power import ell_grid, gaussian_field
 from analysis.params import load_params
 from analysis.params.load import composed
 
@@ -34,24 +27,6 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 STAGES = pipeline_stages()
 APART = {"benchmark"}  # stages that a plain `dvc repro` leaves alone
 pytestmark = pytest.mark.long
-
-
-def cloned(folder):
-    """Clone the repository as it lies here, changes included, and nothing that git ignores."""
-    for path in project_files():
-        copy = folder / path.relative_to(ROOT)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, copy)
-    for command in (
-        "git init --quiet",
-        "git config user.name tests",
-        "git config user.email tests@localhost",
-        "git add --all",
-        "git commit --quiet --message=clone",
-    ):
-        done = shell(command, folder)
-        assert done.returncode == 0, done.stderr
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -105,18 +80,23 @@ def test_a_changed_figure_colour_reruns_the_stages_of_pictures_alone(tiny):
     assert list(json.loads(done.stdout)) == ["method", "figures"]
 
 
+LEARNING = "import analysis.tools.trainings as made; made.BOXES, made.FACTORS = (2,), (4.0,); made.learning(seeds=1)"
+
+
 def test_a_learning_curve_goes_on_where_it_was_cut(tiny):
-    done = shell("python -m analysis learning --seeds 1", tiny)
+    """Of one more number of boxes, of weights and of steps each."""
+    command = ["python", "-c", LEARNING]
+    done = shell(command, tiny)
     assert done.returncode == 0, done.stderr[-3000:]
     path, work = tiny / "data" / "released" / "learning.ecsv", tiny / ".work" / "trainings"
     table, kept = Table.read(path), sorted(work.glob("*.json"))
-    assert list(table["axis"]) == ["as it is", "boxes", "boxes", "weights", "weights", "steps", "steps"]
-    assert list(table["steps"]) == [8, 8, 8, 8, 8, 4, 32]
-    assert table["parameters"][3] < table["parameters"][0] < table["parameters"][4]
-    assert len({tuple(row) for row in table["error_0.02", "error_0.04"]}) == 7  # no two trained alike
+    assert list(table["axis"]) == ["as it is", "boxes", "weights", "steps"]
+    assert list(table["steps"]) == [8, 8, 8, 32]
+    assert table["parameters"][0] < table["parameters"][2]
+    assert len({tuple(row) for row in table["error_0.02", "error_0.04"]}) == 4  # no two trained alike
     kept[0].unlink()
     before = {file: file.stat().st_mtime_ns for file in kept[1:]}
-    done = shell("python -m analysis learning --seeds 1", tiny)
+    done = shell(command, tiny)
     assert done.returncode == 0, done.stderr[-3000:]
     assert {file: file.stat().st_mtime_ns for file in kept[1:]} == before
     again = Table.read(path)
@@ -276,49 +256,3 @@ def test_sampling_killed_at_random_moments_ends_with_the_same_bits(tiny):
     assert path.read_bytes() == undisturbed
     assert list((tiny / ".work" / "sample@cosmos").iterdir()) == []
     assert [file.name for file in path.parent.iterdir() if file.name.startswith(".")] in ([], [".gitignore"])
-
-
-# other simulations
-
-
-def suite_archive(maps):
-    """Make a small archive of MassiveNuS's layout: skewed maps of its own size and pixel scale."""
-    ell = np.maximum(ell_grid((512, 512), 3.5 * 60 / 512), 100)
-    gaussian = gaussian_field((ell / 1000) ** -1.2, maps, rng=np.random.default_rng(1))
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as archive:
-        for number, field in enumerate(gaussian / gaussian.std()):
-            kappa = (0.02 * (np.exp(0.5 * field) - np.exp(0.125))).astype(np.float32)
-            image = io.BytesIO()
-            fits.PrimaryHDU(kappa).writeto(image)
-            member = tarfile.TarInfo(f"Maps10/WLconv_z1.00_{number + 1:04d}r.fits")
-            member.size = image.tell()
-            image.seek(0)
-            archive.addfile(member, image)
-    return packed.getvalue()
-
-
-def test_a_published_suite_from_download_to_trained_network(tmp_path):
-    """Maps come from a server that breaks off once; nothing of an N-body box is made."""
-    content, folder = suite_archive(12), cloned(tmp_path)
-    with serving(content=content, drops=[len(content) // 2]) as server:
-        choices = {
-            "profile": "tiny",
-            "simulations": "massivenus",
-            "simulations.massivenus.address": server.address.replace("maps.tgz", "MassiveNu_fid_z1.tgz"),
-            "simulations.massivenus.bytes": len(content),
-            "simulations.massivenus.sha256": f'"{hashlib.sha256(content).hexdigest()}"',
-        }
-        arguments = " ".join(f"-S {key}={value}" for key, value in choices.items())
-        done = shell(f"dvc exp run {arguments} train", folder, NO_PROXY="127.0.0.1")
-        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-        assert len(server.asked) == 2
-        assert server.asked[1].startswith("bytes=")
-    metrics = json.loads((folder / "data" / "simulations" / "metrics.json").read_text())
-    assert metrics["source"] == "massivenus"
-    about = json.loads((folder / "data" / "simulations" / "maps.json").read_text())
-    assert about["splits_share_boxes"] is True
-    train = load_maps(folder / "data" / "simulations", "train").kappa
-    assert train.shape == (4, 44, 44)
-    assert json.loads((folder / "data" / "score" / "metrics.json").read_text())["parameters"] > 0
-    assert not list((folder / ".work").glob("simulations/*/box_*"))
