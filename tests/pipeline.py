@@ -38,12 +38,18 @@ def shell(command, folder, **environment):
     )
 
 
-def cloned(folder):
-    """Clone the repository as it lies here, changes included, and nothing that git ignores."""
+def copied(folder):
+    """Copy the project as it lies here, changes included, and nothing that git ignores."""
     for path in project_files():
         copy = folder / path.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)
+    return folder
+
+
+def cloned(folder):
+    """Copy the project into a repository of its own."""
+    copied(folder)
     for command in (
         "git init --quiet",
         "git config user.name tests",
