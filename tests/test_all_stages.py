@@ -80,11 +80,17 @@ def test_a_changed_figure_colour_reruns_the_stages_of_pictures_alone(tiny):
     assert list(json.loads(done.stdout)) == ["method", "figures"]
 
 
-LEARNING = "import analysis.tools.trainings as made; made.BOXES, made.FACTORS = (2,), (4.0,); made.learning(seeds=1)"
+LEARNING = """
+import sys
+from analysis.__main__ import main
+from analysis.tools import trainings
+trainings.BOXES, trainings.FACTORS = (2,), (4.0,)
+sys.exit(main(["learning", "--seeds", "1"]))
+"""
 
 
 def test_a_learning_curve_goes_on_where_it_was_cut(tiny):
-    """Of one more number of boxes, of weights and of steps each."""
+    """The command, with one more number of boxes, of weights and of steps each."""
     command = ["python", "-c", LEARNING]
     done = shell(command, tiny)
     assert done.returncode == 0, done.stderr[-3000:]
