@@ -58,7 +58,7 @@ def found_table(metrics: Mapping, longer: Mapping) -> str:
             "reproduced" if seen["probability"] - 3 * seen["probability_err"] > seen["chance"] else "not reproduced",
         ],
         [
-            "a massive cluster, of the bright galaxies, where samples fall into two heaps",
+            "bright galaxies: the posterior is bimodal at a massive cluster",
             "; ".join(heaps_told(label, found) for label, found in heaps.items()),
             heaps_verdict(list(heaps.values())),
         ],

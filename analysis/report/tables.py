@@ -22,12 +22,20 @@ METHODS = {
     "posterior_mean": "posterior mean",
 }
 DECIDING = (
-    "smallest p of flat ranks, after Holm",
-    "the same of their mean or spread, a sharper test",
+    "flat ranks, smallest p after correction for their number",
+    "mean and spread of ranks (a sharper test), smallest p",
     "mean rank of the truth, six bands of power from long waves",
+    "power of truths / samples, six bands",
+    "TARP: largest departure (95 % band)",
     "truths in 68 % intervals",
-    "MSE ratio / ideal",
+    "MSE of one sample / of the mean, over the ideal",
 )  # rows of the table of calibration that README.md shows
+KINDS = {
+    "sky": "{} with the sky's shear",
+    "self": "{} with truths of the network's prior",
+    "second": "{} of them by split Gibbs",
+    "dps": "{} of them by diffusion posterior sampling",
+}  # of small mocks beside those with the sampler's own shear and truths of boxes
 RANKS_EXPECTED = 5  # mocks a possible rank that chi squared needs
 TOO_FEW = "too few mocks"
 BOXES_FOR_AN_ERROR = 4  # errors are taken between boxes
@@ -103,7 +111,7 @@ def _checks(metrics: Mapping) -> dict[str, tuple[str, str]]:
             f"{of('sampler/at_bound')}, {of('sampler/at_bound_mocks')} ({of('sampler/at_bound_truths')})",
             "as the truths",
         ),
-        "MSE ratio / ideal": (of("spread/mse_ratio_over_ideal"), "1"),
+        "MSE of one sample / of the mean, over the ideal": (of("spread/mse_ratio_over_ideal"), "1"),
         "power of samples / truth, worst band": (f"{of('spectrum/max_departure')} off", "0"),
         "prior alone: power / held-out maps, worst band": (f"{of('prior/band_power_max_departure')} off", "≤ 0.10"),
         "prior alone: samples at the bound (held-out maps there)": (
@@ -135,35 +143,41 @@ def calibration_table(released: Mapping, current: Mapping, render: Callable = ma
     """
     runs = {f"this run, {current['n_mocks']} mocks": current}
     if released:
-        longer, sky = released["metrics"], released["metrics"]["sky"]
-        dps = [longer["dps"]] if "dps" in longer else []  # older releases have none
+        longer = released["metrics"]
+        kinds = [kind for kind in (["sky"] if short else KINDS) if kind in longer]  # older releases have fewer
         runs = {
             f"`reference`, {longer['n_mocks']} mocks": longer,
-            **{f"`reference`, {each['n_mocks']} of them by diffusion posterior sampling": each for each in dps},
-            f"`reference`, {sky['n_mocks']} with the sky's shear": sky,
+            **{KINDS[kind].format(longer[kind]["n_mocks"]): longer[kind] for kind in kinds},
         } | runs
     checks = {
         "samples that stray up to the bound of the prior": (lambda m: _rank_test(m, "stray_share"), ""),
         "N-body boxes of the truths": (lambda m: _rank_test(m, "n_boxes"), "≥ 16"),
-        "smallest p of flat ranks, after Holm": (lambda m: _p_value(m, "sbc"), "≥ 0.01"),
-        "the same of their mean or spread, a sharper test": (lambda m: _p_value(m, "tilt_or_width"), "≥ 0.01"),
+        "flat ranks, smallest p after correction for their number": (lambda m: _p_value(m, "sbc"), "≥ 0.01"),
+        "mean and spread of ranks (a sharper test), smallest p": (lambda m: _p_value(m, "tilt_or_width"), "≥ 0.01"),
         "pooled rank of all bands: departure over its error": (
             lambda m: _rank_test(m, "pooled_band_z") if _enough(m) else TOO_FEW,
             f"below {POOLED:g}",
         ),
         "chance that these three find 5 % too little power in the samples": (_powers, ""),
-        "mean rank of the truth, six bands of power from long waves": (_mean_ranks, "0.5"),
+        "mean rank of the truth, six bands of power from long waves": (_bands("mean_rank_by_statistic"), "0.5"),
+        "mean rank of its highest peak, deepest pixel, ten deepest minima": (_extremes, "0.5"),
+        "power of truths / samples, six bands": (_bands("truth_over_samples_by_band"), "1"),
+        "power of annealed HMC's samples / these, on the same mocks": (_agreement, "0.98 to 1.02"),
         "TARP: largest departure (95 % band)": (
             lambda m: f"{_rank_test(m, 'tarp_max_deviation')} ({_rank_test(m, 'tarp_band95')})",
             "inside",
         ),
         "truths in 68 % intervals": (lambda m: _rank_test(m, "coverage68", error=True), "65 to 71 %"),
         "truths in 95 % intervals": (lambda m: _rank_test(m, "coverage95", error=True), ""),
-        "MSE ratio / ideal": (lambda m: _rank_test(m, "mse_ratio_over_ideal", error=True), "0.97 to 1.03"),
+        "MSE of one sample / of the mean, over the ideal": (
+            lambda m: _rank_test(m, "mse_ratio_over_ideal", error=True),
+            "0.97 to 1.03",
+        ),
         "CRPS / that of exact draws under the Gaussian prior": (
             lambda m: _rank_test(m, "crps_over_gaussian", error=True),
             "below 1",
         ),
+        "energy score, the same": (lambda m: _rank_test(m, "energy_over_gaussian", error=True), "below 1"),
     }
     chosen = DECIDING if short else checks
     rows = [[check, *map(checks[check][0], runs.values()), checks[check][1]] for check in chosen]
@@ -187,10 +201,30 @@ def _powers(calibration: Mapping) -> str:
     return ", ".join(f"{found[name]:.2f}" for name in ("chi_squared", "mean_or_spread", "pooled")) if found else "-"
 
 
-def _mean_ranks(calibration: Mapping) -> str:
-    """Mean ranks of the band powers, from long waves to short."""
-    bands = sorted(name for name in calibration["mean_rank_by_statistic"] if name.startswith("band_"))
-    return " ".join(_rank_test(calibration, f"mean_rank_by_statistic/{name}") for name in bands)
+def _bands(name: str) -> Callable[[Mapping], str]:
+    """A metric of every band, from long waves to short, of the calibration it is asked of."""
+    return lambda calibration: " ".join(
+        _rank_test(calibration, f"{name}/{band}") for band in sorted(calibration[name]) if band.startswith("band_")
+    )
+
+
+def _extremes(calibration: Mapping) -> str:
+    """Mean ranks of highest peak, deepest pixel and deepest minima; a dash for those that an older release lacks."""
+    ranks = calibration["mean_rank_by_statistic"]
+    return " ".join(
+        _rank_test(calibration, f"mean_rank_by_statistic/{name}") if name in ranks else "-"
+        for name in ("highest_peak", "deepest_pixel", "deepest_minima")
+    )
+
+
+def _agreement(calibration: Mapping) -> str:
+    """Power of samples by band over that of these, where mocks were sampled twice."""
+    if "agreement" not in calibration:
+        return ""
+    found = calibration["agreement"]
+    return ", ".join(
+        number(value, ".3f", error) for value, error in zip(found["band_ratio"], found["band_ratio_err"], strict=True)
+    )
 
 
 def _p_value(calibration: Mapping, test: str) -> str:

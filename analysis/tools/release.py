@@ -43,8 +43,8 @@ SHOWN = {  # results of the default profile that Git keeps, and where; results i
     },
 }
 UNKEPT = (".gif",)  # made in seconds, and a megabyte
-KEPT = {  # files of each part of a release; of the network, all files
-    "calibration": ("metrics.json", "ranks/own.ecsv", "ranks/sky.ecsv"),
+KEPT = {  # files of each part of a release, as patterns; of the network, all files
+    "calibration": ("metrics.json", "ranks/*.ecsv"),
     "clusters": ("metrics.json", "results/injection.ecsv", "results/cosmos_clusters.ecsv"),
     "validation": ("metrics.json", "results/accuracy.ecsv", "rivals.ecsv"),
 }
@@ -161,11 +161,11 @@ def release(path: Path, data: Path, folder: Path, root: Path = ROOT, *, network_
     for part in ("score", *(parts if same else STAGES)):  # other parts of the same network stay, with their digests
         shutil.rmtree(folder / profile / part, ignore_errors=True)
     for part in ("score", *parts):
-        names = KEPT.get(part) or sorted(file.name for file in (data / part).iterdir())
-        for name in names:
-            target = folder / profile / part / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(data / part / name, target)
+        for pattern in KEPT.get(part, ("*",)):
+            for file in sorted((data / part).glob(pattern)):
+                target = folder / profile / file.relative_to(data)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, target)
     record, kept = data / "training.json", folder / profile / "training.json"
     if record.is_file() and read_json(record)["network"] == sha256(weights[0]):
         shutil.copyfile(record, kept)
@@ -176,7 +176,7 @@ def release(path: Path, data: Path, folder: Path, root: Path = ROOT, *, network_
 
 def _current_parts(params: Params, data: Path, root: Path) -> list[str]:
     """Parts of a run that are complete and made by the current code and parameters."""
-    whole = {part: all((data / part / name).is_file() for name in names) for part, names in KEPT.items()}
+    whole = {part: all(any((data / part).glob(name)) for name in names) for part, names in KEPT.items()}
     found = {part: read_json(data / part / "metrics.json") for part in KEPT if whole[part]}
     current = []
     if whole["calibration"] and found["calibration"]["code"] == code_hash("calibrate", params, root):

@@ -153,14 +153,27 @@ def test_a_released_run_has_a_column_of_its_own_and_its_warning():
     assert peaks.split("|")[3].strip() == "none"
 
 
-def test_diffusion_posterior_sampling_has_a_column_where_it_was_measured():
+def test_each_kind_of_small_mock_has_a_column_where_it_was_measured():
     current = published_metrics("quick")["calibration"]
-    without, measured = (
-        calibration_table({"metrics": current | more, "warning": ""}, current).splitlines()[0].split("|")
-        for more in ({}, {"dps": current["second"]})
+    few, many, short = (
+        calibration_table({"metrics": metrics, "warning": ""}, current, short=short).splitlines()
+        for metrics, short in (
+            ({name: value for name, value in current.items() if name not in ("self", "second", "dps")}, False),
+            (current | {"dps": current["second"]}, False),
+            (current, True),
+        )
     )
-    added = f" `reference`, {current['second']['n_mocks']} of them by diffusion posterior sampling "
-    assert measured == [*without[:3], added, *without[3:]]
+    columns = [[cell.strip() for cell in lines[0].strip("|").split("|")] for lines in (few, many, short)]
+    n = current["second"]["n_mocks"]
+    added = [f"{current['self']['n_mocks']} with truths of the network's prior"]
+    added += [f"{n} of them by split Gibbs", f"{n} of them by diffusion posterior sampling"]
+    assert columns[1] == [*columns[0][:3], *added, *columns[0][3:]]
+    assert columns[2] == columns[0]
+    (agreement,) = (line.strip("|").split("|") for line in many if line.startswith("| power of annealed HMC's"))
+    told = dict(zip(columns[1], map(str.strip, agreement), strict=True))
+    first, error = (current["second"]["agreement"][name][0] for name in ("band_ratio", "band_ratio_err"))
+    assert told[added[1]].startswith(f"{first:.3f} ± {error:.3f}, ")
+    assert told[columns[0][1]] == ""
 
 
 def test_a_benchmark_is_told_by_sampler_or_that_there_is_none():
