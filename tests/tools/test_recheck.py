@@ -9,10 +9,10 @@ import pytest
 
 from analysis.core.files import BorderError
 from analysis.core.paths import ROOT
+from analysis.judge.calibration import STATISTICS
 from analysis.judge.results import RELEASED
 from analysis.params import checked_params
 from analysis.params.load import composed
-from analysis.posterior import diffusion
 from analysis.tools.recheck import SMALL, recheck_calibration, recheck_clusters, recheck_validation, report
 
 PROFILE = "reference"
@@ -37,15 +37,10 @@ def params():
 
 
 @pytest.mark.long
-def test_the_released_calibration_is_what_this_code_makes_but_for_two_changes(released, params, monkeypatch):
-    """It was drawn before the last step had local noise, and judged at other random places."""
-    monkeypatch.setattr(diffusion, "KEPT", 1.0)  # of no wave: all steps are those of the release
+def test_the_released_calibration_is_what_this_code_makes(released, params):
     found = recheck_calibration(released, params, SMALL[:1])
-    assert len(found) == 36
-    elsewhere = [row for row in found if "pixel_" in row[0] or "aperture_random" in row[0]]
-    assert len(elsewhere) == 12
-    assert {row[0] for row in found if not row[-1]} <= {row[0] for row in elsewhere}
-    assert not all(row[-1] for row in elsewhere)
+    assert len(found) == 3 * len(STATISTICS)
+    assert [row for row in found if not row[-1]] == []
     assert np.std([row[1] for row in found]) > 0
 
 
