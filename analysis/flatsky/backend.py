@@ -22,12 +22,13 @@ from analysis.core.files import BorderError
 def compiled(function: Callable) -> Callable:
     """`function` of tensors, compiled by the active Keras backend.
 
-    On a CPU, TensorFlow's graph mode is faster without XLA than with it. JAX always uses XLA.
+    On a CPU, TensorFlow's graph mode is faster without XLA than with it. JAX always uses XLA. No code is translated for
+    TensorFlow (AutoGraph, which takes seconds): a branch or a loop over values of tensors is one of `keras.ops`.
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(function)
+        return tf.function(function, autograph=False)
     if keras.backend.backend() == "jax":
         import jax
 

@@ -9,6 +9,12 @@ from analysis.report.typeset import error_of, found, markdown, number, shown
 ORIGINAL_EVALUATIONS = 1.1e5  # of the score, for a sample, by the original's schedule
 DECISIVE = 0.8  # power that a test needs for its silence to count
 BRIGHT_RUNS = {"cosmos_bright_many": "annealed HMC", "cosmos_bright_gibbs": "split Gibbs"}  # of `reference`
+HEAP_RUNS = {
+    "cosmos_bright": "bright galaxies, annealed HMC",
+    **{name: f"bright galaxies, {sampler}" for name, sampler in BRIGHT_RUNS.items()},
+    "cosmos": "all galaxies, annealed HMC",
+    "cosmos_many": "all galaxies, annealed HMC",
+}  # in the table of heaps, of each profile that has them
 
 
 def found_table(metrics: Mapping, longer: Mapping) -> str:
@@ -94,12 +100,37 @@ def heaps_told(label: str, heaps: Mapping) -> str:
     return f"{label}: {told}" if label else told
 
 
+def heaps_table(runs: Mapping[str, Mapping]) -> str:
+    """Whether samples fall into two heaps at clusters, one row for each run.
+
+    Parameters
+    ----------
+    runs : metrics of the stage clusters by profile
+    """
+    header = ["samples of COSMOS", "number", "with a peak at the central cluster", "dip test there, p"]
+    header += ["power", "smallest p of all clusters, corrected"]
+    rows = [
+        [
+            f"`{profile}`, {label}",
+            f"{found['n']}",
+            number(found["central_present"], ".0%"),
+            f"{found['central_p_value']:.2g}",
+            number(found["power"], ".0%"),
+            f"{found['min_p_holm']:.2g}",
+        ]
+        for profile, metrics in runs.items()
+        for name, label in HEAP_RUNS.items()
+        if "central_present" in (found := metrics["bimodality"].get(name, {}))
+    ]
+    return markdown(header, rows)
+
+
 def heaps_verdict(heaps: Sequence[Mapping]) -> str:
     """Whether samples of each run fall into two heaps at the central cluster, by dip tests at 5 %."""
     two = [each["central_p_value"] < 0.05 for each in heaps]
     if any(two):
         return "reproduced" if all(two) else "undecided, samplers differ"
-    return "refuted" if all(each["power"] >= DECISIVE for each in heaps) else "undecided, too few samples"
+    return "refuted on this grid" if all(each["power"] >= DECISIVE for each in heaps) else "undecided, too few samples"
 
 
 def summary_table(metrics: Mapping) -> str:

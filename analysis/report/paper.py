@@ -204,7 +204,9 @@ def derived(sources: Mapping) -> dict:
         "halofit_high": low_high[1],
         "run_minutes": sources["run"]["wall_s"] / 60,
         "training_minutes": sources["training"]["seconds"] / 60,
-        "second_agreement": max(abs(ratio - 1) for ratio in sources["calibration"]["second"]["agreement"]["band_ratio"]),
+        "second_agreement": max(
+            abs(ratio - 1) for ratio in sources["calibration"]["second"]["agreement"]["band_ratio"]
+        ),
         "self_moved": max(
             abs(z) for name, z in sources["calibration"]["self"]["moved_z"].items() if name.startswith("band_")
         ),

@@ -12,7 +12,7 @@ from analysis.core.paths import ROOT
 from analysis.core.tables import load_table
 from analysis.judge.results import DEFAULT, RELEASED, released_results
 from analysis.params.load import composed
-from analysis.report.claims import found_table, summary_table
+from analysis.report.claims import found_table, heaps_table, summary_table
 from analysis.report.comparison import claims_table
 from analysis.report.readme_tables import (
     ablation_table,
@@ -106,6 +106,7 @@ def tables(
         "checks": lambda: checks_table(runs),
         "calibration": lambda: calibration_table(released["calibration"], metrics["calibration"]),
         "clusters": lambda: clusters_table(clusters_of(metrics, released)) + _warned(released["clusters"]),
+        "heaps": lambda: heaps_table(clusters_of(metrics, released)),
         "detection": lambda: detection_table(metrics["detection"]),
         "predictive": lambda: predictive_table(metrics),
         "simulations": lambda: simulations_table(metrics),

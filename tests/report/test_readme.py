@@ -11,7 +11,7 @@ from astropy.table import Table
 from analysis.core.files import BorderError
 from analysis.core.paths import ROOT
 from analysis.judge.detection import bimodality
-from analysis.report.claims import best_verdict, found_table, heaps_verdict
+from analysis.report.claims import best_verdict, found_table, heaps_table, heaps_verdict
 from analysis.report.readme import PAGES, filled_pages, tables, with_tables
 from analysis.report.readme_tables import (
     ablation_table,
@@ -100,7 +100,7 @@ def test_the_best_map_is_better_by_two_errors(rmse, verdict):
     ("p_values", "power", "verdict"),
     [
         ([0.01], 0.1, "reproduced"),
-        ([0.3, 0.4], 0.9, "refuted"),
+        ([0.3, 0.4], 0.9, "refuted on this grid"),
         ([0.3], 0.5, "undecided, too few samples"),
         ([0.01, 0.3], 0.9, "undecided, samplers differ"),
     ],
@@ -126,8 +126,14 @@ def test_two_heaps_are_judged_by_the_many_samples_of_a_long_run_where_there_is_o
     row = found_table(metrics, longer).splitlines()[6]
     assert "`reference`, annealed HMC: 40 % of 132 samples have a peak" in row
     assert "; `reference`, split Gibbs: 30 % of 132 samples" in row
-    assert row.endswith("| refuted |")
+    assert row.endswith("| refuted on this grid |")
     assert "undecided, too few samples" in found_table(metrics, {})
+    rows = heaps_table({"quick": {"bimodality": {"cosmos_bright": few, "mock": {"dip": 0.1}}}, "reference": longer})
+    assert [row.split(" | ")[:3] for row in rows.splitlines()[2:]] == [
+        ["| `quick`, bright galaxies, annealed HMC", "12", "40 %"],
+        ["| `reference`, bright galaxies, annealed HMC", "132", "40 %"],
+        ["| `reference`, bright galaxies, split Gibbs", "132", "30 %"],
+    ]
 
 
 def test_the_cost_of_a_run_is_that_of_its_stages():
