@@ -43,8 +43,8 @@ def test_readme_is_short():
 def test_a_lost_or_doubled_marker_is_told(change):
     pages = TEXTS | {PAGES[1]: TEXTS[PAGES[1]].replace(*change)}
     names = (
-        "ablation, accuracy, benchmark, calibration, checks, claims, clusters, cost, detection, found, networks,"
-        " others, predictive, ranks, runs, simulations, stages, suites, summary, survey, weaker"
+        "ablation, accuracy, benchmark, calibration, checks, claims, clusters, cost, detection, found, heaps,"
+        " networks, others, predictive, ranks, runs, simulations, stages, suites, summary, survey, weaker"
     )
     with pytest.raises(BorderError, match=names):
         with_tables(pages, tables("stages: {}", {}, {}, NOTHING, benchmark={}, variants=None, beside=None, suites={}))
