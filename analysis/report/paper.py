@@ -69,6 +69,7 @@ def measured(root: Path = ROOT) -> dict:
         "list": load_table(data / "clusters" / "results" / "cosmos_clusters.ecsv"),
         "benchmark": benchmark(data),
         "beside": beside(load_table(root / "data" / "released" / "glimpse.ecsv")),
+        "suites": read_json(root / "data" / "released" / "suites.json")["suites"],
         "training": read_json(data / "training.json"),
         "run": whole_run(data, root),
     }
