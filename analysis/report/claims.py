@@ -130,7 +130,11 @@ def heaps_verdict(heaps: Sequence[Mapping]) -> str:
     two = [each["central_p_value"] < 0.05 for each in heaps]
     if any(two):
         return "reproduced" if all(two) else "undecided, samplers differ"
-    return "refuted on this grid" if all(each["power"] >= DECISIVE for each in heaps) else "undecided, too few samples"
+    return (
+        "undecided: no equal heaps"
+        if all(each["power"] >= DECISIVE for each in heaps)
+        else "undecided, too few samples"
+    )
 
 
 def summary_table(metrics: Mapping) -> str:
